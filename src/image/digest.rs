@@ -1,0 +1,156 @@
+//! Digests, as the OCI image-spec's *Digests* section writes them: `algorithm:encoded`.
+//!
+//! A [`Digest`] names a blob as stored; a [`DiffId`] names a layer's uncompressed tar. They look alike and must never
+//! be mistaken for each other, so they are different types. A [`Hasher`] computes and checks them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256, Sha512};
+
+/// The digest of some bytes as they are stored: a manifest, a config, a layer's (often compressed) blob, a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(String);
+
+/// The digest of a layer's *uncompressed* tar, as the image config's `rootfs.diff_ids` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DiffId(pub Digest);
+
+/// A string that is no digest this program can verify.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{}\" is not a digest of the form sha256:<64 hex digits> or sha512:<128 hex digits>", .0.escape_debug())]
+pub struct InvalidDigest(pub String);
+
+impl Digest {
+    /// The SHA-256 of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Digest(format!("sha256:{}", hex(&Sha256::digest(bytes))))
+    }
+
+    /// The whole digest, `algorithm:encoded`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve hex digits, as Docker abbreviates a digest.
+    pub fn short(&self) -> &str {
+        let encoded = self.0.split_once(':').map_or("", |(_, encoded)| encoded);
+        &encoded[..12]
+    }
+
+    /// A hasher for this digest's algorithm.
+    pub fn hasher(&self) -> Hasher {
+        if self.0.starts_with("sha512:") { Hasher::Sha512(Box::default()) } else { Hasher::Sha256(Sha256::new()) }
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
+        let length = match text.split_once(':') {
+            Some(("sha256", _)) => 64,
+            Some(("sha512", _)) => 128,
+            _ => return Err(InvalidDigest(text.to_owned())),
+        };
+        let encoded = &text["sha256:".len()..];
+        let is_hex = encoded.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if encoded.len() == length && is_hex {
+            Ok(Digest(text.to_owned()))
+        } else {
+            Err(InvalidDigest(text.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = InvalidDigest;
+
+    fn try_from(text: String) -> Result<Self, InvalidDigest> {
+        text.parse()
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> String {
+        digest.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DiffId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Computes a digest piece by piece.
+#[derive(Clone, Debug)]
+pub enum Hasher {
+    /// SHA-256, the algorithm of every registry in use.
+    Sha256(Sha256),
+    /// SHA-512, the image-spec's other registered algorithm.
+    Sha512(Box<Sha512>),
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Hasher::Sha256(Sha256::new())
+    }
+}
+
+impl Hasher {
+    /// Takes in the next `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Hasher::Sha256(hasher) => hasher.update(bytes),
+            Hasher::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of all bytes taken in.
+    pub fn finish(self) -> Digest {
+        match self {
+            Hasher::Sha256(hasher) => Digest(format!("sha256:{}", hex(&hasher.finalize()))),
+            Hasher::Sha512(hasher) => Digest(format!("sha512:{}", hex(&hasher.finalize()))),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_the_hash_of_its_bytes() {
+        let digest = Digest::of(b"");
+        assert_eq!(digest.as_str(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_eq!(digest.short(), "e3b0c44298fc");
+        let mut hasher = digest.hasher();
+        hasher.update(b"");
+        assert_eq!(hasher.finish(), digest);
+    }
+
+    #[test]
+    fn what_cannot_be_verified_is_no_digest() {
+        let long = "a".repeat(64);
+        for text in ["", "sha256:", "sha256:abc", "md5:abc", &long, &format!("sha256:{}", "A".repeat(64)), "sha256:é"]
+        {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+        assert!(format!("sha256:{long}").parse::<Digest>().is_ok());
+        assert!(format!("sha512:{long}{long}").parse::<Digest>().is_ok());
+    }
+}

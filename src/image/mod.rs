@@ -1,0 +1,73 @@
+//! What an image is: digests, manifests, platforms, the config and its history. Nothing here does any input or output.
+
+pub mod config;
+pub mod digest;
+pub mod manifest;
+pub mod platform;
+
+use config::ImageConfig;
+use digest::{DiffId, Digest};
+use manifest::{Descriptor, ManifestError, OciImageManifest};
+
+/// One image for one platform, with everything but its layers' bytes.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The digest of the image manifest.
+    pub digest: Digest,
+    /// The image manifest.
+    pub manifest: OciImageManifest,
+    /// The image config.
+    pub config: ImageConfig,
+    /// The layers, bottom first.
+    pub layers: Vec<Layer>,
+}
+
+/// One layer as the manifest and the config describe it.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The layer's position from the bottom; the base is 0.
+    pub index: usize,
+    /// The blob's digest.
+    pub digest: Digest,
+    /// The blob's length in bytes, as stored.
+    pub size: u64,
+    /// The descriptor, as the manifest has it.
+    pub descriptor: Descriptor,
+    /// The digest of the uncompressed tar; `None` where the config lists none.
+    pub diff_id: Option<DiffId>,
+    /// The build step that made the layer, where the history says.
+    pub created_by: Option<String>,
+}
+
+impl Image {
+    /// Puts together what the manifest (of digest `digest`) and the config say. Fails where the two disagree on how
+    /// many layers there are.
+    pub fn new(digest: Digest, manifest: OciImageManifest, config: ImageConfig) -> Result<Self, ManifestError> {
+        let diff_ids = &config.rootfs.diff_ids;
+        if !diff_ids.is_empty() && diff_ids.len() != manifest.layers.len() {
+            let problem =
+                format!("it lists {} layers, and its config {} diff IDs", manifest.layers.len(), diff_ids.len());
+            return Err(ManifestError::Inconsistent(problem));
+        }
+        let steps = config.build_steps(manifest.layers.len());
+        let mut layers = Vec::with_capacity(manifest.layers.len());
+        for (index, (descriptor, created_by)) in manifest.layers.iter().zip(steps).enumerate() {
+            let size = u64::try_from(descriptor.size)
+                .map_err(|_| ManifestError::Inconsistent(format!("{} has a negative size", descriptor.digest)))?;
+            layers.push(Layer {
+                index,
+                digest: descriptor.digest.parse()?,
+                size,
+                descriptor: descriptor.clone(),
+                diff_id: diff_ids.get(index).cloned(),
+                created_by,
+            });
+        }
+        Ok(Image { digest, manifest, config, layers })
+    }
+
+    /// The length of all layers together in bytes, as stored.
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+}

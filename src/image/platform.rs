@@ -1,0 +1,219 @@
+//! Platforms: parsing `os/arch[/variant]`, the host's own, and choosing from an image index.
+//!
+//! Spec: OCI image-spec *Image Index*, the `platform` property; names are Go's `GOOS` and `GOARCH`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::manifest::IndexEntry;
+
+/// What an image runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Platform {
+    /// The operating system, as `GOOS` names it.
+    #[serde(default)]
+    pub os: String,
+    /// The processor architecture, as `GOARCH` names it.
+    #[serde(default)]
+    pub architecture: String,
+    /// The variant of the architecture, such as `v7` of `arm`.
+    #[serde(default)]
+    pub variant: Option<String>,
+}
+
+/// A platform nobody can run.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{}\" is not a platform; write os/arch or os/arch/variant, such as linux/arm64 or linux/arm/v7", .0.escape_debug())]
+pub struct InvalidPlatform(String);
+
+/// An index without an image for the wanted platform.
+#[derive(Debug, thiserror::Error)]
+#[error("no image for {wanted}; there is {}; choose one with --platform", list(.available))]
+pub struct NoSuchPlatform {
+    /// What was asked for.
+    pub wanted: Platform,
+    /// What the index has, in its order.
+    pub available: Vec<Platform>,
+}
+
+impl Platform {
+    /// The platform images are for on this machine: its architecture, and Linux wherever containers run in a virtual
+    /// machine (macOS, Windows).
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "x86" => "386",
+            "aarch64" => "arm64",
+            "powerpc64" => "ppc64le",
+            "loongarch64" => "loong64",
+            other => other,
+        };
+        let os = match std::env::consts::OS {
+            "macos" | "windows" => "linux",
+            other => other,
+        };
+        let variant = (architecture == "arm").then(|| "v7".to_owned());
+        Platform { os: os.to_owned(), architecture: architecture.to_owned(), variant }
+    }
+
+    /// This platform with the spelling variants of the wild made one, as containerd's `platforms.Normalize` does.
+    fn normalised(&self) -> Self {
+        let os = self.os.to_ascii_lowercase();
+        let os = if os == "macos" { "darwin".to_owned() } else { os };
+        let architecture = self.architecture.to_ascii_lowercase();
+        let (architecture, implied) = match architecture.as_str() {
+            "x86_64" | "x86-64" => ("amd64", None),
+            "i386" => ("386", None),
+            "aarch64" => ("arm64", None),
+            "armhf" => ("arm", Some("v7")),
+            "armel" => ("arm", Some("v6")),
+            other => (other, None),
+        };
+        let variant = self.variant.as_deref().map(str::to_ascii_lowercase).filter(|variant| !variant.is_empty());
+        let variant = variant.or(implied.map(str::to_owned)).map(|v| match v.as_str() {
+            "5" | "6" | "7" | "8" => format!("v{v}"),
+            _ => v,
+        });
+        let variant = match (architecture, variant.as_deref()) {
+            ("arm64", Some("v8")) | ("amd64", Some("v1")) => None,
+            ("arm", None) => Some("v7".to_owned()),
+            _ => variant,
+        };
+        Platform { os, architecture: architecture.to_owned(), variant }
+    }
+
+    /// Whether an image for `self` runs where `wanted` does.
+    pub fn runs_on(&self, wanted: &Platform) -> bool {
+        self.distance(wanted).is_some()
+    }
+
+    /// How well an image for `self` serves who wants `wanted`: 0 is the same platform, more is an older variant of it
+    /// that still runs there, `None` does not run.
+    fn distance(&self, wanted: &Platform) -> Option<u32> {
+        let (have, want) = (self.normalised(), wanted.normalised());
+        if have.os != want.os || have.architecture != want.architecture {
+            return None;
+        }
+        if have.variant == want.variant {
+            return Some(0);
+        }
+        let level = |platform: &Platform| -> Option<u32> {
+            match platform.variant.as_deref() {
+                None => Some(if platform.architecture == "arm64" { 8 } else { 1 }),
+                Some(variant) => variant.strip_prefix('v')?.parse().ok(),
+            }
+        };
+        level(&want)?.checked_sub(level(&have)?).filter(|distance| *distance > 0)
+    }
+}
+
+impl FromStr for Platform {
+    type Err = InvalidPlatform;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlatform> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let is_word =
+            |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(is_word) {
+            return Err(InvalidPlatform(text.to_owned()));
+        }
+        let platform = Platform {
+            os: parts[0].to_owned(),
+            architecture: parts[1].to_owned(),
+            variant: parts.get(2).map(|variant| (*variant).to_owned()),
+        };
+        Ok(platform.normalised())
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os.escape_debug(), self.architecture.escape_debug())?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{}", variant.escape_debug()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The entries of an image index worth following for `wanted`, best first: images for it (an exact variant before older
+/// ones, the index's order among equals), then entries that name no platform, such as nested indexes.
+pub fn candidates<'a>(entries: &'a [IndexEntry], wanted: &Platform) -> Vec<&'a IndexEntry> {
+    let images = entries.iter().filter(|entry| !entry.is_attestation() && entry.artifact_type.is_none());
+    let mut ranked: Vec<(u32, &IndexEntry)> = images
+        .filter_map(|entry| match &entry.platform {
+            Some(platform) if !platform.os.is_empty() => Some((platform.distance(wanted)?, entry)),
+            _ => Some((u32::MAX, entry)),
+        })
+        .collect();
+    ranked.sort_by_key(|(distance, _)| *distance);
+    ranked.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// The platforms that an image index offers, in its order, without attestations.
+pub fn available(entries: &[IndexEntry]) -> Vec<Platform> {
+    entries.iter().filter(|entry| !entry.is_attestation()).filter_map(|entry| entry.platform.clone()).collect()
+}
+
+fn list(platforms: &[Platform]) -> String {
+    if platforms.is_empty() {
+        return "no image at all".to_owned();
+    }
+    platforms.iter().map(Platform::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(platforms: &[&str]) -> Vec<IndexEntry> {
+        let entry = |(i, text): (usize, &&str)| {
+            let mut parts = text.split('/').map(str::to_owned);
+            IndexEntry {
+                media_type: String::new(),
+                digest: format!("sha256:{i:064x}").parse().unwrap(),
+                size: 0,
+                platform: Some(Platform {
+                    os: parts.next().unwrap(),
+                    architecture: parts.next().unwrap(),
+                    variant: parts.next(),
+                }),
+                artifact_type: None,
+                annotations: None,
+            }
+        };
+        platforms.iter().enumerate().map(entry).collect()
+    }
+
+    fn chosen(platforms: &[&str], wanted: &str) -> Option<String> {
+        let entries = index(platforms);
+        candidates(&entries, &wanted.parse().unwrap()).first().map(|e| e.platform.clone().unwrap().to_string())
+    }
+
+    #[test]
+    fn the_exact_variant_wins_then_the_newest_that_still_runs() {
+        let arms = ["linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8"];
+        assert_eq!(chosen(&arms, "linux/arm/v7").unwrap(), "linux/arm/v7");
+        assert_eq!(chosen(&arms[..2], "linux/arm/v7").unwrap(), "linux/arm/v6");
+        assert_eq!(chosen(&arms[1..], "linux/arm/v5"), None);
+        assert_eq!(chosen(&arms, "linux/arm64").unwrap(), "linux/arm64/v8");
+        assert_eq!(chosen(&["linux/amd64/v3", "linux/amd64"], "linux/amd64").unwrap(), "linux/amd64");
+    }
+
+    #[test]
+    fn attestations_are_no_platform() {
+        let entries = index(&["linux/amd64", "unknown/unknown"]);
+        assert_eq!(available(&entries).len(), 1);
+        assert_eq!(chosen(&["unknown/unknown"], "linux/amd64"), None);
+    }
+
+    #[test]
+    fn a_platform_is_two_or_three_words() {
+        for text in ["", "linux", "linux/", "linux/arm/v7/x", "linux/ar m"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+        assert_eq!("linux/aarch64".parse::<Platform>().unwrap().to_string(), "linux/arm64");
+    }
+}

@@ -1,0 +1,14 @@
+//! Gets a file out of a container image without pulling the image.
+//!
+//! The way of data is one: a reference names an image in a [`source`]; its manifest and config make an
+//! [`image::Image`]; each [`layer`] is a stream of tar entries; together they make the [`rootfs`], in which paths are looked
+//! up as a container would; what was asked for is read, verified and handed to [`extract`], which writes it. The
+//! [`artifact`] module ties these together, [`cli`] is what a person types and sees, and [`plugin`] is Docker's side of it.
+//!
+//! Imports run one way: `cli → artifact → rootfs → layer → image`. `source` gives `image` and bytes and knows nothing above
+//! itself; `extract` knows entries, not sources.
+
+pub mod image;
+pub mod layer;
+pub mod progress;
+pub mod source;

@@ -1,0 +1,1 @@
+//! A registry: the OCI distribution-spec over HTTP.

@@ -11,4 +11,5 @@
 pub mod image;
 pub mod layer;
 pub mod progress;
+pub mod rootfs;
 pub mod source;

@@ -1,0 +1,1 @@
+//! Gives a written file, directory or link the metadata that the image has for it.

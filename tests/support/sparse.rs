@@ -24,10 +24,14 @@ pub struct Map {
 }
 
 impl Map {
-    /// The map of a file of `size` bytes with these pieces. One that ends in a hole gets an empty piece at its end, as
+    /// The map of a file of `size` bytes with these pieces, each of whole blocks of 512 bytes (only the file's end may cut
+    /// the last one short): GNU tar makes no others, and readers rely on it. One that ends in a hole gets an empty piece at its end, as
     /// GNU tar writes it.
     pub fn new(size: u64, data: &[(u64, &[u8])]) -> Self {
         let mut pieces: Vec<(u64, u64)> = data.iter().map(|(offset, bytes)| (*offset, bytes.len() as u64)).collect();
+        let is_whole =
+            |(offset, length): &(u64, u64)| offset % 512 == 0 && (length % 512 == 0 || offset + length == size);
+        assert!(pieces.iter().all(is_whole), "the pieces of a sparse file are whole blocks");
         if pieces.last().is_none_or(|(offset, length)| offset + length < size) {
             pieces.push((size, 0));
         }

@@ -418,7 +418,7 @@ fn serve(shared: &Shared, stream: Stream, place: Place) -> io::Result<()> {
                 connection.get_ref().stall();
                 return Ok(());
             }
-            _ if !goes_on => return Ok(()),
+            _ if !goes_on || request.header("connection") == Some("close") => return Ok(()),
             _ => {}
         }
     }

@@ -156,9 +156,9 @@ impl Candidates {
         matches_prefix(&self.parts, &names)
     }
 
-    /// Whether following a symlink at `path` could lead to what was asked for.
+    /// Whether a symlink at `path` lies on the way to what was asked for.
     pub fn lead_through(&self, path: &[u8]) -> bool {
-        self.contain(path) || self.base.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        self.base.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     }
 }
 

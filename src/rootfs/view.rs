@@ -126,6 +126,19 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether the layers in the view hide a file that a layer below them has at the canonical `path`.
+    pub fn hides(&self, path: &[u8]) -> bool {
+        let mut directory = self.root();
+        for name in path.split(|byte| *byte == b'/') {
+            match self.child(&directory, name) {
+                Child::Directory(child) => directory = child,
+                Child::Leaf { .. } | Child::Absent { .. } => return true,
+                Child::Unknown => return false,
+            }
+        }
+        true
+    }
+
     /// The names in `directory` and what they are, in byte order; `None` while layers that matter are not in the view.
     pub fn list(&self, directory: &Directory) -> Option<Vec<(Vec<u8>, Child)>> {
         if !self.is_complete(directory) {

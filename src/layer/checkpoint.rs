@@ -138,12 +138,9 @@ impl<R: Read> Tracked<R> {
             Compression::Gzip => Decoder::Gzip(Box::new(Blocks::new())),
             Compression::Zstd => Decoder::Zstd(Box::new(Zstd::new().map_err(LayerError::Compression)?)),
         };
-        let checkpoint = match decoder {
-            Decoder::Zstd(_) => Checkpoint::ZstdFrame,
-            // The decoder reports a gzip member's first block itself.
-            Decoder::Plain | Decoder::Gzip(_) => Checkpoint::Plain,
-        };
-        let marks = VecDeque::from([Arc::new(Mark { compressed: 0, uncompressed: 0, checkpoint })]);
+        // A gzip member's first block is reported by the decoder itself.
+        let first = Mark { compressed: 0, uncompressed: 0, checkpoint: Checkpoint::ZstdFrame };
+        let marks = matches!(decoder, Decoder::Zstd(_)).then(|| Arc::new(first)).into_iter().collect();
         Ok(Tracked {
             blob,
             input,
@@ -394,6 +391,8 @@ mod tests {
                 read = to;
             };
             skip(range.start, &mut tracked);
+            // An entry's headers have been read when it begins.
+            tracked.fill_buf().unwrap();
             tracked.begin_entry(range.start, range.end);
             skip(range.end, &mut tracked);
             let extent = tracked.extent(range.end).unwrap();

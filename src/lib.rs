@@ -9,6 +9,7 @@
 //! itself; `extract` knows entries, not sources.
 
 pub mod artifact;
+pub mod cli;
 pub mod extract;
 pub mod image;
 pub mod layer;

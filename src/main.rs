@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use docker_artifact::cli;
-use docker_artifact::cli::exit::Exit;
 use docker_artifact::plugin::{self, Call};
 
 fn main() -> ExitCode {

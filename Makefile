@@ -25,7 +25,7 @@ demo: build ## Get files out of an image made on the spot: no Docker, no network
 	cargo run --release --locked --quiet --example demo
 
 bench: build ## Compare with the tools people use instead
-	cargo bench --locked
+	benches/run
 
 dist: build ## Pack the binary into dist/
 	mkdir -p dist/$(DIST)

@@ -1,17 +1,18 @@
 //! Extents and checkpoints: reading one part of a compressed layer without what lies before it.
 //!
-//! A [`Tracked`] stream decompresses a whole blob and remembers where decoding could begin; [`Tracked::extent`] then gives the
+//! A [`Tracked`] stream decompresses a whole blob and remembers where decoding could begin; [`Stream::extent`] then gives the
 //! least part of the blob that holds some bytes of the tar. An [`ExtentReader`] decompresses that part alone.
 //! Offsets are *compressed* (bytes from the start of the blob as stored) or *uncompressed* (bytes from the start of the tar).
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::LayerError;
 use super::blocks::{Blocks, WINDOW};
 use super::compression::{Compression, MAGIC, sniff};
 use super::zstd::Zstd;
+use super::{LayerError, Stream};
 
 /// How many compressed bytes are decoded at a time while tracking: how exactly an extent's end is known.
 const STEP: usize = 4 * 1024;
@@ -118,10 +119,13 @@ pub struct Tracked<R> {
     /// Uncompressed bytes decoded; those in `output` from `given` on have not been read yet.
     uncompressed: u64,
     /// The last mark at or before `keep_from`, and all later ones.
-    marks: VecDeque<Mark>,
+    marks: VecDeque<Arc<Mark>>,
+    /// Where the current entry begins, and the last mark at or before it.
+    entry: (u64, Option<Arc<Mark>>),
     /// Where the decoder was after its latest steps: uncompressed, compressed.
     ends: VecDeque<(u64, u64)>,
     keep_from: u64,
+    damaged: bool,
 }
 
 impl<R: Read> Tracked<R> {
@@ -134,12 +138,9 @@ impl<R: Read> Tracked<R> {
             Compression::Gzip => Decoder::Gzip(Box::new(Blocks::new())),
             Compression::Zstd => Decoder::Zstd(Box::new(Zstd::new().map_err(LayerError::Compression)?)),
         };
-        let checkpoint = match decoder {
-            Decoder::Zstd(_) => Checkpoint::ZstdFrame,
-            // The decoder reports a gzip member's first block itself.
-            Decoder::Plain | Decoder::Gzip(_) => Checkpoint::Plain,
-        };
-        let marks = VecDeque::from([Mark { compressed: 0, uncompressed: 0, checkpoint }]);
+        // A gzip member's first block is reported by the decoder itself.
+        let first = Mark { compressed: 0, uncompressed: 0, checkpoint: Checkpoint::ZstdFrame };
+        let marks = matches!(decoder, Decoder::Zstd(_)).then(|| Arc::new(first)).into_iter().collect();
         Ok(Tracked {
             blob,
             input,
@@ -150,42 +151,11 @@ impl<R: Read> Tracked<R> {
             compressed: 0,
             uncompressed: 0,
             marks,
+            entry: (0, None),
             ends: VecDeque::new(),
             keep_from: 0,
+            damaged: false,
         })
-    }
-
-    /// Says that extents will be asked for only from this uncompressed offset on, so that older marks can go.
-    pub fn keep_from(&mut self, uncompressed: u64) {
-        self.keep_from = uncompressed;
-        self.forget();
-    }
-
-    /// The least extent that can be decoded and holds the bytes `wanted` of the tar, all of which must have been read. `None`
-    /// where they begin before what [`Tracked::keep_from`] left.
-    pub fn extent(&self, wanted: Range<u64>) -> Option<Extent> {
-        if let Decoder::Plain = self.decoder {
-            return Some(Extent { compressed: wanted.clone(), uncompressed: wanted, checkpoint: Checkpoint::Plain });
-        }
-        let after = self.marks.partition_point(|mark| mark.uncompressed <= wanted.start);
-        let mark = self.marks.get(after.checked_sub(1)?)?;
-        let (uncompressed, compressed) = *self.ends.get(self.ends.partition_point(|end| end.0 < wanted.end))?;
-        Some(Extent {
-            compressed: mark.compressed..compressed,
-            uncompressed: mark.uncompressed..uncompressed,
-            checkpoint: mark.checkpoint.clone(),
-        })
-    }
-
-    /// Reads what is left, so that the source sees the blob's end and can compare its digest.
-    pub fn finish(&mut self) -> Result<(), LayerError> {
-        loop {
-            let ready = self.fill_buf()?.len();
-            if ready == 0 {
-                return Ok(());
-            }
-            self.consume(ready);
-        }
     }
 
     /// Drops marks and ends that no extent from `keep_from` on can need.
@@ -193,7 +163,8 @@ impl<R: Read> Tracked<R> {
         while self.marks.get(1).is_some_and(|next| next.uncompressed <= self.keep_from) {
             self.marks.pop_front();
         }
-        while self.ends.front().is_some_and(|end| end.0 < self.keep_from) {
+        // An extent ends where the stream has been read to, which is never before what the latest step gave.
+        while self.ends.len() > 2 {
             self.ends.pop_front();
         }
     }
@@ -214,13 +185,13 @@ impl<R: Read> Tracked<R> {
             }
             has_more = false;
             let step = self.decoder.step(&self.input[self.taken..], &mut self.output);
-            let (consumed, mark) = step.map_err(|problem| self.damaged(&problem))?;
+            let (consumed, mark) = step.or_else(|problem| Err(self.damaged(&problem)))?;
             self.taken += consumed;
             self.compressed += consumed as u64;
             self.uncompressed += self.output.len() as u64;
             if let Some((back, checkpoint)) = mark {
                 let (compressed, uncompressed) = (self.compressed - back, self.uncompressed);
-                self.marks.push_back(Mark { compressed, uncompressed, checkpoint });
+                self.marks.push_back(Arc::new(Mark { compressed, uncompressed, checkpoint }));
             }
             self.ends.push_back((self.uncompressed, self.compressed));
             self.forget();
@@ -228,9 +199,51 @@ impl<R: Read> Tracked<R> {
         Ok(())
     }
 
-    fn damaged(&self, problem: &str) -> io::Error {
+    fn damaged(&mut self, problem: &str) -> io::Error {
+        self.damaged = true;
         let (format, problem) = (self.decoder.name(), problem.to_owned());
         LayerError::Damaged { format, offset: self.compressed, problem }.into()
+    }
+}
+
+impl<R: Read> Stream for Tracked<R> {
+    fn begin_entry(&mut self, header: u64, next: u64) {
+        let after = self.marks.partition_point(|mark| mark.uncompressed <= header);
+        self.entry = (header, after.checked_sub(1).and_then(|at| self.marks.get(at)).cloned());
+        self.keep_from = next;
+        self.forget();
+    }
+
+    fn extent(&self, end: u64) -> Option<Extent> {
+        let (start, mark) = &self.entry;
+        if let Decoder::Plain = self.decoder {
+            return Some(Extent { compressed: *start..end, uncompressed: *start..end, checkpoint: Checkpoint::Plain });
+        }
+        let mark = mark.as_ref()?;
+        let (uncompressed, compressed) = *self.ends.iter().find(|reached| reached.0 >= end)?;
+        Some(Extent {
+            compressed: mark.compressed..compressed,
+            uncompressed: mark.uncompressed..uncompressed,
+            checkpoint: mark.checkpoint.clone(),
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), LayerError> {
+        loop {
+            let ready = self.fill_buf()?.len();
+            if ready == 0 {
+                return Ok(());
+            }
+            self.consume(ready);
+        }
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    fn drain_blob(&mut self) -> Result<(), LayerError> {
+        io::copy(&mut self.blob, &mut io::sink()).map(drop).map_err(LayerError::Io)
     }
 }
 
@@ -377,10 +390,12 @@ mod tests {
                 assert_eq!(skipped, to - read, "{name}");
                 read = to;
             };
-            tracked.keep_from(range.start);
             skip(range.start, &mut tracked);
+            // An entry's headers have been read when it begins.
+            tracked.fill_buf().unwrap();
+            tracked.begin_entry(range.start, range.end);
             skip(range.end, &mut tracked);
-            let extent = tracked.extent(range.clone()).unwrap();
+            let extent = tracked.extent(range.end).unwrap();
             let bytes = &blob[extent.compressed.start as usize..extent.compressed.end as usize];
             let mut reader = ExtentReader::new(&extent.checkpoint, bytes).unwrap();
             io::copy(&mut reader.by_ref().take(range.start - extent.uncompressed.start), &mut io::sink()).unwrap();
@@ -432,9 +447,10 @@ mod tests {
         let blob = gzip(&content, 6);
         let wanted = 7_000_000..8_000_000;
         let mut tracked = Tracked::new(&blob[..]).unwrap();
-        tracked.keep_from(wanted.start);
-        io::copy(&mut tracked.by_ref().take(wanted.end), &mut io::sink()).unwrap();
-        let extent = tracked.extent(wanted).unwrap();
+        io::copy(&mut tracked.by_ref().take(wanted.start), &mut io::sink()).unwrap();
+        tracked.begin_entry(wanted.start, wanted.end);
+        io::copy(&mut tracked.by_ref().take(wanted.end - wanted.start), &mut io::sink()).unwrap();
+        let extent = tracked.extent(wanted.end).unwrap();
         let alone = gzip(&content[7_000_000..8_000_000], 6).len() as u64;
         let spent = extent.compressed.end - extent.compressed.start;
         assert!(spent <= alone + 64 * 1024, "{spent} bytes for {alone}");

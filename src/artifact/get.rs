@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::plan::{self, Planned, TreeKind, show_path};
-use super::survey::{Survey, Wanted, blocking};
-use crate::extract::{self, Destination, Item, Node, PublishOptions, Published, Staging};
+use super::survey::{Collect, Survey, Wanted, blocking};
+use crate::extract::{self, Destination, Item, Node, PublishOptions, Published, StageError, Staged, Staging};
+use crate::image::Layer;
 use crate::image::digest::Digest;
 use crate::image::platform::Platform;
+use crate::layer::Content;
+use crate::layer::entry::{Entry, Kind};
 use crate::progress::Progress;
 use crate::rootfs::Pattern;
 use crate::source::{self, Source};
@@ -119,7 +122,25 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
     })
 }
 
-fn fetched(thing: &Planned, survey: &Survey) -> Fetched {
+impl Collect for Staging {
+    type Kept = Arc<Staged>;
+    const TRACKS: bool = false;
+
+    fn collect(
+        &self,
+        _: &Layer,
+        _: &[usize],
+        entry: &Entry,
+        data: &mut dyn Content,
+    ) -> Result<Arc<Staged>, StageError> {
+        match entry.kind {
+            Kind::File { size, sparse } => self.stage(data, size, sparse),
+            _ => self.stage(&mut std::io::empty(), 0, false),
+        }
+    }
+}
+
+fn fetched(thing: &Planned, survey: &Survey<Staging>) -> Fetched {
     let digest = match (&thing.tree.kind, thing.tree.layer) {
         (TreeKind::File { data, .. }, Some(layer)) => survey.content(layer, *data).map(|staged| staged.digest.clone()),
         _ => None,
@@ -145,7 +166,7 @@ fn fetched(thing: &Planned, survey: &Survey) -> Fetched {
 /// destination gives it a name.
 fn with_contents(
     planned: Vec<Planned>,
-    survey: &Survey,
+    survey: &Survey<Staging>,
     destination: &Destination,
 ) -> Result<Vec<(Vec<u8>, Item)>, Error> {
     let mut items = Vec::with_capacity(planned.len());

@@ -26,7 +26,7 @@ pub const MAX_MANIFEST_BYTES: u64 = 8 << 20;
 #[derive(Clone, Debug)]
 pub enum Manifest {
     /// One image, for one platform.
-    Image(OciImageManifest),
+    Image(Box<OciImageManifest>),
     /// Several images (or further indexes), to choose from by platform.
     Index(Vec<IndexEntry>),
 }
@@ -133,7 +133,7 @@ impl Manifest {
             });
             return Err(ManifestError::NotAnImage { what: describe(kind) });
         }
-        let manifest: OciImageManifest = serde_json::from_slice(bytes)?;
+        let manifest: Box<OciImageManifest> = serde_json::from_slice(bytes)?;
         for descriptor in std::iter::once(&manifest.config).chain(&manifest.layers) {
             descriptor.digest.parse::<Digest>()?;
             if descriptor.size < 0 {

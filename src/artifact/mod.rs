@@ -1,0 +1,10 @@
+//! From names to bytes: what was asked for, where it lies, and the cheapest honest way to it.
+//!
+//! [`get::get`] is the main job. It reads layers by a [`survey`] until a [`plan`] of what to write is complete.
+
+mod error;
+pub mod get;
+mod plan;
+mod survey;
+
+pub use error::Error;

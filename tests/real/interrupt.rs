@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -63,7 +64,7 @@ fn ctrl_c_in_the_middle_of_a_layer_leaves_nothing_and_exits_with_130() {
     let plugin = Plugin::installed();
 
     let output = format!("{}/", destination.path().display());
-    let child = plugin
+    let mut child = plugin
         .get(&format!("{address}/{path}"))
         .args(["/usr/bin", "-o", &output])
         .process_group(0)
@@ -72,7 +73,9 @@ fn ctrl_c_in_the_middle_of_a_layer_leaves_nothing_and_exits_with_130() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    stalled.recv().unwrap();
+    while stalled.recv_timeout(Duration::from_millis(200)).is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+    }
     run(Command::new("kill").args(["-INT", "--", &format!("-{}", child.id())]));
     let ended = child.wait_with_output().unwrap();
 

@@ -61,7 +61,7 @@ impl Registry {
             }
         };
         std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
-        Self { host, process, storage: storage }
+        Self { host, process, storage }
     }
 
     /// What ends this registry from a shell: for one that lives in a static, which is never dropped.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -206,8 +206,16 @@ fn compare(name: &str, ours: &Node, theirs: &Node, metadata: Metadata, all: &mut
 
 fn content(reader: &mut dyn Read) -> Kind {
     let mut hash = Sha256::new();
-    let bytes = io::copy(reader, &mut hash).unwrap();
-    Kind::File { bytes, digest: hash.finalize().into() }
+    let (mut bytes, mut buffer) = (0, [0; 64 * 1024]);
+    loop {
+        match reader.read(&mut buffer).unwrap() {
+            0 => return Kind::File { bytes, digest: hash.finalize().into() },
+            count => {
+                hash.update(&buffer[..count]);
+                bytes += count as u64;
+            }
+        }
+    }
 }
 
 /// A path as a person can read it, whatever bytes it is made of.

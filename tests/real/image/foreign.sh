@@ -1,5 +1,6 @@
 #!/bin/sh
-# Writes one tar after another into DIR, in every dialect that GNU tar speaks: 1.tar is the lowest layer. Usage: foreign.sh DIR
+# Writes layers into DIR, in every dialect that GNU tar speaks: 1.tar is the lowest of seven, gnu-sparse.tar stands alone.
+# Usage: foreign.sh DIR
 set -eu
 cd "$1"
 
@@ -22,7 +23,8 @@ make() {
 }
 
 make gnu
-tar -C root --format=gnu --sparse -cf 1.tar .
+tar -C root --format=gnu -cf 1.tar .
+tar -C root --format=gnu --sparse -cf gnu-sparse.tar .
 rm -r root
 make pax
 tar -C root --format=pax --sparse --sparse-version=1.0 -cf 2.tar pax shared
@@ -34,10 +36,11 @@ make oldest-pax
 tar -C root --format=pax --sparse --sparse-version=0.0 -cf 4.tar oldest-pax shared
 rm -r root
 
-mkdir -p root/v7 root/ustar/"$long"/shorter
+short=$(printf '%090d' 0)
+mkdir -p root/v7 root/ustar/"$short"/shorter
 echo v7 > root/v7/file
 ln root/v7/file root/v7/hard
-echo ustar > root/ustar/"$long"/shorter/file
+echo ustar > root/ustar/"$short"/shorter/file
 tar -C root --format=v7 -cf 5.tar v7
 tar -C root --format=ustar -cf 6.tar ustar
 rm -r root

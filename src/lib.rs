@@ -9,9 +9,11 @@
 //! itself; `extract` knows entries, not sources.
 
 pub mod artifact;
+pub mod cli;
 pub mod extract;
 pub mod image;
 pub mod layer;
+pub mod plugin;
 pub mod progress;
 pub mod rootfs;
 pub mod source;

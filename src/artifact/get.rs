@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::plan::{self, Planned, TreeKind, show_path};
-use super::survey::{Survey, Wanted, blocking};
-use crate::extract::{self, Destination, Item, Node, PublishOptions, Published, Staging};
+use super::survey::{Collect, Survey, Wanted, blocking};
+use crate::extract::{self, Destination, Item, Node, PublishOptions, Published, StageError, Staged, Staging};
+use crate::image::Layer;
 use crate::image::digest::Digest;
 use crate::image::platform::Platform;
+use crate::layer::Content;
+use crate::layer::entry::{Entry, Kind};
 use crate::progress::Progress;
 use crate::rootfs::Pattern;
 use crate::source::{self, Source};
@@ -83,8 +86,8 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
         if let Some(planned) = plan::plan((&name, &image), &view, &wanted.patterns, wanted.follow)? {
             break planned;
         }
-        let all_matter = wanted.patterns.iter().any(|pattern| plan::needs_all_layers(&view, pattern));
-        survey.read_further(all_matter).await?;
+        let independent = wanted.patterns.iter().all(|pattern| plan::is_settled(&view, pattern, wanted.follow));
+        survey.read_further(independent).await?;
     };
     let missing = plan::missing(&planned, &survey);
     if !missing.is_empty() {
@@ -119,7 +122,25 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
     })
 }
 
-fn fetched(thing: &Planned, survey: &Survey) -> Fetched {
+impl Collect for Staging {
+    type Kept = Arc<Staged>;
+    const TRACKS: bool = false;
+
+    fn collect(
+        &self,
+        _: &Layer,
+        _: &[usize],
+        entry: &Entry,
+        data: &mut dyn Content,
+    ) -> Result<Arc<Staged>, StageError> {
+        match entry.kind {
+            Kind::File { size, sparse } => self.stage(data, size, sparse),
+            _ => self.stage(&mut std::io::empty(), 0, false),
+        }
+    }
+}
+
+fn fetched(thing: &Planned, survey: &Survey<Staging>) -> Fetched {
     let digest = match (&thing.tree.kind, thing.tree.layer) {
         (TreeKind::File { data, .. }, Some(layer)) => survey.content(layer, *data).map(|staged| staged.digest.clone()),
         _ => None,
@@ -145,7 +166,7 @@ fn fetched(thing: &Planned, survey: &Survey) -> Fetched {
 /// destination gives it a name.
 fn with_contents(
     planned: Vec<Planned>,
-    survey: &Survey,
+    survey: &Survey<Staging>,
     destination: &Destination,
 ) -> Result<Vec<(Vec<u8>, Item)>, Error> {
     let mut items = Vec::with_capacity(planned.len());
@@ -154,9 +175,13 @@ fn with_contents(
         let item = plan::item(thing.tree, survey)
             .ok_or_else(|| Error::Usage(format!("the content of {path} did not come; this is a bug")))?;
         match item.node {
-            Node::Directory(children) if thing.name.is_empty() && !matches!(destination, Destination::File(_)) => {
-                items.extend(children);
-            }
+            Node::Directory(children) if thing.name.is_empty() => match destination {
+                // Named by the destination, so any name does.
+                Destination::File(_) => {
+                    items.push((b"root".to_vec(), Item { node: Node::Directory(children), ..item }))
+                }
+                _ => items.extend(children),
+            },
             node => items.push((thing.name, Item { node, ..item })),
         }
     }

@@ -5,6 +5,7 @@
 mod error;
 pub mod get;
 mod plan;
+pub mod range_index;
 mod survey;
 
-pub use error::Error;
+pub use error::{Error, ExitClass};

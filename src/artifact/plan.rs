@@ -3,12 +3,12 @@
 //! Planning takes a [`View`] and gives trees without contents; [`None`] where a layer that has not been read could change
 //! them. It reads nothing and writes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::Error;
-use super::survey::{Survey, describe};
-use crate::extract::{Item, Metadata, Node as ItemNode};
+use super::survey::{Collect, Missing, Survey, describe};
+use crate::extract::{Item, Metadata, Node as ItemNode, Staging};
 use crate::image::Image;
 use crate::rootfs::nearest::nearest;
 use crate::rootfs::walk::{Found, Leaf, leaf, resolve};
@@ -17,6 +17,8 @@ use crate::rootfs::{Child, DataOffset, Directory, Node, NodeKind, Pattern, View,
 /// One thing to be written, with the name it gets.
 #[derive(Debug)]
 pub struct Planned {
+    /// The position of the pattern that named it.
+    pub pattern: usize,
     /// The canonical path in the image.
     pub path: Vec<u8>,
     /// The base name it is written under.
@@ -75,8 +77,8 @@ pub fn plan(
 ) -> Result<Option<Vec<Planned>>, Error> {
     let mut planned: Vec<Planned> = Vec::new();
     let mut complete = true;
-    for pattern in patterns {
-        match plan_one(image, view, pattern, follow)? {
+    for (position, pattern) in patterns.iter().enumerate() {
+        match plan_one(image, view, (position, pattern), follow)? {
             Some(found) => planned.extend(found),
             None => complete = false,
         }
@@ -105,34 +107,35 @@ pub fn plan(
     }
 }
 
-/// Whether every layer below matters to a pattern, and not only perhaps.
-pub fn needs_all_layers(view: &View<'_>, pattern: &Pattern) -> bool {
+/// Whether a pattern's directory is known, so that no layer can say any more that another place is to be looked at: layers
+/// can then be read in any order. Whatever the view decides already is as good.
+pub fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {
     match pattern.literal() {
-        Some(path) => {
-            matches!(resolve(view, &path, true), Found::Directory(directory) if !view.is_complete(&directory))
-        }
-        None => true,
+        Some(path) => !matches!(resolve(view, &path, follow), Found::Unknown { .. }),
+        None => false,
     }
 }
 
 /// The contents that `planned` names and the survey has not staged.
-pub fn missing(planned: &[Planned], survey: &Survey) -> BTreeSet<(usize, DataOffset)> {
-    fn collect(tree: &Tree, survey: &Survey, missing: &mut BTreeSet<(usize, DataOffset)>) {
+pub fn missing<C: Collect>(planned: &[Planned], survey: &Survey<C>) -> Missing {
+    fn collect<C: Collect>(tree: &Tree, pattern: usize, survey: &Survey<C>, missing: &mut Missing) {
         match (&tree.kind, tree.layer) {
             (TreeKind::File { data, .. }, Some(layer)) if survey.content(layer, *data).is_none() => {
-                missing.insert((layer, *data));
+                missing.entry((layer, *data)).or_default().push(pattern);
             }
-            (TreeKind::Directory(children), _) => children.values().for_each(|child| collect(child, survey, missing)),
+            (TreeKind::Directory(children), _) => {
+                children.values().for_each(|child| collect(child, pattern, survey, missing));
+            }
             _ => {}
         }
     }
-    let mut contents = BTreeSet::new();
-    planned.iter().for_each(|thing| collect(&thing.tree, survey, &mut contents));
+    let mut contents = Missing::new();
+    planned.iter().for_each(|thing| collect(&thing.tree, thing.pattern, survey, &mut contents));
     contents
 }
 
 /// `tree` with its contents, ready to be written; `None` if one of them was never staged.
-pub fn item(tree: Tree, survey: &Survey) -> Option<Item> {
+pub fn item(tree: Tree, survey: &Survey<Staging>) -> Option<Item> {
     let node = match tree.kind {
         TreeKind::File { data, .. } => ItemNode::File(Arc::clone(survey.content(tree.layer?, data)?)),
         TreeKind::Symlink(target) => ItemNode::Symlink(target),
@@ -148,7 +151,7 @@ pub fn item(tree: Tree, survey: &Survey) -> Option<Item> {
 fn plan_one(
     image: (&str, &Image),
     view: &View<'_>,
-    pattern: &Pattern,
+    (position, pattern): (usize, &Pattern),
     follow: bool,
 ) -> Result<Option<Vec<Planned>>, Error> {
     let Some(literal) = pattern.literal() else {
@@ -159,7 +162,7 @@ fn plan_one(
         let mut planned = Vec::with_capacity(paths.len());
         for path in paths {
             let Some(tree) = tree(image, view, pattern, resolve(view, &path, follow))? else { return Ok(None) };
-            planned.push(Planned { name: split(&path).1.to_vec(), path, tree });
+            planned.push(Planned { pattern: position, name: split(&path).1.to_vec(), path, tree });
         }
         return Ok(Some(planned));
     };
@@ -169,9 +172,9 @@ fn plan_one(
     // As in `docker cp`, `DIR/.` is what DIR holds; the root and `..` have no name of their own either.
     if !matches!(last, b"" | b"." | b"..") {
         let name = split(literal.strip_suffix(b"/").unwrap_or(&literal)).1.to_vec();
-        return Ok(Some(vec![Planned { path: literal, name, tree }]));
+        return Ok(Some(vec![Planned { pattern: position, path: literal, name, tree }]));
     }
-    Ok(Some(vec![Planned { path: literal, name: Vec::new(), tree }]))
+    Ok(Some(vec![Planned { pattern: position, path: literal, name: Vec::new(), tree }]))
 }
 
 /// What stands at the end of a path, whole.

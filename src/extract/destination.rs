@@ -82,3 +82,64 @@ fn parent(path: &Path) -> &Path {
         None => path,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::scratch;
+    use super::*;
+
+    fn parse(output: impl AsRef<OsStr>) -> Result<Destination, ExtractError> {
+        Destination::parse(Some(output.as_ref()))
+    }
+
+    #[test]
+    fn without_a_word_results_go_into_the_current_directory() {
+        assert_eq!(Destination::parse(None).unwrap(), Destination::Directory(".".into()));
+        assert_eq!(parse(".").unwrap(), Destination::Directory(".".into()));
+    }
+
+    #[test]
+    fn a_dash_is_standard_output() {
+        assert_eq!(parse("-").unwrap(), Destination::Stdout);
+        assert_eq!(parse("/dev/stdout").unwrap(), Destination::Stdout);
+    }
+
+    #[test]
+    fn a_directory_is_one_that_exists_or_has_a_slash() {
+        let scratch = scratch();
+        assert_eq!(parse(scratch.path()).unwrap(), Destination::Directory(scratch.path().to_owned()));
+        let missing = scratch.path().join("a/b/");
+        assert_eq!(parse(&missing).unwrap(), Destination::Directory(missing.clone()));
+        assert!(!scratch.path().join("a").exists(), "nothing is created yet");
+        std::os::unix::fs::symlink(scratch.path(), scratch.path().join("link")).unwrap();
+        assert!(matches!(parse(scratch.path().join("link")).unwrap(), Destination::Directory(_)));
+    }
+
+    #[test]
+    fn a_file_is_anything_else_in_a_directory_that_exists() {
+        let scratch = scratch();
+        let file = scratch.path().join("new");
+        assert_eq!(parse(&file).unwrap(), Destination::File(file.clone()));
+        fs::write(&file, "").unwrap();
+        assert_eq!(parse(&file).unwrap(), Destination::File(file.clone()));
+        assert_eq!(parse("no-such-file-here").unwrap(), Destination::File("no-such-file-here".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_written_to_is_refused_with_what_to_do() {
+        let scratch = scratch();
+        let file = scratch.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = parse(scratch.path().join("missing/new")).unwrap_err();
+        assert!(matches!(error, ExtractError::NoParent { .. }), "{error}");
+        assert!(error.to_string().contains("there is no directory"), "{error}");
+        for below in ["file/", "file/new", "file/new/"] {
+            let error = parse(scratch.path().join(below)).unwrap_err();
+            assert!(matches!(&error, ExtractError::NotADirectory { path } if *path == file), "{below}: {error}");
+        }
+        assert!(matches!(parse("").unwrap_err(), ExtractError::InvalidDestination { .. }));
+        assert!(matches!(parse("missing/..").unwrap_err(), ExtractError::InvalidDestination { .. }));
+        // Root could replace it by a file, and the machine would be broken.
+        assert!(matches!(parse("/dev/null").unwrap_err(), ExtractError::SpecialInTheWay { .. }));
+    }
+}

@@ -35,13 +35,13 @@ pub fn discard_all() {
     }
 }
 
-/// Lists what `create` makes. No interruption falls between the two.
-pub(super) fn register<E>(create: impl FnOnce() -> Result<Live, E>) -> Result<PathBuf, E> {
+/// Lists the directory that `create` makes, beside whatever else it gives. No interruption falls between the two.
+pub(super) fn register<T, E>(create: impl FnOnce() -> Result<(Live, T), E>) -> Result<(PathBuf, T), E> {
     let mut list = lock();
-    let live = create()?;
+    let (live, made) = create()?;
     let path = live.path.clone();
     list.push(live);
-    Ok(path)
+    Ok((path, made))
 }
 
 /// Runs `work` if the staging directory at `path` was not discarded, and keeps it from being so meanwhile.

@@ -14,6 +14,8 @@ mod destination;
 mod error;
 mod live;
 mod publish;
+#[cfg(test)]
+mod sample;
 mod staging;
 mod tar_stream;
 mod tree;

@@ -237,3 +237,6 @@ fn in_the_way(kind: FileType, path: &Path) -> ExtractError {
 fn place_in(directory: &Path, name: &[u8]) -> PathBuf {
     if directory == Path::new(".") { path_of(name) } else { directory.join(path_of(name)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -248,3 +248,200 @@ fn copy(staged: &Staged, name: &[u8], out: &mut dyn Write) -> Result<(), Extract
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::super::sample::*;
+    use super::super::{Destination, Staging};
+    use super::*;
+
+    const PLAIN: PublishOptions = PublishOptions { preserve: false };
+
+    /// What a reader of the stream sees of an entry.
+    #[derive(Debug, PartialEq)]
+    struct Seen {
+        kind: EntryType,
+        path: Vec<u8>,
+        link: Vec<u8>,
+        content: Vec<u8>,
+        header: Fields,
+        records: Vec<(String, Vec<u8>)>,
+    }
+
+    /// Mode, owner, group and time.
+    type Fields = (u32, u64, u64, u64);
+
+    fn read(stream: &[u8]) -> Vec<Seen> {
+        let mut archive = tar::Archive::new(stream);
+        let entries = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let records = entry.pax_extensions().unwrap().into_iter().flatten().map(|record| {
+                let record = record.unwrap();
+                (record.key().unwrap().to_owned(), record.value_bytes().to_owned())
+            });
+            let records = records.collect();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            let header = entry.header();
+            Seen {
+                kind: header.entry_type(),
+                path: entry.path_bytes().into_owned(),
+                link: entry.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default(),
+                content,
+                header: (header.mode().unwrap(), header.uid().unwrap(), header.gid().unwrap(), header.mtime().unwrap()),
+                records,
+            }
+        });
+        entries.collect()
+    }
+
+    fn write(items: &[(Vec<u8>, Item)], options: &PublishOptions) -> (Vec<u8>, Vec<String>) {
+        let mut stream = Vec::new();
+        let warnings = write_tar(items, options, &mut stream).unwrap();
+        (stream, warnings)
+    }
+
+    fn staging() -> Staging {
+        Staging::new(&Destination::Stdout).unwrap()
+    }
+
+    #[test]
+    fn one_file_is_its_bytes_and_anything_else_a_tar_stream() {
+        let staging = staging();
+        let mut out = Vec::new();
+        write_stdout(&named([("a", file(&staging, b"hello"))]), &PLAIN, &mut out).unwrap();
+        assert_eq!(out, b"hello");
+        for items in [
+            named([("a", file(&staging, b"1")), ("b", file(&staging, b"2"))]),
+            named([("d", directory(0o755, [("a", file(&staging, b"1"))]))]),
+            named([("l", symlink("target"))]),
+        ] {
+            let mut out = Vec::new();
+            write_stdout(&items, &PLAIN, &mut out).unwrap();
+            assert_eq!(out.len() % BLOCK, 0);
+            assert!(!read(&out).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_tree_reads_back_as_it_was() {
+        let staging = staging();
+        let shared = staged(&staging, &[7; 700]);
+        let tree = directory(
+            0o2755,
+            [("a", link_of(&shared)), ("b", link_of(&shared)), ("l", symlink("../etc")), ("null", special())],
+        );
+        let (stream, warnings) = write(&named([("d", tree), ("z", link_of(&shared))]), &PLAIN);
+        assert_eq!(warnings, ["skipped d/null: device nodes, pipes and sockets are never created"]);
+        assert_eq!(&stream[stream.len() - 2 * BLOCK..], [0; 2 * BLOCK]);
+        let seen = read(&stream);
+        let summary: Vec<_> = seen.iter().map(|seen| (seen.kind, seen.path.as_slice(), seen.link.as_slice())).collect();
+        let expected: [(EntryType, &[u8], &[u8]); 5] = [
+            (EntryType::Directory, b"d/", b""),
+            (EntryType::Regular, b"d/a", b""),
+            (EntryType::Link, b"d/b", b"d/a"),
+            (EntryType::Symlink, b"d/l", b"../etc"),
+            (EntryType::Link, b"z", b"d/a"),
+        ];
+        assert_eq!(summary, expected);
+        assert_eq!(seen[1].content, [7; 700]);
+        let mtime = MTIME.0 as u64;
+        assert_eq!((seen[0].header, seen[1].header), ((0o755, 0, 0, mtime), (0o640, 0, 0, mtime)));
+        assert_eq!(seen[1].records, [("mtime".to_owned(), b"1600000000.123456789".to_vec())]);
+    }
+
+    #[test]
+    fn names_that_a_header_cannot_hold_are_kept() {
+        let staging = staging();
+        for name in ["x".repeat(100), "x".repeat(101), "y".repeat(255), "naïve".to_owned()] {
+            let target = format!("../{name}");
+            let items = named([(&*name, file(&staging, b"1")), ("link", symlink(&target))]);
+            let seen = read(&write(&items, &PLAIN).0);
+            assert_eq!(seen[0].path, name.as_bytes());
+            assert_eq!(seen[1].link, target.as_bytes());
+        }
+        for name in [vec![0xff; 20], vec![0xff; 200]] {
+            let items = [(name.clone(), file(&staging, b"1"))];
+            let seen = read(&write(&items, &PLAIN).0);
+            assert_eq!(seen[0].path, name);
+            assert_eq!(seen[0].records.iter().any(|(key, _)| key == "hdrcharset"), name.len() > NAME);
+        }
+    }
+
+    #[test]
+    fn owners_and_attributes_are_recorded_on_request() {
+        let staging = staging();
+        let mut item = file(&staging, b"1");
+        item.metadata = Metadata {
+            mode: 0o4755,
+            uid: 1000,
+            gid: 5_000_000_000,
+            mtime: (7, 0),
+            xattrs: vec![(b"user.a".to_vec(), b"\x01=\0".to_vec()), (b"user.a=b".to_vec(), b"x".to_vec())],
+        };
+        let items = [(b"tool".to_vec(), item)];
+        let (stream, warnings) = write(&items, &PublishOptions { preserve: true });
+        let seen = read(&stream);
+        assert_eq!(seen[0].header, (0o4755, 1000, 5_000_000_000, 7));
+        let expected = [("gid", b"5000000000".as_slice()), ("SCHILY.xattr.user.a", b"\x01=\0")];
+        assert_eq!(seen[0].records, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(warnings, ["tool: attribute user.a=b not kept: no tar stream can name it"]);
+        assert_eq!(read(&write(&items, &PLAIN).0)[0].header, (0o755, 0, 0, 7));
+    }
+
+    #[test]
+    fn times_are_decimal_seconds() {
+        for (time, text) in [
+            ((0, 0), "0"),
+            ((10, 0), "10"),
+            ((1, 500_000_000), "1.5"),
+            ((-1, 0), "-1"),
+            ((-1, 500_000_000), "-0.5"),
+            ((-2, 1), "-1.999999999"),
+            ((i64::MIN, 0), "-9223372036854775808"),
+        ] {
+            assert_eq!(decimal(time.0, time.1), text);
+        }
+    }
+
+    #[test]
+    fn a_record_counts_its_own_length() {
+        for length in 0..2000 {
+            let mut records = Records::default();
+            records.add("k", &vec![b'v'; length]);
+            let text = String::from_utf8(records.0).unwrap();
+            let (claimed, _) = text.split_once(' ').unwrap();
+            assert_eq!(claimed.parse::<usize>().unwrap(), text.len());
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_an_error_of_the_output() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let staging = staging();
+        let items = named([("a", file(&staging, b"hello"))]);
+        let error = write_stdout(&items, &PLAIN, &mut Closed).unwrap_err();
+        assert!(matches!(&error, ExtractError::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe));
+        let error = write_tar(&items, &PLAIN, &mut Closed).unwrap_err();
+        assert!(matches!(error, ExtractError::Output(_)), "{error}");
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused_before_the_first_byte() {
+        let staging = staging();
+        let items = named([("a", file(&staging, b"1")), ("../b", file(&staging, b"2"))]);
+        let mut out = Vec::new();
+        let error = write_tar(&items, &PLAIN, &mut out).unwrap_err();
+        assert!(matches!(error, ExtractError::UnsafeName { .. }) && out.is_empty(), "{error}");
+    }
+}

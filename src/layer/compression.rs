@@ -4,6 +4,8 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
+use super::Stream;
+use super::checkpoint::Extent;
 use super::error::LayerError;
 use super::gzip::Gzip;
 use super::zstd::Zstd;
@@ -36,10 +38,10 @@ impl fmt::Display for Compression {
 }
 
 /// How many of a blob's first bytes [`sniff`] looks at.
-const MAGIC: usize = 10;
+pub(super) const MAGIC: usize = 10;
 
 /// What a blob that begins with these bytes is, as Docker decides it, too.
-fn sniff(start: &[u8]) -> Result<Compression, LayerError> {
+pub(super) fn sniff(start: &[u8]) -> Result<Compression, LayerError> {
     let refused = |name: &str| {
         Err(LayerError::Compression(format!(
             "it is {name}-compressed, and image layers may only be gzip, zstd or plain"
@@ -173,32 +175,6 @@ impl<R: Read> Decompressed<R> {
         self.received - self.input.unread().len() as u64
     }
 
-    /// Whether the compressed stream turned out to be damaged or cut short.
-    pub fn is_damaged(&self) -> bool {
-        self.damaged
-    }
-
-    /// Reads what is left of the tar, and of the blob, so that the source sees the blob's end and can compare its digest.
-    pub fn finish(&mut self) -> Result<(), LayerError> {
-        loop {
-            let ready = self.fill_buf()?.len();
-            if ready == 0 {
-                return Ok(());
-            }
-            self.consume(ready);
-        }
-    }
-
-    /// Reads what is left of the blob without decompressing it. Of a damaged stream the source can say more than the
-    /// decoder: that the blob is not the one that was asked for. A source that has failed is not asked again.
-    pub fn drain_blob(&mut self) -> Result<(), LayerError> {
-        while !self.blob_ended && !self.blob_failed {
-            self.input.consume(usize::MAX);
-            self.receive().map_err(LayerError::Io)?;
-        }
-        Ok(())
-    }
-
     /// Reads from the blob into the empty input buffer.
     fn receive(&mut self) -> io::Result<()> {
         if !self.blob_ended {
@@ -259,6 +235,36 @@ impl<R: Read> Decompressed<R> {
             io::ErrorKind::InvalidData
         };
         io::Error::new(kind, LayerError::Damaged { format, offset: self.compressed_offset(), problem })
+    }
+}
+
+impl<R: Read> Stream for Decompressed<R> {
+    fn begin_entry(&mut self, _: u64, _: u64) {}
+
+    fn extent(&self, _: u64) -> Option<Extent> {
+        None
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    fn finish(&mut self) -> Result<(), LayerError> {
+        loop {
+            let ready = self.fill_buf()?.len();
+            if ready == 0 {
+                return Ok(());
+            }
+            self.consume(ready);
+        }
+    }
+
+    fn drain_blob(&mut self) -> Result<(), LayerError> {
+        while !self.blob_ended && !self.blob_failed {
+            self.input.consume(usize::MAX);
+            self.receive().map_err(LayerError::Io)?;
+        }
+        Ok(())
     }
 }
 

@@ -4,12 +4,14 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::checkpoint::Extent;
 use super::entry::{Entry, Kind, Special};
 use super::error::{LayerError, shown};
 use super::header::{BLOCK, Dialect, Header, number, text};
 use super::name::{AtRoot, MAX_NAME, NameError, canonical};
 use super::pax::Overrides;
 use super::sparse::{self, Cursor, MapReader, Run, Segment};
+use super::{Content, Stream};
 
 /// The most that a PAX header or a GNU long name may hold, as in Go.
 const MAX_SPECIAL: u64 = 1 << 20;
@@ -98,6 +100,15 @@ impl<R: BufRead> TarReader<R> {
     /// The stream, at [`offset`](Self::offset).
     pub fn into_inner(self) -> R {
         self.inner
+    }
+
+    /// Tells the stream where `entry`, whose headers have just been read, begins and ends.
+    pub(super) fn begin_entry(&mut self, entry: &Entry)
+    where
+        R: Stream,
+    {
+        let next = self.offset.saturating_add(self.body.stored).saturating_add(self.body.padding);
+        self.inner.begin_entry(entry.header_offset, next);
     }
 
     fn read_entry(&mut self) -> Result<Option<Entry>, LayerError> {
@@ -370,6 +381,12 @@ impl<R: BufRead> TarReader<R> {
 /// The content of a [`TarReader`]'s current entry.
 pub struct EntryData<'a, R> {
     tar: &'a mut TarReader<R>,
+}
+
+impl<S: Stream> Content for EntryData<'_, S> {
+    fn extent(&self) -> Option<Extent> {
+        self.tar.inner.extent(self.tar.offset)
+    }
 }
 
 impl<R: BufRead> Read for EntryData<'_, R> {

@@ -1,1 +1,383 @@
 //! A registry: the OCI distribution-spec over HTTP.
+//!
+//! From the crate `oci_distribution` come references, token answers, error envelopes and the kinds of login. The transport is our
+//! own, on reqwest: that crate's client cannot show client certificates, repeats `GET /v2/` before each call, carries on
+//! without a token when authentication failed, and hides the `Retry-After` and `Content-Range` headers that retrying and
+//! resuming depend on.
+//!
+//! One request goes through [`transport`] (scheme, authorization, retries) and [`clients`] (connections, redirects); a
+//! blob's bytes come through [`download`], which resumes and verifies.
+
+mod auth;
+mod challenge;
+mod clients;
+mod credentials;
+mod download;
+mod fault;
+#[cfg(test)]
+mod loopback;
+mod proxy;
+mod refusal;
+mod retry;
+mod tls;
+mod transport;
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use oci_distribution::{ParseError, Reference, RegistryOperation};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use self::auth::Authenticator;
+use self::clients::Clients;
+use self::credentials::{DockerConfig, Environment};
+use self::download::Download;
+use self::proxy::Proxies;
+use self::tls::Certificates;
+use self::transport::{Address, Asked, Request, Target, Transport, base_url};
+use super::{BlobReader, RawManifest, Source, SourceError};
+use crate::image::digest::Digest;
+use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES};
+use crate::progress::Progress;
+
+/// How to reach a registry, beyond what its reference says.
+#[derive(Clone, Debug)]
+pub struct RegistryOptions {
+    /// Speak HTTP without TLS.
+    pub plain_http: bool,
+    /// Take any certificate, of the registry and of every host it sends us to.
+    pub insecure: bool,
+    /// The folder of Docker's `config.json` and of a `certs.d`, in place of `DOCKER_CONFIG` and `~/.docker`.
+    pub docker_config: Option<PathBuf>,
+    /// The `certs.d` folder of the whole system.
+    pub system_certs: PathBuf,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// The pause before the first retry; each further one is twice as long.
+    pub retry_pause: Duration,
+    /// How long nothing may come before a connection counts as broken.
+    pub stall_timeout: Duration,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> Self {
+        RegistryOptions {
+            plain_http: false,
+            insecure: false,
+            docker_config: None,
+            system_certs: PathBuf::from("/etc/docker/certs.d"),
+            user_agent: concat!("docker-artifact/", env!("CARGO_PKG_VERSION")).to_owned(),
+            retry_pause: Duration::from_secs(1),
+            stall_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An image in a registry.
+pub struct Registry {
+    reference: Reference,
+    pinned: Option<Digest>,
+    transport: Arc<Transport>,
+}
+
+impl Registry {
+    /// The image that `reference` names, by Docker's rules for short names. Reads Docker's configuration and the registry's
+    /// certificates, and fails where one of them is broken, but sends nothing yet.
+    pub fn new(reference: &str, options: RegistryOptions, progress: Arc<dyn Progress>) -> Result<Self, SourceError> {
+        Self::in_environment(reference, options, progress, &|name| std::env::var_os(name))
+    }
+
+    fn in_environment(
+        text: &str,
+        options: RegistryOptions,
+        progress: Arc<dyn Progress>,
+        environment: Environment<'_>,
+    ) -> Result<Self, SourceError> {
+        let (reference, pinned) = parse_reference(text)?;
+        let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
+        let host = reference.resolve_registry().to_owned();
+        let config = DockerConfig::load(options.docker_config.as_deref(), environment)?;
+        let mut folders: Vec<PathBuf> = config.folder.iter().map(|folder| folder.join("certs.d")).collect();
+        folders.push(options.system_certs);
+        let certificates = Certificates::load(&folders, &registry)?;
+        let url = base_url("https", &host, &repository)?;
+        // Docker takes any loopback registry for one that may lack TLS; who has put certificates there knows better.
+        let schemes: &[&str] = match (options.plain_http, auth::is_loopback(&url), certificates.present) {
+            (true, ..) => &["http"],
+            (_, true, false) => &["http", "https"],
+            (_, true, true) => &["https", "http"],
+            (_, false, _) => &["https"],
+        };
+        let clients = Clients::new(
+            fault::authority(&url),
+            certificates,
+            Proxies::from_environment(environment)?,
+            options.insecure,
+            options.user_agent,
+            options.stall_timeout,
+        );
+        let authenticator = Authenticator::new(registry.clone(), repository.clone(), config);
+        let address = Address { registry, repository, host, schemes };
+        let transport = Transport::new(address, clients, authenticator, options.retry_pause, progress);
+        Ok(Registry { reference, pinned, transport: Arc::new(transport) })
+    }
+
+    /// The whole reference: registry, repository, tag, digest.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    async fn fetch_manifest(&self, digest: Option<&Digest>) -> Result<RawManifest, SourceError> {
+        let digest = digest.or(self.pinned.as_ref());
+        let name = match (digest, self.reference.tag()) {
+            (Some(digest), _) => digest.as_str(),
+            (None, tag) => tag.unwrap_or("latest"),
+        };
+        let mut headers = HeaderMap::new();
+        for media_type in ACCEPTED_MEDIA_TYPES {
+            headers.append(ACCEPT, HeaderValue::from_static(media_type));
+        }
+        let request = Request {
+            method: Method::GET,
+            target: Target::Registry(format!("manifests/{name}")),
+            headers,
+            operation: RegistryOperation::Pull,
+            asked: Asked::Manifest(name.to_owned()),
+        };
+        let (headers, bytes) = self.transport.fetch(&request, MAX_MANIFEST_BYTES).await?;
+        // A tag promises nothing by itself, but a registry that says which digest it sends must send that.
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let promised = digest.cloned().or_else(|| header("docker-content-digest")?.parse().ok());
+        let mut hasher = promised.as_ref().map(Digest::hasher).unwrap_or_default();
+        hasher.update(&bytes);
+        let actual = hasher.finish();
+        if let Some(promised) = promised.filter(|promised| *promised != actual) {
+            return Err(SourceError::Mismatch {
+                what: self.transport.name_of(&request.asked),
+                expected: promised.to_string(),
+                actual: actual.to_string(),
+            });
+        }
+        let media_type = header(CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
+        let media_type = media_type.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        Ok(RawManifest { bytes, media_type, digest: actual })
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registry").field(&self.reference.whole()).finish()
+    }
+}
+
+impl Source for Registry {
+    fn name(&self) -> String {
+        self.reference.whole()
+    }
+
+    fn bytes_fetched(&self) -> u64 {
+        self.transport.fetched()
+    }
+
+    fn manifest<'a>(&'a self, digest: Option<&'a Digest>) -> BoxFuture<'a, Result<RawManifest, SourceError>> {
+        Box::pin(self.fetch_manifest(digest))
+    }
+
+    fn blob<'a>(&'a self, descriptor: &'a Descriptor) -> BoxFuture<'a, Result<BlobReader, SourceError>> {
+        Box::pin(async move { Download::whole(self.transport.clone(), descriptor)?.start().await })
+    }
+
+    fn blob_range<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<BlobReader, SourceError>> {
+        Box::pin(async move { Download::part(self.transport.clone(), descriptor, range)?.start().await })
+    }
+}
+
+/// Reads a reference, and its digest as one that can be verified.
+fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceError> {
+    let invalid = |problem: String| SourceError::InvalidReference { text: text.to_owned(), problem };
+    let reference: Reference = text.parse().map_err(|error| {
+        let name = text.split(['@']).next().unwrap_or_default();
+        let repository = name.rsplit_once('/').map_or(name, |(_, last)| last).split(':').next().unwrap_or_default();
+        invalid(match error {
+            ParseError::NameEmpty => {
+                "it is empty; a reference looks like debian:12 or registry.example.com/app:1".into()
+            }
+            ParseError::ReferenceInvalidFormat if text.contains("://") => {
+                "it is a URL; leave the scheme away, as in registry.example.com/app:1".into()
+            }
+            ParseError::ReferenceInvalidFormat if repository.contains(char::is_uppercase) => {
+                "a repository's name is in lower case".into()
+            }
+            ParseError::ReferenceInvalidFormat => "it is not of the form [HOST[:PORT]/]NAME[:TAG][@DIGEST]".into(),
+            other => other.to_string(),
+        })
+    })?;
+    let pinned = reference.digest().map(str::parse::<Digest>).transpose();
+    let pinned = pinned.map_err(|error| invalid(error.to_string()))?;
+    Ok((reference, pinned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loopback::*;
+    use super::*;
+
+    fn error_of(text: &str) -> String {
+        parse_reference(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn short_names_are_docker_hubs() {
+        for (text, whole) in [
+            ("alpine", "docker.io/library/alpine:latest"),
+            ("debian:12", "docker.io/library/debian:12"),
+            ("grafana/grafana:11", "docker.io/grafana/grafana:11"),
+            ("localhost/app", "localhost/app:latest"),
+            ("localhost:5000/team/app:1", "localhost:5000/team/app:1"),
+        ] {
+            assert_eq!(parse_reference(text).unwrap().0.whole(), whole);
+        }
+    }
+
+    #[test]
+    fn a_tag_with_a_digest_is_pinned_to_the_digest() {
+        let digest = Digest::of(b"x");
+        let (reference, pinned) = parse_reference(&format!("ghcr.io/o/app:1@{digest}")).unwrap();
+        assert_eq!((reference.tag(), pinned), (Some("1"), Some(digest)));
+    }
+
+    #[test]
+    fn what_is_no_reference_is_told_why() {
+        assert!(error_of("").contains("it is empty"));
+        assert!(error_of("registry.test/App:1").contains("lower case"));
+        assert!(error_of("https://registry.test/app").contains("leave the scheme away"));
+        assert!(error_of("app:").contains("[HOST[:PORT]/]NAME[:TAG][@DIGEST]"));
+        assert!(error_of("app@sha256:abc").contains("is not an image reference"));
+        assert!(error_of(&format!("app@sha384:{}", "a".repeat(96))).contains("sha512"));
+        assert!(matches!(
+            Setup::default().try_open("registry.test:99999/app"),
+            Err(SourceError::InvalidReference { problem, .. }) if problem.contains("registry.test:99999")
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_public_manifest_takes_one_request() {
+        let server = Server::start(|_, _| {
+            let content_type = ("Content-Type", "application/vnd.oci.image.index.v1+json; charset=utf-8");
+            Reply::new(200, &[content_type], r#"{"schemaVersion":2}"#)
+        });
+        let registry = Setup::default().open(&server);
+        let manifest = registry.manifest(None).await.unwrap();
+        assert_eq!(manifest.digest, Digest::of(&manifest.bytes));
+        assert_eq!(manifest.media_type.as_deref(), Some("application/vnd.oci.image.index.v1+json"));
+        assert_eq!(registry.bytes_fetched(), 19);
+        assert_eq!(server.paths(), ["GET /v2/app/manifests/1"]);
+        let request = &server.received()[0];
+        assert_eq!(request.header("accept"), ACCEPTED_MEDIA_TYPES.join(", "));
+        assert!(request.header("user-agent").starts_with("docker-artifact/"));
+        assert_eq!(request.header("authorization"), "");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_must_have_the_digest_that_was_asked_for_or_promised() {
+        let server = Server::start(|received, _| {
+            let promised = Digest::of(b"promised").to_string();
+            let header = [("Docker-Content-Digest", promised.as_str())];
+            if received.target.ends_with("/1") { Reply::new(200, &header, "sent") } else { Reply::ok("sent") }
+        });
+        let registry = Setup::default().open(&server);
+        let asked = Digest::of(b"asked");
+        for (digest, expected) in [(None, Digest::of(b"promised")), (Some(&asked), asked.clone())] {
+            match registry.manifest(digest).await {
+                Err(SourceError::Mismatch { expected: e, actual, .. }) => {
+                    assert_eq!((e, actual), (expected.to_string(), Digest::of(b"sent").to_string()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pinned_reference_asks_by_digest() {
+        let server = Server::start(|_, _| Reply::ok("{}"));
+        let reference = format!("{}/app:1@{}", server.address, Digest::of(b"{}"));
+        let manifest = Setup::default().try_open(&reference).unwrap().manifest(None).await.unwrap();
+        assert_eq!(server.paths(), [format!("GET /v2/app/manifests/{}", manifest.digest)]);
+    }
+
+    #[tokio::test]
+    async fn a_manifest_without_end_is_refused() {
+        let server = Server::start(|_, _| Reply::ok(vec![b' '; MAX_MANIFEST_BYTES as usize + 1]));
+        let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_repository_and_a_missing_tag_are_told_apart() {
+        for (code, expected) in [
+            ("NAME_UNKNOWN", "there is no repository app at 127.0.0.1"),
+            ("MANIFEST_UNKNOWN", "has no tag 1"),
+            ("", "as no registry would"),
+        ] {
+            let server = Server::start(move |_, _| match code {
+                "" => Reply::new(404, &[], "<html>not here</html>"),
+                code => Reply::new(404, &[], format!(r#"{{"errors":[{{"code":"{code}","message":"no"}}]}}"#)),
+            });
+            let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+            assert!(matches!(error, SourceError::NotFound { .. }) && error.to_string().contains(expected), "{error}");
+            assert_eq!(server.received().len(), 1, "404 is not tried again");
+        }
+    }
+
+    #[tokio::test]
+    async fn faults_of_the_moment_are_tried_again_and_told() {
+        let server = Server::start(|_, before| match before {
+            0 => Reply::status(503),
+            1 => Reply::new(429, &[("Retry-After", "0")], "slow down"),
+            2 => Reply::promising(100, 200, &[], "{"),
+            _ => Reply::ok("{}"),
+        });
+        let setup = Setup::default();
+        setup.open(&server).manifest(None).await.unwrap();
+        let lines = setup.lines();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].starts_with(&format!("registry {}: it answered 503", server.address)), "{lines:?}");
+        assert!(lines[1].contains("slow down, trying again in 0 s (3 of 5)"), "{lines:?}");
+        assert!(lines[2].contains("the connection broke off") && lines[2].ends_with("(4 of 5)"), "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn five_tries_are_enough() {
+        let server = Server::start(|_, _| Reply::status(500));
+        let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Network { .. }) && error.to_string().contains("tried 5 times"), "{error}");
+        assert_eq!(server.received().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_said_in_so_many_words() {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let registry = Setup::default().try_open(&format!("{address}/app")).unwrap();
+        let error = registry.manifest(None).await.unwrap_err().to_string();
+        let expected = format!("cannot connect to {address}: connection refused; is the registry running?");
+        assert!(error.contains(&expected), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_says_nothing_is_given_up() {
+        let server = Server::start(|_, _| Reply::promising(10, 200, &[], "").then_stall());
+        let mut setup = Setup::default();
+        setup.options.stall_timeout = Duration::from_millis(20);
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        assert!(error.to_string().contains("nothing came for 0.02 s (tried 5 times)"), "{error}");
+    }
+}

@@ -1,0 +1,185 @@
+//! The HTTP clients, and one exchange with whatever redirects it takes.
+//!
+//! There are up to three clients: the registry's own TLS (its private CA, our client certificate) must not be used for
+//! the hosts that it redirects to, and plain HTTP needs no certificates read at all. Redirects are followed here, not in
+//! reqwest, because each hop may need another client, must lose the credentials when it leaves the registry, and must not
+//! fall from https to http.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
+
+use super::fault::{Failure, Fault, authority, shown};
+use super::proxy::Proxies;
+use super::tls::{self, Certificates};
+use crate::source::SourceError;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+const MAX_REDIRECTS: u32 = 10;
+
+/// Sends requests, each over the connection that its URL calls for.
+pub(super) struct Clients {
+    registry: String,
+    certificates: Certificates,
+    insecure: bool,
+    user_agent: String,
+    proxies: Proxies,
+    stall_timeout: Duration,
+    plain: OnceLock<Client>,
+    own: OnceLock<Client>,
+    public: OnceLock<Client>,
+}
+
+/// Where an answer came from.
+pub(super) struct Answer {
+    /// The answer, its body still to be read.
+    pub response: Response,
+    /// The URL that gave it, after redirects.
+    pub url: Url,
+    /// Whether it came from the host that was asked, not from one that it redirected to.
+    pub from_origin: bool,
+}
+
+impl Clients {
+    /// Clients for the registry at `registry`, a host with an optional port.
+    pub fn new(
+        registry: String,
+        certificates: Certificates,
+        proxies: Proxies,
+        insecure: bool,
+        user_agent: String,
+        stall_timeout: Duration,
+    ) -> Self {
+        let (plain, own, public) = Default::default();
+        Clients { registry, certificates, insecure, user_agent, proxies, stall_timeout, plain, own, public }
+    }
+
+    fn for_url(&self, url: &Url) -> Result<&Client, SourceError> {
+        let is_own = self.certificates.are_any() && authority(url) == self.registry;
+        let cell = match url.scheme() {
+            "http" => &self.plain,
+            _ if is_own => &self.own,
+            _ => &self.public,
+        };
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        let tls = match url.scheme() {
+            // Never used, but without it reqwest would read the system's certificates for its own.
+            "http" => tls::no_config()?,
+            _ if is_own => self.certificates.registry_config(self.insecure)?,
+            _ => tls::public_config(self.insecure)?,
+        };
+        let builder = Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(&self.user_agent);
+        let client = self.proxies.apply(builder).build().map_err(|error| SourceError::Io {
+            what: "setting up the HTTP client".to_owned(),
+            error: std::io::Error::other(error),
+        })?;
+        Ok(cell.get_or_init(|| client))
+    }
+
+    /// Sends one request and gives the answer that stands at the end of its redirects, whatever its status.
+    /// `authorization` goes to the host of `url` and to no other.
+    pub async fn follow(
+        &self,
+        method: &Method,
+        mut url: Url,
+        headers: &HeaderMap,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Failure> {
+        let mut from_origin = true;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = self.for_url(&url)?.request(method.clone(), url.clone()).headers(headers.clone());
+            if let Some(authorization) = authorization.filter(|_| from_origin) {
+                request = request.header(AUTHORIZATION, authorization);
+            }
+            let response = self.send(request, &url).await?;
+            let Some(next) = redirect_target(&response, &url)? else {
+                return Ok(Answer { response, url, from_origin });
+            };
+            // Once away, a redirect back does not bring the credentials back: the other host chose that URL.
+            from_origin &= next.origin() == url.origin();
+            url = next;
+        }
+        Err(unusable_redirect(&url, "it redirects more than 10 times").into())
+    }
+
+    /// Sends a form, following no redirect: what is in it is for that host alone.
+    pub async fn post_form(&self, url: &Url, form: &[(&str, &str)]) -> Result<Response, Failure> {
+        let request = self.for_url(url)?.post(url.clone()).form(form);
+        self.send(request, url).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, url: &Url) -> Result<Response, Failure> {
+        let sent = tokio::time::timeout(self.stall_timeout, request.send()).await;
+        let result = match sent {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(Fault::of(&error, url)),
+            Err(_) => Err(Fault::stalled(url, self.stall_timeout)),
+        };
+        match &result {
+            Ok(response) => tracing::debug!(url = shown(url), status = response.status().as_u16(), "answered"),
+            Err(fault) => tracing::debug!(url = shown(url), fault = fault.brief(), "failed"),
+        }
+        Ok(result?)
+    }
+
+    /// The next piece of an answer's body, `None` at its end.
+    // reqwest's own read timeout also runs while nobody reads, and would take a slow decoder for a stalled registry.
+    pub async fn chunk(&self, answer: &mut Answer) -> Result<Option<Bytes>, Fault> {
+        match tokio::time::timeout(self.stall_timeout, answer.response.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(error)) => Err(Fault::of(&error, &answer.url)),
+            Err(_) => Err(Fault::stalled(&answer.url, self.stall_timeout)),
+        }
+    }
+
+    /// An answer's whole body, or `None` where it is longer than `limit` bytes.
+    pub async fn body(&self, answer: &mut Answer, limit: u64) -> Result<Option<Bytes>, Fault> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk(answer).await? {
+            if (body.len() + chunk.len()) as u64 > limit {
+                return Ok(None);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Some(body.into()))
+    }
+}
+
+/// Where the answer sends us on to, if it does.
+fn redirect_target(response: &Response, url: &Url) -> Result<Option<Url>, SourceError> {
+    use StatusCode as Status;
+    let redirects = [
+        Status::MOVED_PERMANENTLY,
+        Status::FOUND,
+        Status::SEE_OTHER,
+        Status::TEMPORARY_REDIRECT,
+        Status::PERMANENT_REDIRECT,
+    ];
+    if !redirects.contains(&response.status()) {
+        return Ok(None);
+    }
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let next = location.and_then(|location| url.join(location).ok());
+    match next {
+        Some(next) if url.scheme() == "https" && next.scheme() == "http" => {
+            let problem = format!("it redirects to {} without TLS, which is refused", authority(&next));
+            Err(unusable_redirect(url, &problem))
+        }
+        Some(next) if matches!(next.scheme(), "https" | "http") => Ok(Some(next)),
+        _ => Err(unusable_redirect(url, "it redirects without saying where to")),
+    }
+}
+
+fn unusable_redirect(url: &Url, problem: &str) -> SourceError {
+    SourceError::Protocol { what: shown(url), problem: problem.to_owned() }
+}

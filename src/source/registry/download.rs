@@ -1,0 +1,509 @@
+//! A blob's bytes on their way: streamed, resumed where the connection broke, verified before the end is told.
+//!
+//! A task on the runtime fetches and hashes; whoever reads does so on a thread of its own, through a channel that holds no
+//! more than about a mebibyte. Hashing so runs beside the decoding. Dropping the reader stops the task.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oci_distribution::RegistryOperation;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, StatusCode, Url};
+use tokio::sync::mpsc;
+
+use super::clients::Answer;
+use super::fault::{authority, printable};
+use super::retry::Tries;
+use super::transport::{Asked, Request, Target, Transport};
+use crate::image::digest::{Digest, Hasher};
+use crate::image::manifest::Descriptor;
+use crate::source::{BlobReader, SourceError};
+
+/// The most bytes that go through the channel in one piece.
+const PIECE_BYTES: usize = 64 << 10;
+/// The most pieces that wait in the channel.
+const PIECES: usize = 16;
+
+/// A blob, or a part of one, to be fetched.
+pub(super) struct Download {
+    transport: Arc<Transport>,
+    digest: Digest,
+    /// The blob's length in bytes, as its descriptor promises.
+    size: u64,
+    /// The bytes to deliver, counted from the blob's start.
+    wanted: Range<u64>,
+    /// The next byte to deliver, counted from the blob's start.
+    position: u64,
+    /// Takes in what was delivered, where that is the whole blob.
+    hasher: Option<Hasher>,
+    /// The places that may have it, best first; the first is the one in use.
+    places: Vec<Target>,
+    tries: Tries,
+}
+
+/// What goes through the channel. A channel that closes without an end was cut off.
+enum Piece {
+    Data(Bytes),
+    End,
+    Failed(SourceError),
+}
+
+/// An answer whose body continues where the last one ended, after `skip` bytes that were delivered before.
+struct Continuation {
+    answer: Answer,
+    skip: u64,
+}
+
+impl Download {
+    /// The whole blob, to be verified by its digest.
+    pub fn whole(transport: Arc<Transport>, descriptor: &Descriptor) -> Result<Self, SourceError> {
+        let mut download = Self::new(transport, descriptor)?;
+        download.hasher = Some(download.digest.hasher());
+        Ok(download)
+    }
+
+    /// The bytes `range` of the blob, whose number alone is checked.
+    pub fn part(transport: Arc<Transport>, descriptor: &Descriptor, range: Range<u64>) -> Result<Self, SourceError> {
+        let mut download = Self::new(transport, descriptor)?;
+        if range.start > range.end || range.end > download.size {
+            let problem = format!("the bytes {} to {} are not within its {}", range.start, range.end, download.size);
+            return Err(download.protocol_error(problem));
+        }
+        download.position = range.start;
+        download.wanted = range;
+        Ok(download)
+    }
+
+    fn new(transport: Arc<Transport>, descriptor: &Descriptor) -> Result<Self, SourceError> {
+        let malformed = |problem| SourceError::Protocol { what: descriptor.digest.escape_debug().to_string(), problem };
+        let digest: Digest = descriptor
+            .digest
+            .parse()
+            .map_err(|error: crate::image::digest::InvalidDigest| malformed(error.to_string()))?;
+        let size = u64::try_from(descriptor.size)
+            .map_err(|_| malformed(format!("its descriptor says {} bytes", descriptor.size)))?;
+        let mut places = vec![Target::Registry(format!("blobs/{digest}"))];
+        // A foreign layer's own servers come second: registries may well have a copy (image-spec, *Descriptors*, `urls`).
+        let urls = descriptor.urls.iter().flatten().filter_map(|url| Url::parse(url).ok());
+        places.extend(urls.filter(|url| matches!(url.scheme(), "http" | "https")).map(Target::Elsewhere));
+        let tries = Tries::new(transport.retry_pause);
+        Ok(Download { transport, digest, size, wanted: 0..size, position: 0, hasher: None, places, tries })
+    }
+
+    /// Sends the first request, so that a blob that cannot be had fails here, and hands out the reader.
+    pub async fn start(mut self) -> Result<BlobReader, SourceError> {
+        if self.wanted.is_empty() && self.hasher.is_none() {
+            return Ok(Box::new(io::empty()));
+        }
+        let continuation = loop {
+            match self.open().await {
+                Err(SourceError::NotFound { .. }) if self.places.len() > 1 => self.places.remove(0),
+                result => break result?,
+            };
+        };
+        let (sender, receiver) = mpsc::channel(PIECES);
+        tokio::spawn(self.run(continuation, sender));
+        Ok(Box::new(PieceReader { receiver, current: Bytes::new(), is_over: false }))
+    }
+
+    async fn run(mut self, continuation: Continuation, sender: mpsc::Sender<Piece>) {
+        let task = Task::start(&self);
+        let result = tokio::select! {
+            biased;
+            () = sender.closed() => return,
+            result = self.deliver(continuation, &sender) => result,
+        };
+        drop(task);
+        // Where nobody listens any more, nobody needs to know.
+        let _ = sender.send(result.map_or_else(Piece::Failed, |()| Piece::End)).await;
+    }
+
+    async fn deliver(&mut self, from: Continuation, sender: &mpsc::Sender<Piece>) -> Result<(), SourceError> {
+        let Continuation { mut answer, mut skip } = from;
+        loop {
+            match self.transport.clients.chunk(&mut answer).await {
+                Ok(Some(mut chunk)) => {
+                    self.transport.add_fetched(chunk.len());
+                    let old = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+                    skip -= old as u64;
+                    self.take(chunk.split_off(old), &answer, sender).await?;
+                }
+                Ok(None) if self.position < self.wanted.end => {
+                    return Err(self.wrong_size(&answer, &format!("{} bytes", self.position - self.wanted.start)));
+                }
+                Ok(None) => return self.verify(&answer),
+                // Only the end mark is missing, and the digest says as much as that would.
+                Err(_) if self.position == self.wanted.end => return self.verify(&answer),
+                Err(fault) => {
+                    let what = self.what();
+                    self.tries.pause_after(fault, &what, &*self.transport.progress).await?;
+                    Continuation { answer, skip } = self.open().await?;
+                }
+            }
+        }
+    }
+
+    /// Hands on new bytes.
+    async fn take(
+        &mut self,
+        mut bytes: Bytes,
+        answer: &Answer,
+        sender: &mpsc::Sender<Piece>,
+    ) -> Result<(), SourceError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if bytes.len() as u64 > self.wanted.end - self.position {
+            return Err(self.wrong_size(answer, &format!("more than {} bytes", self.wanted.end - self.wanted.start)));
+        }
+        self.tries.progressed();
+        self.transport.progress.advance(self.digest.as_str(), bytes.len() as u64);
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&piece);
+            }
+            self.position += piece.len() as u64;
+            // It fails when the reader is gone, and then `run` ends at its next turn.
+            let _ = sender.send(Piece::Data(piece)).await;
+        }
+        Ok(())
+    }
+
+    fn verify(&mut self, answer: &Answer) -> Result<(), SourceError> {
+        let Some(actual) = self.hasher.take().map(Hasher::finish) else { return Ok(()) };
+        if actual == self.digest {
+            return Ok(());
+        }
+        Err(SourceError::Mismatch {
+            what: format!("{} from {}", self.what(), authority(&answer.url)),
+            expected: self.digest.to_string(),
+            actual: actual.to_string(),
+        })
+    }
+
+    /// Asks for what is still to be delivered, and checks that the answer is that.
+    async fn open(&mut self) -> Result<Continuation, SourceError> {
+        let is_part = self.wanted != (0..self.size) || self.hasher.is_none();
+        let mut headers = HeaderMap::new();
+        // A server that compressed what is compressed already would change the bytes that the digest is of.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if is_part || self.position > 0 {
+            let last = if is_part { (self.wanted.end - 1).to_string() } else { String::new() };
+            let range = HeaderValue::from_str(&format!("bytes={}-{last}", self.position));
+            headers.insert(RANGE, range.map_err(|error| self.protocol_error(error.to_string()))?);
+        }
+        let asked_for_part = headers.contains_key(RANGE);
+        let target = self.places.first().cloned();
+        let request = Request {
+            method: Method::GET,
+            target: target.ok_or_else(|| self.protocol_error("there is no place to get it from".to_owned()))?,
+            headers,
+            operation: RegistryOperation::Pull,
+            asked: Asked::Blob(self.digest.clone()),
+        };
+        let answer = self.transport.send(&request, &mut self.tries).await?;
+        match answer.response.status() {
+            StatusCode::PARTIAL_CONTENT if asked_for_part => {
+                self.check_content_range(&answer)?;
+                Ok(Continuation { answer, skip: 0 })
+            }
+            StatusCode::OK if is_part => Err(SourceError::RangeIgnored { digest: self.digest.clone() }),
+            StatusCode::OK => {
+                let length = answer.response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+                let length = length.and_then(|value| value.parse::<u64>().ok());
+                if let Some(length) = length.filter(|length| *length != self.size) {
+                    return Err(self.wrong_size(&answer, &format!("{length} bytes")));
+                }
+                Ok(Continuation { answer, skip: self.position })
+            }
+            status => Err(self.protocol_error(format!("{} answered {status}", authority(&answer.url)))),
+        }
+    }
+
+    /// Checks `Content-Range: bytes FIRST-LAST/SIZE` (RFC 9110, section 14.4) against what was asked for.
+    fn check_content_range(&self, answer: &Answer) -> Result<(), SourceError> {
+        let header = answer.response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        let fits = header.and_then(|header| {
+            let (range, size) = header.trim().strip_prefix("bytes ")?.trim().split_once('/')?;
+            let (first, last) = range.split_once('-')?;
+            let range = first.parse::<u64>().ok()?..last.parse::<u64>().ok()?.checked_add(1)?;
+            let same_size = size == "*" || size.parse() == Ok(self.size);
+            Some(same_size && range == (self.position..self.wanted.end))
+        });
+        if fits == Some(true) {
+            return Ok(());
+        }
+        let asked = format!("bytes {}-{}/{}", self.position, self.wanted.end.saturating_sub(1), self.size);
+        let got = header.map_or("no Content-Range".to_owned(), printable);
+        Err(self.protocol_error(format!("{} was asked for {asked} and sent {got}", authority(&answer.url))))
+    }
+
+    fn wrong_size(&self, answer: &Answer, actual: &str) -> SourceError {
+        SourceError::Mismatch {
+            what: format!("{} from {}", self.what(), authority(&answer.url)),
+            expected: format!("{} bytes", self.wanted.end - self.wanted.start),
+            actual: actual.to_owned(),
+        }
+    }
+
+    fn protocol_error(&self, problem: String) -> SourceError {
+        SourceError::Protocol { what: self.what(), problem }
+    }
+
+    fn what(&self) -> String {
+        self.transport.name_of(&Asked::Blob(self.digest.clone()))
+    }
+}
+
+/// Tells the beginning of a download, and its end however that comes.
+struct Task {
+    transport: Arc<Transport>,
+    digest: Digest,
+}
+
+impl Task {
+    fn start(download: &Download) -> Self {
+        let Download { transport, digest, wanted, .. } = download;
+        transport.progress.start(digest.as_str(), digest.short(), Some(wanted.end - wanted.start));
+        Task { transport: transport.clone(), digest: digest.clone() }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.transport.progress.finish(self.digest.as_str());
+    }
+}
+
+/// The channel's other end, for a thread that may block.
+struct PieceReader {
+    receiver: mpsc::Receiver<Piece>,
+    current: Bytes,
+    is_over: bool,
+}
+
+impl Read for PieceReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !self.is_over && !buffer.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(Piece::Data(bytes)) => self.current = bytes,
+                Some(Piece::End) => self.is_over = true,
+                Some(Piece::Failed(error)) => return Err(error.into()),
+                None => return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the download was stopped")),
+            }
+        }
+        let length = buffer.len().min(self.current.len());
+        let piece = self.current.split_to(length);
+        if let Some(target) = buffer.get_mut(..length) {
+            target.copy_from_slice(&piece);
+        }
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::loopback::*;
+    use super::*;
+    use crate::source::Source;
+
+    /// Answers a blob request as a good registry does: whole, or the part that was asked for.
+    fn serve(content: &[u8], request: &Received) -> Reply {
+        let Some(range) = request.headers.get("range") else { return Reply::ok(content) };
+        let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let first: usize = first.parse().unwrap();
+        let last = last.parse().unwrap_or(content.len() - 1);
+        let header = format!("bytes {first}-{last}/{}", content.len());
+        Reply::new(206, &[("Content-Range", &header)], &content[first..=last])
+    }
+
+    fn ranges(server: &Server) -> Vec<String> {
+        server.received().iter().map(|request| request.header("range").to_owned()).collect()
+    }
+
+    async fn fetch(server: &Server, content: &[u8]) -> Result<Vec<u8>, SourceError> {
+        read(Setup::default().open(server).blob(&descriptor(content)).await?).await
+    }
+
+    #[tokio::test]
+    async fn a_blob_comes_whole_and_as_stored() {
+        let blob = content(3_000_000);
+        let (served, expected) = (blob.clone(), descriptor(&blob));
+        let server = Server::start(move |request, _| serve(&served, request));
+        let setup = Setup::default();
+        let registry = setup.open(&server);
+        assert_eq!(read(registry.blob(&expected).await.unwrap()).await.unwrap(), blob);
+        assert_eq!(server.paths(), [format!("GET /v2/app/blobs/{}", expected.digest)]);
+        assert_eq!(server.received()[0].header("accept-encoding"), "identity");
+        assert_eq!(registry.bytes_fetched(), 3_000_000);
+        let short = Digest::of(&blob).short().to_owned();
+        assert_eq!(setup.lines(), [format!("start {short} 3000000"), "finish".to_owned()]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_blob_is_no_special_case() {
+        let server = Server::start(|_, _| Reply::ok(""));
+        assert_eq!(fetch(&server, b"").await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn a_plain_thread_can_read_a_blob() {
+        let server = Server::start(|_, _| Reply::ok(content(200_000)));
+        let mut reader = Setup::default().open(&server).blob(&descriptor(&content(200_000))).await.unwrap();
+        let (done, length) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || done.send(io::copy(&mut reader, &mut io::sink()).unwrap()));
+        assert_eq!(length.await.unwrap(), 200_000);
+    }
+
+    #[tokio::test]
+    async fn a_broken_blob_goes_on_from_its_last_byte() {
+        let blob = content(500_000);
+        let served = blob.clone();
+        let server = Server::start(move |request, before| match before {
+            0 => Reply::promising(500_000, 200, &[], &served[..100_000]),
+            1 => {
+                Reply::promising(400_000, 206, &[("Content-Range", "bytes 100000-499999/*")], &served[100_000..300_000])
+            }
+            _ => serve(&served, request),
+        });
+        let setup = Setup::default();
+        let registry = setup.open(&server);
+        assert_eq!(read(registry.blob(&descriptor(&blob)).await.unwrap()).await.unwrap(), blob);
+        assert_eq!(ranges(&server), ["", "bytes=100000-", "bytes=300000-"]);
+        assert_eq!(registry.bytes_fetched(), 500_000);
+        // Each piece that came set the count of tries back.
+        assert_eq!(setup.lines().iter().filter(|line| line.ends_with("(2 of 5)")).count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_stalled_blob_goes_on_too() {
+        let blob = content(50_000);
+        let served = blob.clone();
+        let server = Server::start(move |request, before| match before {
+            0 => Reply::promising(50_000, 200, &[], &served[..1_000]).then_stall(),
+            _ => serve(&served, request),
+        });
+        let mut setup = Setup::default();
+        setup.options.stall_timeout = Duration::from_millis(500);
+        let reader = setup.open(&server).blob(&descriptor(&blob)).await.unwrap();
+        assert_eq!(read(reader).await.unwrap(), blob);
+        assert_eq!(ranges(&server), ["", "bytes=1000-"]);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_ignores_range_starts_over_and_the_reader_does_not_notice() {
+        let blob = content(50_000);
+        let served = blob.clone();
+        let server = Server::start(move |_, before| match before {
+            0 => Reply::promising(50_000, 200, &[], &served[..20_000]),
+            1 => Reply::promising(50_000, 200, &[], &served[..10_000]),
+            _ => Reply::ok(&served),
+        });
+        assert_eq!(fetch(&server, &blob).await.unwrap(), blob);
+        assert_eq!(ranges(&server), ["", "bytes=20000-", "bytes=20000-"]);
+    }
+
+    #[tokio::test]
+    async fn another_range_than_asked_for_is_refused() {
+        for range in ["bytes 0-99/100", "bytes 60-99/101", "bytes 50-98/100", "bytes 50-18446744073709551615/100", ""] {
+            let server = Server::start(move |_, before| match before {
+                0 => Reply::promising(100, 200, &[], &content(100)[..50]),
+                _ => Reply::new(206, &[("Content-Range", range)], &content(100)[50..]),
+            });
+            let error = fetch(&server, &content(100)).await.unwrap_err();
+            assert!(matches!(error, SourceError::Protocol { .. }), "{range}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blob_of_another_length_or_digest_ends_in_an_error() {
+        let wrong = |reply: fn() -> Reply, expected: &'static str| async move {
+            let server = Server::start(move |_, _| reply());
+            let error = fetch(&server, &content(5000)).await.unwrap_err();
+            assert!(matches!(error, SourceError::Mismatch { .. }), "{error}");
+            assert!(error.to_string().contains(expected), "{error} does not say {expected}");
+            assert_eq!(server.received().len(), 1, "a wrong blob is not tried again");
+        };
+        wrong(|| Reply::ok(content(4999)), "got 4999 bytes").await;
+        wrong(|| Reply::ok(content(5001)), "got 5001 bytes").await;
+        wrong(|| Reply::chunked(&content(4999)), "got 4999 bytes").await;
+        wrong(|| Reply::chunked(&content(5001)), "got more than 5000 bytes").await;
+        wrong(|| Reply::ok(vec![7; 5000]), Digest::of(&[7; 5000]).to_string().leak()).await;
+    }
+
+    #[tokio::test]
+    async fn a_part_is_exactly_what_was_asked_for() {
+        let blob = content(10_000);
+        let served = blob.clone();
+        let server = Server::start(move |request, before| match before {
+            0 => Reply::promising(100, 206, &[("Content-Range", "bytes 200-299/10000")], &served[200..250]),
+            _ => serve(&served, request),
+        });
+        let registry = Setup::default().open(&server);
+        let part = registry.blob_range(&descriptor(&blob), 200..300).await.unwrap();
+        assert_eq!(read(part).await.unwrap(), blob[200..300]);
+        assert_eq!(ranges(&server), ["bytes=200-299", "bytes=250-299"]);
+        let nothing = registry.blob_range(&descriptor(&blob), 7..7).await.unwrap();
+        assert_eq!(read(nothing).await.unwrap(), b"");
+        let beyond = registry.blob_range(&descriptor(&blob), 9_000..10_001).await;
+        assert!(matches!(beyond, Err(SourceError::Protocol { .. })));
+        assert_eq!(server.received().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_cannot_be_had_is_told_from_one_that_is_wrong() {
+        let blob = descriptor(&content(1000));
+        let whole = Server::start(|_, _| Reply::ok(content(1000)));
+        let error = Setup::default().open(&whole).blob_range(&blob, 0..1000).await.err().unwrap();
+        assert!(matches!(error, SourceError::RangeIgnored { .. }), "{error}");
+        let none = Server::start(|_, _| Reply::status(416));
+        let error = Setup::default().open(&none).blob_range(&blob, 1..9).await.err().unwrap();
+        assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+        let short = Server::start(|_, _| Reply::new(206, &[("Content-Range", "bytes 1-8/1000")], "1234567"));
+        let reader = Setup::default().open(&short).blob_range(&blob, 1..9).await.unwrap();
+        assert!(matches!(read(reader).await, Err(SourceError::Mismatch { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_foreign_layer_is_asked_of_the_registry_first_and_of_its_urls_then() {
+        let blob = content(5_000);
+        let registry = Server::start(|_, _| Reply::status(404));
+        let gone = Server::start(|_, _| Reply::status(404));
+        let served = blob.clone();
+        let elsewhere = Server::start(move |request, _| serve(&served, request));
+        let urls = vec!["ftp://other.test/x".to_owned(), gone.url("/a"), elsewhere.url("/layer?signature=1")];
+        let foreign = Descriptor { urls: Some(urls), ..descriptor(&blob) };
+        let source = Setup::default().open(&registry);
+        assert_eq!(read(source.blob(&foreign).await.unwrap()).await.unwrap(), blob);
+        assert_eq!((registry.received().len(), gone.received().len()), (1, 1));
+        assert_eq!(elsewhere.received()[0].target, "/layer?signature=1");
+        let error = source.blob(&descriptor(&blob)).await.err().unwrap();
+        assert!(matches!(error, SourceError::NotFound { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_reader_stops_the_download() {
+        let server = Server::start(|_, _| Reply::promising(1 << 30, 200, &[], content(4 << 20)).then_stall());
+        let setup = Setup::default();
+        let large = Descriptor { size: 1 << 30, ..descriptor(b"") };
+        let reader = setup.open(&server).blob(&large).await.unwrap();
+        drop(reader);
+        setup.recorder.finished.notified().await;
+    }
+
+    #[test]
+    fn a_runtime_that_ends_is_no_clean_end_of_the_blob() {
+        let server = Server::start(|_, _| Reply::promising(9_000, 200, &[], content(10)).then_stall());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let registry = Setup::default().open(&server);
+        let blob = descriptor(&content(9_000));
+        let mut reader = runtime.block_on(registry.blob(&blob)).unwrap();
+        drop(runtime);
+        assert!(io::copy(&mut reader, &mut io::sink()).is_err());
+    }
+}

@@ -183,3 +183,85 @@ fn redirect_target(response: &Response, url: &Url) -> Result<Option<Url>, Source
 fn unusable_redirect(url: &Url, problem: &str) -> SourceError {
     SourceError::Protocol { what: shown(url), problem: problem.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::loopback::*;
+    use super::*;
+    use crate::source::Source;
+
+    fn redirect(to: &str) -> Reply {
+        Reply::new(307, &[("Location", to)], "")
+    }
+
+    /// Wants a password first, redirects to `to` then.
+    fn guarded_redirect(to: String) -> (Server, Setup) {
+        let server = Server::start(move |request, _| match request.header("authorization") {
+            "" => Reply::new(401, &[("WWW-Authenticate", "Basic")], ""),
+            _ if request.target == "/here" => Reply::ok("{}"),
+            _ => redirect(&to),
+        });
+        let setup = Setup::default();
+        setup.write("config.json", &format!(r#"{{"auths":{{"{}":{{"auth":"dXNlcjpw"}}}}}}"#, server.address));
+        (server, setup)
+    }
+
+    #[tokio::test]
+    async fn credentials_do_not_follow_a_redirect_to_another_host_or_port() {
+        let storage = Server::start(|_, _| Reply::ok("{}"));
+        let (server, setup) = guarded_redirect(storage.url("/blob?signature=secret"));
+        setup.open(&server).manifest(None).await.unwrap();
+        let request = &storage.received()[0];
+        assert_eq!(request.target, "/blob?signature=secret");
+        assert_eq!((request.header("authorization"), request.header("referer")), ("", ""));
+    }
+
+    #[tokio::test]
+    async fn credentials_follow_a_redirect_within_the_registry() {
+        let (server, setup) = guarded_redirect("/here".to_owned());
+        setup.open(&server).manifest(None).await.unwrap();
+        assert_eq!(server.received().last().unwrap().header("authorization"), "Basic dXNlcjpw");
+    }
+
+    #[tokio::test]
+    async fn a_challenge_from_elsewhere_is_not_answered() {
+        let storage = Server::start(|_, _| Reply::new(401, &[("WWW-Authenticate", "Basic")], ""));
+        let (server, setup) = guarded_redirect(storage.url("/blob"));
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Denied { .. }), "{error}");
+        assert_eq!(storage.received().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn redirects_come_to_an_end() {
+        let server = Server::start(|_, _| redirect("/again"));
+        let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+        assert!(error.to_string().contains("more than 10 times"), "{error}");
+        assert_eq!(server.received().len(), 11);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_nowhere_is_refused() {
+        for location in ["", "http://", "file:///etc/passwd", "ftp://host.test/"] {
+            let server = Server::start(move |_, _| match location {
+                "" => Reply::status(302),
+                location => redirect(location),
+            });
+            let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+            assert!(matches!(error, SourceError::Protocol { .. }), "{location}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_never_leaves_tls() {
+        let storage = Server::start(|_, _| Reply::ok("{}"));
+        let away = storage.url("/blob");
+        let authority = Authority::new();
+        let server = Server::start_tls(authority.server(false), move |_, _| redirect(&away));
+        let setup = Setup::default();
+        setup.write(&format!("certs.d/{}/ca.crt", server.address), &authority.certificate.pem());
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        assert!(error.to_string().contains("without TLS, which is refused"), "{error}");
+        assert!(storage.received().is_empty());
+    }
+}

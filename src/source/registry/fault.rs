@@ -144,16 +144,22 @@ impl Fault {
     }
 }
 
-/// What an [`io::Error`] in the chain says, unless it only wraps something else.
+/// What an [`io::Error`] in the chain says, or the one or the TLS error inside it, which its `source` does not give.
 fn of_io(error: &io::Error) -> Option<FaultKind> {
-    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return Some(of_tls(tls));
+    if let Some(inner) = error.get_ref() {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Some(of_tls(tls));
+        }
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return of_io(io);
+        }
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(FaultKind::Refused),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
             Some(FaultKind::Reset)
         }
+        io::ErrorKind::UnexpectedEof => Some(FaultKind::Broken("the other side hung up".to_owned())),
         _ => None,
     }
 }

@@ -48,7 +48,14 @@ impl Certificates {
 
     fn take(&mut self, file: &Path) -> Result<(), SourceError> {
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => self.roots.append(&mut read_certificates(file)?),
+            Some("crt") => {
+                let mut roots = read_certificates(file)?;
+                let mut store = RootCertStore::empty();
+                for root in &roots {
+                    store.add(root.clone()).map_err(|error| broken(file, &error.to_string()))?;
+                }
+                self.roots.append(&mut roots);
+            }
             Some("cert") => {
                 let key_file = file.with_extension("key");
                 if !key_file.exists() {
@@ -60,7 +67,7 @@ impl Certificates {
                 if self.client.is_none() {
                     let provider = ring::default_provider();
                     rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
-                        .map_err(|error| broken(file, &format!("it does not go with its key: {error}")))?;
+                        .map_err(|error| broken(file, &format!("it does not work with its key: {error}")))?;
                     self.client = Some((chain, key));
                 }
             }
@@ -144,11 +151,7 @@ fn system_roots() -> RootCertStore {
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     let certificates = CertificateDer::pem_slice_iter(&read(file)?).collect::<Result<Vec<_>, _>>();
     match certificates {
-        Ok(certificates) if !certificates.is_empty() => {
-            let mut store = RootCertStore::empty();
-            let unreadable = certificates.iter().find_map(|certificate| store.add(certificate.clone()).err());
-            unreadable.map_or(Ok(certificates), |error| Err(broken(file, &error.to_string())))
-        }
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err(broken(file, "it holds no certificate in PEM format")),
         Err(error) => Err(broken(file, &error.to_string())),
     }
@@ -201,5 +204,133 @@ impl ServerCertVerifier for TrustAnyone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::loopback::*;
+    use super::*;
+    use crate::source::Source;
+
+    /// A registry with TLS, and a setup that has the files of `certs.d` written by `write`.
+    fn tls_registry(mutual: bool, write: impl Fn(&Setup, &Authority, &str)) -> (Server, Setup) {
+        let authority = Authority::new();
+        let server = Server::start_tls(authority.server(mutual), |_, _| Reply::ok("{}"));
+        let setup = Setup::default();
+        write(&setup, &authority, &format!("certs.d/{}", server.address));
+        (server, setup)
+    }
+
+    fn write_root(setup: &Setup, authority: &Authority, folder: &str) {
+        setup.write(&format!("{folder}/ca.crt"), &authority.certificate.pem());
+    }
+
+    fn write_client(setup: &Setup, authority: &Authority, folder: &str) {
+        let (certificate, key) = authority.sign("client");
+        setup.write(&format!("{folder}/client.cert"), &certificate.pem());
+        setup.write(&format!("{folder}/client.key"), &key.serialize_pem());
+    }
+
+    #[tokio::test]
+    async fn a_private_ca_in_certs_d_is_trusted_and_tells_that_there_is_tls() {
+        let (server, setup) = tls_registry(false, write_root);
+        setup.open(&server).manifest(None).await.unwrap();
+        assert_eq!(server.received().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_systems_certs_d_counts_too() {
+        let (server, mut setup) = tls_registry(false, |setup, authority, folder| {
+            write_root(setup, authority, &format!("system/{folder}"));
+        });
+        setup.options.system_certs = setup.folder.path().join("system/certs.d");
+        setup.open(&server).manifest(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_unknown_ca_is_an_error_that_is_not_tried_again() {
+        let (server, setup) = tls_registry(false, |_, _, _| {});
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, SourceError::Network { .. }) && text.contains("certificate is not trusted"), "{text}");
+        let place = format!("/etc/docker/certs.d/{}/ca.crt", server.address);
+        assert!(text.contains("--insecure") && text.contains(&place), "{text}");
+        assert!(setup.lines().is_empty(), "{:?}", setup.lines());
+    }
+
+    #[tokio::test]
+    async fn insecure_takes_any_certificate() {
+        let (server, mut setup) = tls_registry(false, |_, _, _| {});
+        setup.options.insecure = true;
+        // A loopback registry is tried without TLS first, and found to speak it.
+        setup.open(&server).manifest(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_certificate_is_shown_to_who_asks_for_it() {
+        let (server, setup) = tls_registry(true, |setup, authority, folder| {
+            write_root(setup, authority, folder);
+            write_client(setup, authority, folder);
+        });
+        setup.open(&server).manifest(None).await.unwrap();
+        let (server, setup) = tls_registry(true, write_root);
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        assert!(error.to_string().contains("client certificates"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn certificates_are_for_the_registry_and_not_for_where_it_redirects() {
+        let authority = Authority::new();
+        let other = Server::start_tls(authority.server(false), |_, _| Reply::ok("{}"));
+        let away = format!("https://{}/x", other.address);
+        let registry =
+            Server::start_tls(authority.server(false), move |_, _| Reply::new(307, &[("Location", &away)], ""));
+        let setup = Setup::default();
+        write_root(&setup, &authority, &format!("certs.d/{}", registry.address));
+        let error = setup.open(&registry).manifest(None).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{}: its certificate is not trusted", other.address)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_loopback_registry_with_certificates_but_without_tls_is_still_reached() {
+        let server = Server::start(|_, _| Reply::ok("{}"));
+        let setup = Setup::default();
+        write_root(&setup, &Authority::new(), &format!("certs.d/{}", server.address));
+        setup.open(&server).manifest(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_never_tls() {
+        let (server, mut setup) = tls_registry(false, write_root);
+        setup.options.plain_http = true;
+        assert!(setup.open(&server).manifest(None).await.is_err());
+        assert!(server.received().is_empty());
+    }
+
+    #[test]
+    fn a_broken_certificate_is_named() {
+        let authority = Authority::new();
+        let (certificate, key) = authority.sign("client");
+        let (pem, key, other) = (certificate.pem(), key.serialize_pem(), authority.sign("other").1.serialize_pem());
+        let truncated = &pem[..pem.len() / 2];
+        for (files, expected) in [
+            (&[("ca.crt", "")][..], "ca.crt cannot be used: it holds no certificate"),
+            (&[("ca.crt", truncated)], "ca.crt cannot be used"),
+            (&[("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")], "ca.crt cannot be used"),
+            (&[("x.cert", &pem)], "x.key is missing"),
+            (&[("x.key", &key)], "x.cert is missing"),
+            (&[("x.cert", &pem), ("x.key", "nonsense")], "x.key cannot be used: it holds no private key"),
+            (&[("x.cert", &pem), ("x.key", &other)], "x.cert cannot be used: it does not work with its key"),
+        ] {
+            let setup = Setup::default();
+            for (name, text) in files {
+                setup.write(&format!("certs.d/r.test:5000/{name}"), text);
+            }
+            let error = setup.try_open("r.test:5000/app").unwrap_err();
+            assert!(matches!(error, SourceError::Credentials { .. }), "{error}");
+            assert!(error.to_string().contains(expected), "{error} does not say {expected}");
+            assert!(setup.try_open("r.test/app").is_ok(), "another registry does not mind");
+        }
     }
 }

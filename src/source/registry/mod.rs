@@ -22,6 +22,7 @@ mod refusal;
 mod retry;
 mod tls;
 mod transport;
+mod trust;
 
 use std::fmt;
 use std::ops::Range;

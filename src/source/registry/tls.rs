@@ -8,12 +8,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{self, CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
+use super::trust;
 use crate::source::SourceError;
 
 /// What `certs.d` holds for one registry.
@@ -116,36 +116,14 @@ fn config(
     client: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     insecure: bool,
 ) -> Result<ClientConfig, SourceError> {
-    let builder = builder()?;
-    let builder = if insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone(ring::default_provider())))
-    } else {
-        let mut roots = system_roots();
-        roots.add_parsable_certificates(private_roots.iter().cloned());
-        builder.with_root_certificates(roots)
-    };
+    let verifier = trust::verifier(private_roots, insecure).map_err(unusable)?;
+    let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match client {
         Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(unusable)?,
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// The roots that the system trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` included), or, on a system without any (an image
-/// made from scratch), Mozilla's as they were when this program was built.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::debug!(%error, "a system certificate cannot be read");
-    }
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        tracing::debug!("the system has no root certificates; using the built-in ones");
-        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    }
-    roots
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
@@ -167,46 +145,6 @@ fn broken(file: &Path, problem: &str) -> SourceError {
     }
 }
 
-/// Takes any certificate for any name: what `--insecure` asks for. Signatures are still checked, so that the handshake
-/// itself is sound.
-#[derive(Debug)]
-struct TrustAnyone(CryptoProvider);
-
-impl ServerCertVerifier for TrustAnyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::loopback::*;
@@ -224,6 +162,32 @@ mod tests {
 
     fn write_root(setup: &Setup, authority: &Authority, folder: &str) {
         setup.write(&format!("{folder}/ca.crt"), &authority.certificate.pem());
+    }
+
+    /// A registry whose certificate is its own CA, as Docker's guide to private registries makes it.
+    fn self_signed_registry(name: &str) -> (Server, Setup) {
+        let (certificate, tls) = self_signed(name);
+        let server = Server::start_tls(tls, |_, _| Reply::ok("{}"));
+        let setup = Setup::default();
+        setup.write(&format!("certs.d/{}/ca.crt", server.address), &certificate);
+        (server, setup)
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_its_own_ca_is_trusted_when_it_is_in_certs_d() {
+        let (server, setup) = self_signed_registry("127.0.0.1");
+        setup.open(&server).manifest(None).await.unwrap();
+        let (_, other_setup) = self_signed_registry("127.0.0.1");
+        let stranger = Server::start_tls(self_signed("127.0.0.1").1, |_, _| Reply::ok("{}"));
+        assert!(other_setup.open(&stranger).manifest(None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_certificate_in_certs_d_is_for_its_own_name_only() {
+        let (server, setup) = self_signed_registry("other.test");
+        let error = setup.open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(error.contains("certificate is not trusted"), "{error}");
+        assert!(server.received().is_empty());
     }
 
     fn write_client(setup: &Setup, authority: &Authority, folder: &str) {

@@ -8,7 +8,12 @@
 //! Imports run one way: `cli → artifact → rootfs → layer → image`. `source` gives `image` and bytes and knows nothing above
 //! itself; `extract` knows entries, not sources.
 
+pub mod artifact;
+pub mod cli;
+pub mod extract;
 pub mod image;
 pub mod layer;
+pub mod plugin;
 pub mod progress;
+pub mod rootfs;
 pub mod source;

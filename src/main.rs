@@ -1,3 +1,19 @@
-//! Parse, run, exit: nothing else.
+//! The program as a table of contents: what is asked, who answers, how it ended.
 
-fn main() {}
+use std::process::ExitCode;
+
+use docker_artifact::cli;
+use docker_artifact::plugin::{self, Call};
+
+fn main() -> ExitCode {
+    let exit = match Call::parse(std::env::args_os()) {
+        Ok(Call::Metadata) => cli::print(&plugin::metadata()),
+        Ok(Call::Complete { words, describe }) => cli::print(&cli::completion::answer(&words, describe)),
+        Ok(Call::Command(invocation)) => cli::run(invocation),
+        Ok(Call::CopyBinary) => {
+            cli::refuse("copy_binary", "RUN copy_binary is not part of this version; use docker-artifact get")
+        }
+        Err(invalid) => cli::refuse("docker-artifact", &invalid.to_string()),
+    };
+    exit.into()
+}

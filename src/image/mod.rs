@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod digest;
+pub mod label;
 pub mod manifest;
 pub mod platform;
 

@@ -80,7 +80,7 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
                     available.push(found);
                     continue;
                 }
-                return Image::new(raw.digest, manifest, config).map_err(not_an_image);
+                return Image::new(raw.digest, *manifest, config).map_err(not_an_image);
             }
             Manifest::Index(entries) if depth < MAX_NESTED_INDEXES => {
                 available.extend(platform::available(&entries));

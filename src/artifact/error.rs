@@ -1,0 +1,109 @@
+//! Why something could not be got. Each variant has one exit code; the command line decides by the variant alone.
+
+use crate::extract::{ExtractError, StageError};
+use crate::layer::LayerError;
+use crate::rootfs::InvalidPattern;
+use crate::source::SourceError;
+
+/// A failure of a whole command.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image could not be reached, read or trusted.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A layer is not what a layer should be.
+    #[error("{layer}: {error}")]
+    Layer {
+        /// Which layer, by position, digest and build step.
+        layer: String,
+        /// What is wrong with it.
+        #[source]
+        error: LayerError,
+    },
+    /// The image has no such path.
+    #[error("{image} has no {path}{hint}")]
+    NotFound {
+        /// The reference.
+        image: String,
+        /// The path as typed.
+        path: String,
+        /// Why, or what there is instead; begins with its own punctuation.
+        hint: String,
+    },
+    /// The path is there, but is nothing that can be fetched.
+    #[error("{path} in {image} {problem}")]
+    Unfetchable {
+        /// The reference.
+        image: String,
+        /// The path as typed.
+        path: String,
+        /// What it is.
+        problem: String,
+    },
+    /// What was asked for contradicts itself.
+    #[error("{0}")]
+    Usage(String),
+    /// A glob that is none.
+    #[error(transparent)]
+    Pattern(#[from] InvalidPattern),
+    /// Writing failed.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+}
+
+/// What kind of failure it is: what a program that runs this one can decide by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitClass {
+    /// None of the others: the network, the disk, a malformed image.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// There is no such image, artifact or path.
+    NotFound,
+    /// The registry refused these credentials, or wants some.
+    Denied,
+    /// Content did not match its digest.
+    Mismatch,
+}
+
+impl Error {
+    /// The failure's kind.
+    pub fn exit_class(&self) -> ExitClass {
+        match self {
+            Error::Source(error) => match error {
+                SourceError::InvalidReference { .. } => ExitClass::Usage,
+                SourceError::NotFound { .. } | SourceError::NoSuchPlatform { .. } => ExitClass::NotFound,
+                SourceError::Denied { .. } | SourceError::Credentials { .. } => ExitClass::Denied,
+                SourceError::Mismatch { .. } => ExitClass::Mismatch,
+                SourceError::NotAnImage { .. }
+                | SourceError::Network { .. }
+                | SourceError::Protocol { .. }
+                | SourceError::RangeIgnored { .. }
+                | SourceError::Io { .. } => ExitClass::Failed,
+            },
+            Error::NotFound { .. } => ExitClass::NotFound,
+            Error::Usage(_) | Error::Pattern(_) => ExitClass::Usage,
+            Error::Extract(error) if error.is_usage() => ExitClass::Usage,
+            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Extract(_) => ExitClass::Failed,
+        }
+    }
+
+    /// What is wrong with `layer`; a failure of its source keeps its own kind.
+    pub fn in_layer(layer: impl Into<String>, error: LayerError) -> Self {
+        match error {
+            LayerError::Io(error) => match error.downcast::<SourceError>() {
+                Ok(error) => Error::Source(error),
+                Err(error) => Error::Layer { layer: layer.into(), error: LayerError::Io(error) },
+            },
+            error => Error::Layer { layer: layer.into(), error },
+        }
+    }
+
+    /// What went wrong while content of `layer` was being staged.
+    pub fn staging(layer: impl Into<String>, error: StageError) -> Self {
+        match error {
+            StageError::Read(error) => Error::in_layer(layer, LayerError::from(error)),
+            StageError::Write(error) => Error::Extract(error),
+        }
+    }
+}

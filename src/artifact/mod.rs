@@ -1,0 +1,11 @@
+//! From names to bytes: what was asked for, where it lies, and the cheapest honest way to it.
+//!
+//! [`get::get`] is the main job. It reads layers by a [`survey`] until a [`plan`] of what to write is complete.
+
+mod error;
+pub mod get;
+mod plan;
+pub mod range_index;
+mod survey;
+
+pub use error::{Error, ExitClass};

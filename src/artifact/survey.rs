@@ -1,0 +1,327 @@
+//! Reading layers from the top, until they have decided what was asked for.
+//!
+//! A [`Survey`] keeps each read layer's index, and collects the content of every entry that could belong to what was asked for
+//! while it passes by, so that in the ordinary case each layer is read once. Small layers are requested side by side.
+//! What is done with content is the [`Collect`]or's: `get` stages it, `label` measures it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+
+use super::error::Error;
+use crate::extract::StageError;
+use crate::image::{Image, Layer};
+use crate::layer::entry::{Entry, Kind};
+use crate::layer::{self, Content, Decompressed, Flow, LayerError, Tracked};
+use crate::rootfs::walk::{Found, resolve};
+use crate::rootfs::{Candidates, DataOffset, Inserted, LayerIndex, NodeKind, Pattern, View};
+use crate::source::{BlobReader, Source};
+
+/// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
+const SPECULATIVE_BYTES: u64 = 8 << 20;
+
+/// How many layers are read side by side at most, as `docker pull` does with three; small ones cost mostly latency.
+const SIDE_BY_SIDE: usize = 3;
+const SMALL_SIDE_BY_SIDE: usize = 8;
+
+/// What is asked of the layers.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The paths and globs.
+    pub patterns: Vec<Pattern>,
+    /// Whether a symlink that a path names is followed.
+    pub follow: bool,
+    /// Whether each layer is read to its end, so that its digest is checked.
+    pub verify: bool,
+}
+
+/// What becomes of the content of wanted files as it passes by.
+pub trait Collect: Send + Sync + 'static {
+    /// What is kept of a file.
+    type Kept: Clone + Send + Sync + 'static;
+
+    /// Whether layers are to be read so that [`Content::extent`] tells where in the blob an entry is, which is slower.
+    const TRACKS: bool;
+
+    /// Takes in the content of `entry`, which the patterns at these positions want.
+    fn collect(
+        &self,
+        layer: &Layer,
+        patterns: &[usize],
+        entry: &Entry,
+        data: &mut dyn Content,
+    ) -> Result<Self::Kept, StageError>;
+}
+
+/// What has been read so far. Layers are counted from the top, as in a [`View`].
+pub struct Survey<C: Collect> {
+    source: Arc<dyn Source>,
+    image: Arc<Image>,
+    collector: Arc<C>,
+    wanted: Arc<Wanted>,
+    indexes: Vec<Arc<LayerIndex>>,
+    contents: HashMap<(usize, DataOffset), C::Kept>,
+}
+
+/// What one reading of one layer gave.
+struct Reading<K> {
+    index: LayerIndex,
+    contents: HashMap<DataOffset, K>,
+}
+
+impl<C: Collect> Survey<C> {
+    /// A survey that has read nothing yet.
+    pub fn new(source: Arc<dyn Source>, image: Arc<Image>, collector: Arc<C>, wanted: Arc<Wanted>) -> Self {
+        Survey { source, image, collector, wanted, indexes: Vec::new(), contents: HashMap::new() }
+    }
+
+    /// The layers read so far, as one tree.
+    pub fn view(&self) -> View<'_> {
+        let whole = self.indexes.len() == self.image.layers.len();
+        View::new(self.indexes.iter().map(Arc::as_ref).collect(), whole)
+    }
+
+    /// The layer at this position from the top.
+    pub fn layer(&self, depth: usize) -> Option<&Layer> {
+        self.image.layers.iter().rev().nth(depth)
+    }
+
+    /// What was kept of a file, where it has passed by.
+    pub fn content(&self, layer: usize, data: DataOffset) -> Option<&C::Kept> {
+        self.contents.get(&(layer, data))
+    }
+
+    /// Reads the next layers down. Several small ones are requested together and read one after the other, as one may say
+    /// what to look out for in the next; where `independent`, as many as go side by side are read at the same time.
+    pub async fn read_further(&mut self, independent: bool) -> Result<(), Error> {
+        let first = self.indexes.len();
+        let mut bytes = 0_u64;
+        let next = self.image.layers.iter().rev().skip(first).enumerate();
+        let count = next
+            .take_while(|(count, layer)| {
+                bytes = bytes.saturating_add(layer.size);
+                let small = bytes <= SPECULATIVE_BYTES && *count < SMALL_SIDE_BY_SIDE;
+                *count == 0 || small || (independent && *count < SIDE_BY_SIDE)
+            })
+            .count();
+        let opened = try_join_all((first..first + count).map(|depth| self.open(depth))).await?;
+        if independent {
+            let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer));
+            for reading in try_join_all(readings).await? {
+                self.add(reading);
+            }
+            return Ok(());
+        }
+        for (blob, layer) in opened {
+            let reading = self.read(blob, layer).await?;
+            self.add(reading);
+            if self.is_decided() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, reading: Reading<C::Kept>) {
+        let depth = self.indexes.len();
+        self.indexes.push(Arc::new(reading.index));
+        self.contents.extend(reading.contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
+    }
+
+    /// Whether no layer below can change what the patterns come to.
+    fn is_decided(&self) -> bool {
+        let view = self.view();
+        self.wanted.patterns.iter().all(|pattern| pattern.candidates(&view, self.wanted.follow).is_none())
+    }
+
+    /// Reads again those layers that hold `missing` contents: a link pointed to something that had passed by.
+    pub async fn read_again(&mut self, missing: Missing) -> Result<(), Error> {
+        let mut by_layer: BTreeMap<usize, BTreeMap<DataOffset, Vec<usize>>> = BTreeMap::new();
+        for ((depth, data), patterns) in missing {
+            by_layer.entry(depth).or_default().insert(data, patterns);
+        }
+        for (depth, missing) in by_layer {
+            let (blob, layer) = self.open(depth).await?;
+            let (collector, verify) = (Arc::clone(&self.collector), self.wanted.verify);
+            let contents = blocking(move || collect_again(&*collector, blob, &layer, missing, verify)).await?;
+            self.contents.extend(contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
+        }
+        Ok(())
+    }
+
+    async fn read(&self, blob: BlobReader, layer: NamedLayer) -> Result<Reading<C::Kept>, Error> {
+        let pass = Pass {
+            above: self.indexes.clone(),
+            wanted: Arc::clone(&self.wanted),
+            collector: Arc::clone(&self.collector),
+            layer,
+            index: LayerIndex::default(),
+            contents: HashMap::new(),
+            candidates: Vec::new(),
+        };
+        blocking(move || pass.run(blob)).await
+    }
+
+    async fn open(&self, depth: usize) -> Result<(BlobReader, NamedLayer), Error> {
+        let layers = self.image.layers.len();
+        let layer = self.layer(depth).ok_or_else(|| Error::Usage(format!("the image has only {layers} layers")))?;
+        let blob = self.source.blob(&layer.descriptor).await?;
+        Ok((blob, NamedLayer { name: describe(layer, layers), layer: layer.clone() }))
+    }
+}
+
+/// Contents that have passed by uncollected, by layer (from the top) and offset, with the patterns that want them.
+pub type Missing = BTreeMap<(usize, DataOffset), Vec<usize>>;
+
+/// A layer with the name that messages give it.
+struct NamedLayer {
+    name: String,
+    layer: Layer,
+}
+
+/// A layer as messages name it: `layer 3 of 5 (sha256:0123456789ab)`.
+pub fn describe(layer: &Layer, layers: usize) -> String {
+    format!("layer {} of {layers} (sha256:{})", layer.index + 1, layer.digest.short())
+}
+
+/// One reading of one layer.
+struct Pass<C: Collect> {
+    /// The indexes of the layers above that had been read when this one was begun.
+    above: Vec<Arc<LayerIndex>>,
+    wanted: Arc<Wanted>,
+    collector: Arc<C>,
+    layer: NamedLayer,
+    index: LayerIndex,
+    contents: HashMap<DataOffset, C::Kept>,
+    /// What to look out for, with the position of its pattern.
+    candidates: Vec<(usize, Candidates)>,
+}
+
+impl<C: Collect> Pass<C> {
+    fn run(mut self, blob: BlobReader) -> Result<Reading<C::Kept>, Error> {
+        self.look_out();
+        let name = self.layer.name.clone();
+        scan::<C>(blob, &name, &mut |entry, data| self.visit(entry, data))?;
+        Ok(Reading { index: self.index, contents: self.contents })
+    }
+
+    fn visit(&mut self, entry: &Entry, data: &mut dyn Content) -> Result<Flow, Error> {
+        let inserted = self.index.insert(entry).map_err(|error| {
+            let problem = error.to_string();
+            Error::in_layer(&self.layer.name, LayerError::Malformed { offset: entry.header_offset, problem })
+        })?;
+        let Inserted::Name(path) = inserted else { return Ok(Flow::Continue) };
+        match entry.kind {
+            Kind::File { .. } => {
+                let wanting = self.candidates.iter().filter(|(_, candidates)| candidates.contain(&path));
+                let patterns: Vec<usize> = wanting.map(|(pattern, _)| *pattern).collect();
+                if !patterns.is_empty() && !self.view_above().hides(&path) {
+                    let kept = self.collector.collect(&self.layer.layer, &patterns, entry, data);
+                    let kept = kept.map_err(|error| Error::staging(&self.layer.name, error))?;
+                    self.contents.insert(DataOffset(entry.data_offset), kept);
+                    if !self.wanted.verify && self.is_enough() {
+                        return Ok(Flow::Stop);
+                    }
+                }
+            }
+            Kind::Symlink(_) | Kind::HardLink(_)
+                if self.candidates.iter().any(|(_, candidates)| candidates.lead_through(&path)) =>
+            {
+                self.look_out();
+            }
+            _ => {}
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn view_above(&self) -> View<'_> {
+        View::new(self.above.iter().map(Arc::as_ref).collect(), false)
+    }
+
+    /// What the layers above and this one, as far as it has been read, say.
+    fn view(&self) -> View<'_> {
+        View::new(self.above.iter().map(Arc::as_ref).chain([&self.index]).collect(), false)
+    }
+
+    /// Works out anew which entries to look out for, as a link on the way has turned up.
+    fn look_out(&mut self) {
+        let view = self.view();
+        let patterns = self.wanted.patterns.iter().enumerate();
+        let candidates = patterns
+            .filter_map(|(position, pattern)| Some((position, pattern.candidates(&view, self.wanted.follow)?)))
+            .collect();
+        self.candidates = candidates;
+    }
+
+    /// Whether everything asked for has been staged, or lies above. Only plain files can be known to be whole.
+    fn is_enough(&self) -> bool {
+        let view = self.view();
+        let here = self.above.len();
+        self.wanted.patterns.iter().all(|pattern| {
+            let Some(path) = pattern.literal() else { return false };
+            let Found::Leaf(leaf) = resolve(&view, &path, self.wanted.follow) else { return false };
+            match leaf.node.kind {
+                NodeKind::File { data, .. } => leaf.layer != here || self.contents.contains_key(&data),
+                _ => true,
+            }
+        })
+    }
+}
+
+/// Collects the contents at the offsets `missing` of a layer.
+fn collect_again<C: Collect>(
+    collector: &C,
+    blob: BlobReader,
+    layer: &NamedLayer,
+    mut missing: BTreeMap<DataOffset, Vec<usize>>,
+    verify: bool,
+) -> Result<HashMap<DataOffset, C::Kept>, Error> {
+    let mut contents = HashMap::new();
+    scan::<C>(blob, &layer.name, &mut |entry, data| {
+        let at = DataOffset(entry.data_offset);
+        if let Kind::File { .. } = entry.kind
+            && let Some(patterns) = missing.remove(&at)
+        {
+            let kept = collector.collect(&layer.layer, &patterns, entry, data);
+            contents.insert(at, kept.map_err(|error| Error::staging(&layer.name, error))?);
+        }
+        Ok(if missing.is_empty() && !verify { Flow::Stop } else { Flow::Continue })
+    })?;
+    Ok(contents)
+}
+
+/// Reads the layer that messages call `name`, keeping track of extents where the collector needs them.
+fn scan<C: Collect>(
+    blob: BlobReader,
+    name: &str,
+    visit: &mut dyn FnMut(&Entry, &mut dyn Content) -> Result<Flow, Error>,
+) -> Result<(), Error> {
+    let visit = &mut |entry: &Entry, data: &mut dyn Content| visit(entry, data).map_err(InLayer);
+    let scanned = if C::TRACKS {
+        Tracked::new(blob).map_err(InLayer::from).and_then(|stream| layer::scan(stream, visit))
+    } else {
+        Decompressed::new(blob).map_err(InLayer::from).and_then(|stream| layer::scan(stream, visit))
+    };
+    scanned.map_err(|error| match error.0 {
+        Error::Layer { error, .. } => Error::Layer { layer: name.to_owned(), error },
+        error => error,
+    })
+}
+
+/// An [`Error`] on its way through [`layer::scan`], whose own errors do not know which layer they are of.
+struct InLayer(Error);
+
+impl From<LayerError> for InLayer {
+    fn from(error: LayerError) -> Self {
+        InLayer(Error::in_layer("", error))
+    }
+}
+
+/// Runs work that blocks beside the asynchronous kind.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -1,0 +1,251 @@
+//! What may be typed: the commands and their flags, for clap. Nothing outside this folder sees these types; the options
+//! that the program works with are made of them in [`options`](super::options).
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use super::help;
+
+/// Get files out of an image without pulling it
+#[derive(Debug, Parser)]
+#[command(
+    name = "artifact",
+    override_usage = "[OPTIONS] COMMAND",
+    disable_version_flag = true,
+    args_override_self = true
+)]
+pub struct Arguments {
+    /// Show what causes an error, and what is going on
+    #[arg(short = 'D', long, global = true)]
+    pub debug: bool,
+    /// Print version information and quit
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub version: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Get files and directories out of an image
+    #[command(
+        override_usage = "[OPTIONS] IMAGE PATH [PATH...]",
+        long_about = LONG_ABOUT,
+        before_help = EXAMPLES,
+        args_override_self = true
+    )]
+    Get(GetArguments),
+}
+
+/// The arguments of `get`, as typed.
+#[derive(Debug, clap::Args)]
+pub struct GetArguments {
+    /// The image, then the paths. Their number is checked later, so that the message can be Docker's.
+    #[arg(hide = true)]
+    pub operands: Vec<OsString>,
+    /// Where to put it: a directory, a file name, or "-" for standard output (default: the current directory)
+    #[arg(short, long, value_name = "string", value_hint = clap::ValueHint::AnyPath)]
+    pub output: Option<OsString>,
+    /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
+    #[arg(long, value_name = "string")]
+    pub platform: Option<String>,
+    /// Stop reading at the end of the file, without checking the digest of its layer
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Keep a symbolic link named by PATH instead of following it
+    #[arg(long)]
+    pub no_dereference: bool,
+    /// Keep ownership and setuid bits (needs root)
+    #[arg(long)]
+    pub preserve: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
+    #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
+    pub progress: ProgressMode,
+    /// Print what was written: "table", "json", or a Go template such as "{{.Path}} {{.Size}}"
+    #[arg(long, value_name = "string")]
+    pub format: Option<String>,
+    /// Speak HTTP without TLS to the registry
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Accept any certificate of the registry
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// Bars on a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// Bars.
+    Tty,
+    /// Lines.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+const LONG_ABOUT: &str = "\
+Get files and directories out of an image, without a pull and without an engine
+
+PATH is looked up as a container would see it: through all layers, following
+symbolic links. \"*\", \"?\", \"[...]\" and \"**\" match names. What was read is verified
+before it appears under its name.";
+
+const EXAMPLES: &str = "\
+docker artifact get debian:12 /bin/ls
+docker artifact get -o tools/ alpine /bin/busybox '/etc/*-release'
+docker artifact get --platform linux/arm64 -o - alpine /etc/os-release";
+
+/// Why there are no arguments to work with.
+#[derive(Debug)]
+pub enum Stop {
+    /// This was asked for, and all that was: help, the version.
+    Print(String),
+    /// What was typed makes no sense.
+    Usage(UsageError),
+}
+
+/// A command line that makes no sense.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UsageError {
+    /// The command as a person types it, such as `docker artifact get`.
+    pub command: String,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// How the command is called, where that is what was got wrong.
+    pub usage: Option<String>,
+}
+
+/// The commands and flags, with help that reads like Docker's. `program` is what a person types to get here.
+pub fn command(program: &'static str) -> clap::Command {
+    let mut command = Arguments::command();
+    if program == "docker-artifact" {
+        // Read before clap by the plugin contract; listed for who has no `docker --help` to look it up in.
+        let config = Arg::new("config").long("config").value_name("string");
+        command =
+            command.arg(config.help("Location of client config files (default \"$DOCKER_CONFIG\", or \"~/.docker\")"));
+    }
+    help::dress(command, program)
+}
+
+/// Reads `words`, what was typed after `program`.
+pub fn parse(words: &[OsString], program: &'static str) -> Result<Arguments, Stop> {
+    let mut command = command(program);
+    let line = std::iter::once(OsString::from(program)).chain(words.iter().cloned());
+    let parsed = command.try_get_matches_from_mut(line).and_then(|matches| Arguments::from_arg_matches(&matches));
+    match parsed {
+        Ok(Arguments { version: true, .. }) => {
+            Err(Stop::Print(format!("{program} version {}\n", env!("CARGO_PKG_VERSION"))))
+        }
+        Ok(Arguments { command: None, .. }) => Err(Stop::Print(command.render_help().to_string())),
+        Ok(arguments) => Ok(arguments),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Err(Stop::Print(error.to_string())),
+        Err(error) => Err(Stop::Usage(explain(&error, &command, words, program))),
+    }
+}
+
+/// The usage line of the subcommand `name`, as help shows it.
+pub fn usage(name: &str, program: &'static str) -> String {
+    command(program).find_subcommand(name).map(help::usage).unwrap_or_default()
+}
+
+/// Puts a complaint of clap's into Docker's words, in one line.
+fn explain(error: &clap::Error, command: &clap::Command, words: &[OsString], program: &str) -> UsageError {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    // "--output <string>" is how clap names a flag that takes a value.
+    let flag = context(ContextKind::InvalidArg).split(' ').next().unwrap_or_default().to_owned();
+    let mut message = match error.kind() {
+        ErrorKind::UnknownArgument => format!("unknown flag: {flag}"),
+        ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() => {
+            format!("flag needs an argument: {flag}")
+        }
+        ErrorKind::InvalidValue => {
+            let (value, valid) = (context(ContextKind::InvalidValue), context(ContextKind::ValidValue));
+            format!("invalid argument \"{value}\" for {flag}: choose one of {valid}")
+        }
+        ErrorKind::InvalidSubcommand => {
+            format!("unknown command: {}", context(ContextKind::InvalidSubcommand))
+        }
+        ErrorKind::TooManyValues => format!("{flag} takes no value"),
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    };
+    let suggestions = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
+    if let Some(suggestion) = suggestions.into_iter().map(context).find(|suggestion| !suggestion.is_empty()) {
+        message = format!("{message}; did you mean {suggestion}?");
+    }
+    let subcommand = words.iter().filter_map(|word| command.find_subcommand(word)).next();
+    let (command, usage) = match subcommand {
+        Some(subcommand) => (format!("{program} {}", subcommand.get_name()), help::usage(subcommand)),
+        None => (program.to_owned(), help::usage(command)),
+    };
+    UsageError { command, message, usage: Some(usage) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage_error(line: &str) -> UsageError {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        match parse(&words, "docker artifact") {
+            Err(Stop::Usage(error)) => error,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_fault_with_the_arguments() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_flag_is_said_in_dockers_words() {
+        let error = usage_error("get --qiet alpine /etc/passwd");
+        assert_eq!(error.message, "unknown flag: --qiet; did you mean --quiet?");
+        assert_eq!(error.command, "docker artifact get");
+        assert_eq!(error.usage.unwrap(), "docker artifact get [OPTIONS] IMAGE PATH [PATH...]");
+        assert_eq!(usage_error("get -x").message, "unknown flag: -x");
+        assert_eq!(usage_error("get --output").message, "flag needs an argument: --output");
+        assert_eq!(usage_error("get --quiet=1").message, "--quiet takes no value");
+        assert_eq!(
+            usage_error("get --progress=bars a b").message,
+            "invalid argument \"bars\" for --progress: choose one of auto, tty, plain, none"
+        );
+    }
+
+    #[test]
+    fn an_unknown_command_is_said_and_unbuilt_ones_are_unknown() {
+        let error = usage_error("gets alpine");
+        assert_eq!(error.message, "unknown command: gets; did you mean get?");
+        assert_eq!(error.command, "docker artifact");
+        assert_eq!(usage_error("label alpine").message, "unknown command: label");
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts_as_in_docker() {
+        let words = ["get", "-o", "a", "--output=b", "-q", "-q", "alpine", "/x"].map(OsString::from);
+        let Ok(Arguments { command: Some(Command::Get(get)), .. }) = parse(&words, "docker artifact") else {
+            panic!("arguments")
+        };
+        assert_eq!(get.output, Some("b".into()));
+    }
+
+    #[test]
+    fn the_version_is_the_crates() {
+        let Err(Stop::Print(text)) = parse(&["--version".into()], "docker-artifact") else { panic!("a version") };
+        assert_eq!(text, format!("docker-artifact version {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}

@@ -1,0 +1,138 @@
+//! `docker artifact get`: from its options to what the library does, and from what it did to what a person reads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::DecimalBytes;
+
+use super::Failure;
+use super::options::{Access, GetOptions, Location};
+use super::progress::Display;
+use crate::artifact::Error;
+use crate::artifact::get::{Report, Request, get};
+use crate::extract::Destination;
+use crate::progress::Progress;
+use crate::source::Source;
+use crate::source::registry::{Registry, RegistryOptions};
+
+/// Gets what `options` say, and prints what was asked to be printed.
+pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let destination = Destination::parse(options.output.as_deref()).map_err(Error::from)?;
+    let source = open(&options.image, options.access, display.clone())?;
+    let request = Request {
+        paths: options.paths,
+        platform: options.platform,
+        destination,
+        dereference: options.dereference,
+        verify: options.verify,
+        preserve: options.preserve,
+    };
+    let report = get(source, request, display.clone()).await?;
+    display.close(&summary(&report, begin.elapsed()));
+    match options.format {
+        Some(format) => super::write_out(&format.render(&report)).map_err(Failure::Output),
+        None => Ok(()),
+    }
+}
+
+/// The source that an image is in: one arm for each kind of place.
+fn open(image: &Location, access: Access, progress: Arc<dyn Progress>) -> Result<Arc<dyn Source>, Error> {
+    match image {
+        Location::Registry(reference) => {
+            let Access { plain_http, insecure, docker_config } = access;
+            let options = RegistryOptions { plain_http, insecure, docker_config, ..Default::default() };
+            Ok(Arc::new(Registry::new(reference, options, progress)?))
+        }
+    }
+}
+
+/// The image's reference with the digest that was found there.
+pub fn pinned(report: &Report) -> String {
+    if report.image.contains('@') { report.image.clone() } else { format!("{}@{}", report.image, report.digest) }
+}
+
+/// The closing line: what, from which digest, how much of the image that took, how long.
+fn summary(report: &Report, took: Duration) -> String {
+    let total = DecimalBytes(report.files.iter().map(|file| file.size).sum());
+    let what = match report.files.as_slice() {
+        [file] if file.kind == "file" => format!("{} ({total})", file.path),
+        [file] => file.path.clone(),
+        files => format!("{} ({total})", count(files.iter().map(|file| file.kind))),
+    };
+    let (image, fetched, of) = (pinned(report), DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
+    let verified = if report.verified { "" } else { "; not verified" };
+    format!("{what} from {image}: fetched {fetched} of {of} in {}{verified}", seconds(took))
+}
+
+/// Such as `3 files, 1 directory`.
+fn count<'a>(kinds: impl Iterator<Item = &'a str> + Clone) -> String {
+    let names = [("file", "file", "files"), ("directory", "directory", "directories"), ("symlink", "link", "links")];
+    let counted =
+        names.iter().filter_map(|(kind, one, many)| match kinds.clone().filter(|found| found == kind).count() {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            number => Some(format!("{number} {many}")),
+        });
+    let text = counted.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "nothing".to_owned() } else { text }
+}
+
+fn seconds(took: Duration) -> String {
+    match took.as_secs() {
+        0..60 => format!("{:.1} s", took.as_secs_f64()),
+        whole => format!("{} min {} s", whole / 60, whole % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::get::Fetched;
+    use crate::image::digest::Digest;
+
+    fn report(kinds: &[&'static str], verified: bool) -> Report {
+        let file = |kind: &&'static str| Fetched {
+            path: format!("/bin/{kind}"),
+            destination: None,
+            kind,
+            size: if *kind == "file" { 138_200 } else { 0 },
+            mode: 0o755,
+            digest: None,
+            layer: None,
+        };
+        Report {
+            image: "docker.io/library/debian:12".to_owned(),
+            digest: Digest::of(b""),
+            files: kinds.iter().map(file).collect(),
+            image_bytes: 48_500_000,
+            fetched_bytes: 12_300_000,
+            verified,
+        }
+    }
+
+    #[test]
+    fn the_closing_line_says_what_whence_how_much_and_how_long() {
+        let line = summary(&report(&["file"], true), Duration::from_millis(2140));
+        let digest = Digest::of(b"");
+        assert_eq!(
+            line,
+            format!(
+                "/bin/file (138.20 kB) from docker.io/library/debian:12@{digest}: fetched 12.30 MB of 48.50 MB in 2.1 s"
+            )
+        );
+        let several = report(&["file", "directory", "file", "symlink"], false);
+        let line = summary(&several, Duration::from_secs(61));
+        assert!(line.starts_with("2 files, 1 directory, 1 link (276.40 kB) from "), "{line}");
+        assert!(line.ends_with(" in 1 min 1 s; not verified"), "{line}");
+    }
+
+    #[test]
+    fn a_digest_is_not_said_twice() {
+        let mut report = report(&["symlink"], true);
+        assert_eq!(pinned(&report), format!("docker.io/library/debian:12@{}", report.digest));
+        report.image = format!("debian@{}", report.digest);
+        assert_eq!(pinned(&report), report.image);
+        assert!(summary(&report, Duration::ZERO).starts_with("/bin/symlink from debian@"));
+    }
+}

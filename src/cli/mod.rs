@@ -1,0 +1,174 @@
+//! What a person types and sees: arguments, help, progress, tables, errors, and the exit code.
+//!
+//! clap's types stay in this folder. [`run`] is the whole way: arguments become [`options`], the library does the work,
+//! and whatever failed becomes one line and one [`Exit`].
+
+pub mod arguments;
+pub mod completion;
+pub mod exit;
+pub mod format;
+mod get;
+mod help;
+pub mod options;
+pub mod progress;
+pub mod sanitize;
+
+use std::error::Error as StdError;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use exit::Exit;
+use options::{Action, Options};
+use progress::Display;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::plugin::{self, Invocation};
+use crate::{artifact, extract};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The work failed.
+    #[error(transparent)]
+    Artifact(#[from] artifact::Error),
+    /// Standard output took no more.
+    #[error("writing to standard output: {0}")]
+    Output(#[source] io::Error),
+    /// The machine does not let the program work.
+    #[error("cannot start: {0}")]
+    Start(#[source] io::Error),
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Failure::Artifact(error) => error.into(),
+            Failure::Output(_) | Failure::Start(_) => Exit::Failed,
+        }
+    }
+
+    /// Whether whoever read standard output has gone, as in `… | head`: there is nobody to tell.
+    fn is_broken_pipe(&self, to_stdout: bool) -> bool {
+        let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        match self {
+            Failure::Output(error) => broken(error),
+            Failure::Artifact(error) if to_stdout => causes(error).filter_map(|cause| cause.downcast_ref()).any(broken),
+            _ => false,
+        }
+    }
+}
+
+/// What lies below `error`, the nearest cause first.
+fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}
+
+/// Runs a command, reports how it went, and gives the exit code.
+pub fn run(invocation: Invocation) -> Exit {
+    let options = match Options::parse(invocation) {
+        Ok(options) => options,
+        Err(arguments::Stop::Print(text)) => return print(&text),
+        Err(arguments::Stop::Usage(error)) => return misused(&error),
+    };
+    if options.debug {
+        log();
+    }
+    match options.action {
+        Action::Get(get) => {
+            let to_stdout = get.to_stdout();
+            let display = Arc::new(Display::new(get.display));
+            match work(display.clone(), get::run(get, display.clone())) {
+                Ok(()) => Exit::Done,
+                Err(failure) => {
+                    display.clear();
+                    if !failure.is_broken_pipe(to_stdout) {
+                        report(&options.command, &failure, options.debug);
+                    }
+                    failure.exit()
+                }
+            }
+        }
+    }
+}
+
+/// Does the work until it is done, or until the program is asked to stop, which ends it at once. Whatever is
+/// half-written is gone in either case.
+fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    plugin::on_stop(move || {
+        extract::discard_all();
+        display.clear();
+        std::process::exit(Exit::Interrupted.code().into());
+    })
+    .map_err(Failure::Start)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(Failure::Start)?;
+    let outcome = runtime.block_on(command);
+    // A thread may still wait for bytes that nobody wants any more.
+    runtime.shutdown_background();
+    if outcome.is_err() {
+        extract::discard_all();
+    }
+    outcome
+}
+
+/// Logs what is going on to standard error: this crate's own doings, and others' only where something is amiss, for
+/// what they tell at lower levels may hold a secret.
+fn log() {
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).without_time();
+    let targets = Targets::new().with_default(LevelFilter::WARN).with_target("docker_artifact", LevelFilter::DEBUG);
+    tracing_subscriber::registry().with(layer).with(targets).init();
+}
+
+/// One line for whoever typed `command`; with `debug`, the causes below it.
+fn report(command: &str, failure: &Failure, debug: bool) {
+    let mut text = format!("{command}: {}\n", sanitize::for_terminal(failure.to_string()));
+    if debug {
+        for cause in causes(failure) {
+            text.push_str(&format!("  caused by: {}\n", sanitize::for_terminal(cause.to_string())));
+        }
+    }
+    complain(&text);
+}
+
+fn misused(error: &arguments::UsageError) -> Exit {
+    let mut text = format!("{}: {}\n", error.command, sanitize::for_terminal(&error.message));
+    if let Some(usage) = &error.usage {
+        text.push_str(&format!("\nUsage:  {usage}\n"));
+    }
+    text.push_str(&format!("\nRun '{} --help' for more information\n", error.command));
+    complain(&text);
+    Exit::Usage
+}
+
+/// Says that `program` cannot be used so.
+pub fn refuse(program: &str, message: &str) -> Exit {
+    complain(&format!("{program}: {}\n", sanitize::for_terminal(message)));
+    Exit::Usage
+}
+
+/// Prints what was asked for.
+pub fn print(text: &str) -> Exit {
+    match write_out(text).map_err(Failure::Output) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            if !failure.is_broken_pipe(true) {
+                report("docker-artifact", &failure, false);
+            }
+            failure.exit()
+        }
+    }
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+/// Standard error may be closed; the exit code says it all the same.
+fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,468 @@
+//! What a destination looks like after publishing, and what it never looks like.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink as plant};
+
+use super::super::sample::*;
+use super::super::{ExtractError, MAX_DEPTH, Metadata, live};
+use super::*;
+
+const PLAIN: PublishOptions = PublishOptions { preserve: false };
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+fn mtime(path: &Path) -> (i64, u32) {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    (metadata.mtime(), metadata.mtime_nsec() as u32)
+}
+
+#[test]
+fn a_file_gets_its_name_mode_and_time_and_nothing_else_is_left() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let item = file(&staging, b"hello");
+    let published = publish_as(staging, "tool", item).unwrap();
+    let path = scratch.path().join("tool");
+    assert_eq!(published.written, std::slice::from_ref(&path));
+    assert!(published.warnings.is_empty(), "{:?}", published.warnings);
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    assert_eq!(mode(&path), 0o666, "the umask does not matter");
+    assert_eq!(mtime(&path), MTIME);
+    assert_eq!(names(scratch.path()), ["tool"]);
+}
+
+#[test]
+fn an_existing_file_is_replaced_and_not_written_into() {
+    let scratch = scratch();
+    let path = scratch.path().join("tool");
+    fs::write(&path, "old").unwrap();
+    fs::hard_link(&path, scratch.path().join("other-name")).unwrap();
+    let staging = staging_for(scratch.path());
+    let item = file(&staging, b"new");
+    publish_as(staging, "tool", item).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    assert_eq!(fs::read(scratch.path().join("other-name")).unwrap(), b"old");
+}
+
+#[test]
+fn a_symlink_in_a_files_place_is_replaced_itself() {
+    let scratch = scratch();
+    let outside = scratch.path().join("outside");
+    fs::write(&outside, "precious").unwrap();
+    plant(&outside, scratch.path().join("tool")).unwrap();
+    let staging = staging_for(scratch.path());
+    let item = file(&staging, b"new");
+    publish_as(staging, "tool", item).unwrap();
+    assert_eq!(fs::read(&outside).unwrap(), b"precious");
+    assert!(fs::symlink_metadata(scratch.path().join("tool")).unwrap().is_file());
+}
+
+#[test]
+fn a_file_and_a_directory_never_replace_one_another() {
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("directory")).unwrap();
+    fs::write(scratch.path().join("file"), "old").unwrap();
+    let staging = staging_for(scratch.path());
+    let item = file(&staging, b"new");
+    let error = publish_as(staging, "directory", item).unwrap_err();
+    assert!(matches!(&error, ExtractError::DirectoryInTheWay { path } if path.ends_with("directory")), "{error}");
+    let error = publish_as(staging_for(scratch.path()), "directory", symlink("x")).unwrap_err();
+    assert!(matches!(error, ExtractError::DirectoryInTheWay { .. }), "{error}");
+    let error = publish_as(staging_for(scratch.path()), "file", directory(0o755, [])).unwrap_err();
+    assert!(matches!(&error, ExtractError::FileInTheWay { path } if path.ends_with("file")), "{error}");
+    assert_eq!(names(scratch.path()), ["directory", "file"]);
+    assert_eq!(fs::read(scratch.path().join("file")).unwrap(), b"old");
+}
+
+#[test]
+fn a_pipe_in_a_files_place_is_not_replaced() {
+    let scratch = scratch();
+    let pipe = scratch.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let staging = staging_for(scratch.path());
+    let item = file(&staging, b"new");
+    let error = publish_as(staging, "pipe", item).unwrap_err();
+    assert!(matches!(error, ExtractError::SpecialInTheWay { .. }), "{error}");
+}
+
+#[test]
+fn a_new_directory_is_written_with_all_that_is_in_it() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let inner = directory(0o555, [("read-only", file(&staging, b"x"))]);
+    let item = directory(0o750, [("empty", directory(0o700, [])), ("inner", inner), ("link", symlink("../../etc"))]);
+    publish_as(staging, "tree", item).unwrap();
+    let tree = scratch.path().join("tree");
+    assert_eq!(names(scratch.path()), ["tree"]);
+    assert_eq!(names(&tree), ["empty", "inner", "link"]);
+    assert_eq!((mode(&tree), mode(&tree.join("inner"))), (0o750, 0o555));
+    assert_eq!(fs::read(tree.join("inner/read-only")).unwrap(), b"x");
+    assert_eq!(fs::read_link(tree.join("link")).unwrap(), Path::new("../../etc"));
+    for path in ["", "empty", "inner", "inner/read-only", "link"] {
+        assert_eq!(mtime(&tree.join(path)), MTIME, "{path}");
+    }
+}
+
+#[test]
+fn an_existing_directory_is_merged_into() {
+    let scratch = scratch();
+    let tree = scratch.path().join("tree");
+    fs::create_dir_all(tree.join("sub")).unwrap();
+    fs::set_permissions(&tree, Permissions::from_mode(0o700)).unwrap();
+    fs::write(tree.join("extra"), "mine").unwrap();
+    fs::write(tree.join("sub/replaced"), "old").unwrap();
+    let staging = staging_for(scratch.path());
+    let sub = directory(0o755, [("new", file(&staging, b"1")), ("replaced", file(&staging, b"2"))]);
+    let item = directory(0o755, [("fresh", directory(0o711, [("f", file(&staging, b"3"))])), ("sub", sub)]);
+    publish_as(staging, "tree", item).unwrap();
+    assert_eq!(names(&tree), ["extra", "fresh", "sub"]);
+    assert_eq!(names(&tree.join("sub")), ["new", "replaced"]);
+    assert_eq!(fs::read(tree.join("extra")).unwrap(), b"mine");
+    assert_eq!(fs::read(tree.join("sub/replaced")).unwrap(), b"2");
+    assert_eq!(fs::read(tree.join("fresh/f")).unwrap(), b"3");
+    assert_eq!((mode(&tree), mode(&tree.join("fresh"))), (0o700, 0o711));
+}
+
+#[test]
+fn a_planted_symlink_is_never_written_through() {
+    let scratch = scratch();
+    let outside = tempfile::tempdir().unwrap();
+    fs::create_dir(scratch.path().join("tree")).unwrap();
+    plant(outside.path(), scratch.path().join("tree/sub")).unwrap();
+    let staging = staging_for(scratch.path());
+    let sub = directory(0o755, [("file", file(&staging, b"x"))]);
+    let item = directory(0o755, [("before", file(&staging, b"y")), ("sub", sub)]);
+    let error = publish_as(staging, "tree", item).unwrap_err();
+    assert!(matches!(&error, ExtractError::SymlinkInTheWay { path } if path.ends_with("tree/sub")), "{error}");
+    assert!(names(outside.path()).is_empty());
+    assert_eq!(names(&scratch.path().join("tree")), ["sub"], "nothing at all is written");
+
+    let staging = staging_for(scratch.path());
+    let item = directory(0o755, [("file", file(&staging, b"x"))]);
+    plant(outside.path(), scratch.path().join("top")).unwrap();
+    let error = publish_as(staging, "top", item).unwrap_err();
+    assert!(matches!(error, ExtractError::SymlinkInTheWay { .. }), "{error}");
+    assert!(names(outside.path()).is_empty());
+}
+
+#[test]
+fn a_link_that_the_image_itself_brings_is_never_written_through() {
+    // The same name as a link and as a directory cannot be in one map, but a file system may take two for the same.
+    let scratch = scratch();
+    let outside = tempfile::tempdir().unwrap();
+    let staging = staging_for(scratch.path());
+    let link = symlink(outside.path().to_str().unwrap());
+    let tree = directory(0o755, [("file", file(&staging, b"x"))]);
+    let one = file(&staging, b"y");
+    let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
+    let mut build = |item| publication.builder.build(staging.directory(), b"sub", item, Path::new("sub"), 0);
+    build(&link).unwrap();
+    for item in [&tree, &one, &link] {
+        let error = build(item).unwrap_err();
+        assert!(matches!(error, ExtractError::SameName { .. }), "{error}");
+    }
+    assert!(names(outside.path()).is_empty());
+}
+
+#[test]
+fn a_directory_swapped_for_a_link_meanwhile_is_not_written_through() {
+    let scratch = scratch();
+    let outside = tempfile::tempdir().unwrap();
+    let tree = scratch.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    let staging = staging_for(scratch.path());
+    let item = directory(0o755, [("file", file(&staging, b"x"))]);
+    let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
+    let step = publication.prepare(staging.target(), b"tree", &item, &tree).unwrap();
+    fs::remove_dir(&tree).unwrap();
+    plant(outside.path(), &tree).unwrap();
+    let error = publication.carry_out(step, staging.target(), b"tree", &tree).unwrap_err();
+    assert!(matches!(error, ExtractError::SymlinkInTheWay { .. }), "{error}");
+    assert!(names(outside.path()).is_empty());
+}
+
+#[test]
+fn a_new_directory_does_not_follow_a_link_planted_meanwhile() {
+    let scratch = scratch();
+    let outside = tempfile::tempdir().unwrap();
+    let tree = scratch.path().join("tree");
+    let staging = staging_for(scratch.path());
+    let item = directory(0o755, [("file", file(&staging, b"x"))]);
+    let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
+    let step = publication.prepare(staging.target(), b"tree", &item, &tree).unwrap();
+    plant(outside.path(), &tree).unwrap();
+    publication.carry_out(step, staging.target(), b"tree", &tree).unwrap_err();
+    assert!(names(outside.path()).is_empty());
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_refused() {
+    let scratch = scratch();
+    for name in ["", ".", "..", "/", "/etc/passwd", "../x", "a/b", "a\0b"] {
+        let staging = staging_for(scratch.path());
+        let items = [(name, file(&staging, b"x"))];
+        let error = publish(staging, named(items), &PLAIN).unwrap_err();
+        assert!(matches!(error, ExtractError::UnsafeName { .. }), "{name:?}: {error}");
+        let staging = staging_for(scratch.path());
+        let item = directory(0o755, [("inner", directory(0o755, [(name, file(&staging, b"x"))]))]);
+        let error = publish_as(staging, "tree", item).unwrap_err();
+        assert!(matches!(error, ExtractError::UnsafeName { .. }), "{name:?}: {error}");
+    }
+    for target in ["", "a\0b"] {
+        let error = publish_as(staging_for(scratch.path()), "link", symlink(target)).unwrap_err();
+        assert!(matches!(error, ExtractError::UnsafeLink { .. }), "{target:?}: {error}");
+    }
+    assert!(names(scratch.path()).is_empty());
+}
+
+#[test]
+fn names_that_are_not_utf8_are_kept_byte_for_byte() {
+    if cfg!(target_os = "macos") {
+        return;
+    }
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let name = b"-\xff \x1b[31m\n".to_vec();
+    let items = vec![(name.clone(), file(&staging, b"x"))];
+    let published = publish(staging, items, &PLAIN).unwrap();
+    assert_eq!(published.written[0].file_name().unwrap().as_bytes(), name);
+    assert_eq!(fs::read(&published.written[0]).unwrap(), b"x");
+}
+
+#[test]
+fn a_tree_can_be_deep_but_not_bottomless() {
+    let nested = |levels: usize| (1..levels).fold(directory(0o755, []), |inner, _| directory(0o755, [("d", inner)]));
+    let scratch = scratch();
+    publish_as(staging_for(scratch.path()), "tree", nested(100)).unwrap();
+    let error = publish_as(staging_for(scratch.path()), "pit", nested(MAX_DEPTH + 1)).unwrap_err();
+    assert!(matches!(&error, ExtractError::TooDeep { path } if path == Path::new("pit")), "{error}");
+    assert_eq!(names(scratch.path()), ["tree"]);
+}
+
+#[test]
+fn hard_links_are_kept_inside_a_directory_and_between_results() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let content = staged(&staging, b"shared");
+    let tree = directory(0o755, [("a", link_of(&content)), ("b", link_of(&content))]);
+    publish(staging, named([("c", link_of(&content)), ("tree", tree)]), &PLAIN).unwrap();
+    let inode = |path: &str| fs::metadata(scratch.path().join(path)).unwrap().ino();
+    assert_eq!(inode("tree/a"), inode("tree/b"));
+    assert_eq!(inode("tree/a"), inode("c"));
+    assert_eq!(fs::metadata(scratch.path().join("c")).unwrap().nlink(), 3);
+    assert_eq!(fs::read(scratch.path().join("c")).unwrap(), b"shared");
+    assert_eq!(mode(&scratch.path().join("c")), 0o640);
+}
+
+#[test]
+fn hard_links_replace_the_hard_links_of_last_time() {
+    let scratch = scratch();
+    for content in [b"first", b"again"] {
+        let staging = staging_for(scratch.path());
+        let content = staged(&staging, content);
+        publish(staging, named([("a", link_of(&content)), ("b", link_of(&content))]), &PLAIN).unwrap();
+    }
+    assert_eq!(names(scratch.path()), ["a", "b"]);
+    assert_eq!(fs::read(scratch.path().join("b")).unwrap(), b"again");
+    assert_eq!(fs::metadata(scratch.path().join("a")).unwrap().nlink(), 2);
+}
+
+#[test]
+fn devices_and_pipes_are_skipped_and_named() {
+    let scratch = scratch();
+    let dev = directory(0o755, [("null", special()), ("shm", directory(0o777, []))]);
+    let published = publish(staging_for(scratch.path()), named([("dev", dev), ("fifo", special())]), &PLAIN).unwrap();
+    assert_eq!(published.written, [scratch.path().join("dev")]);
+    let dir = scratch.path().display();
+    let reason = "device nodes, pipes and sockets are never created";
+    assert_eq!(
+        published.warnings,
+        [format!("skipped {dir}/dev/null: {reason}"), format!("skipped {dir}/fifo: {reason}")]
+    );
+    assert_eq!(names(&scratch.path().join("dev")), ["shm"]);
+}
+
+#[test]
+fn a_file_destination_renames_the_one_result() {
+    let scratch = scratch();
+    let destination = Destination::File(scratch.path().join("renamed"));
+    let staging = Staging::new(&destination).unwrap();
+    let item = file(&staging, b"x");
+    let published = publish_as(staging, "tool", item).unwrap();
+    assert_eq!(published.written, [scratch.path().join("renamed")]);
+    assert_eq!(names(scratch.path()), ["renamed"]);
+
+    let destination = Destination::File(scratch.path().join("etc-of-image"));
+    let staging = Staging::new(&destination).unwrap();
+    let item = directory(0o755, [("hosts", file(&staging, b"x"))]);
+    publish_as(staging, "etc", item).unwrap();
+    assert_eq!(names(&scratch.path().join("etc-of-image")), ["hosts"]);
+}
+
+#[test]
+fn several_results_do_not_fit_one_name() {
+    let scratch = scratch();
+    let staging = Staging::new(&Destination::File(scratch.path().join("one"))).unwrap();
+    let items = named([("a", file(&staging, b"x")), ("b", file(&staging, b"y"))]);
+    let error = publish(staging, items, &PLAIN).unwrap_err();
+    assert!(matches!(error, ExtractError::SeveralThings { .. }) && error.is_usage(), "{error}");
+    let staging = staging_for(scratch.path());
+    let items = named([("a", file(&staging, b"x")), ("a", file(&staging, b"y"))]);
+    let error = publish(staging, items, &PLAIN).unwrap_err();
+    assert!(matches!(&error, ExtractError::SameName { path } if path == Path::new("a")), "{error}");
+    assert!(names(scratch.path()).is_empty());
+}
+
+#[test]
+fn when_one_result_cannot_be_written_none_is() {
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("b")).unwrap();
+    let staging = staging_for(scratch.path());
+    let items = named([("a", file(&staging, b"x")), ("b", file(&staging, b"y"))]);
+    publish(staging, items, &PLAIN).unwrap_err();
+    assert_eq!(names(scratch.path()), ["b"]);
+}
+
+#[test]
+fn the_destination_itself_may_be_a_link_that_the_person_chose() {
+    let scratch = scratch();
+    fs::create_dir(scratch.path().join("real")).unwrap();
+    plant("real", scratch.path().join("alias")).unwrap();
+    let staging = staging_for(&scratch.path().join("alias"));
+    let item = file(&staging, b"x");
+    publish_as(staging, "tool", item).unwrap();
+    assert_eq!(names(&scratch.path().join("real")), ["tool"]);
+}
+
+#[test]
+fn many_files_are_written_as_few_are() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let children: BTreeMap<Vec<u8>, Item> =
+        (0..200).map(|n| (n.to_string().into_bytes(), file(&staging, n.to_string().as_bytes()))).collect();
+    let item = Item { metadata: metadata(0o755), node: Node::Directory(children) };
+    publish_as(staging, "tree", item).unwrap();
+    assert_eq!(names(&scratch.path().join("tree")).len(), 200);
+    assert_eq!(fs::read(scratch.path().join("tree/137")).unwrap(), b"137");
+}
+
+#[test]
+fn setuid_is_dropped_unless_it_is_to_be_preserved() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let mut item = file(&staging, b"x");
+    item.metadata.mode = 0o6755;
+    publish_as(staging, "tool", item).unwrap();
+    assert_eq!(mode(&scratch.path().join("tool")), 0o755);
+}
+
+#[test]
+fn root_can_preserve_everything() {
+    if skipped_without_root("root_can_preserve_everything") {
+        return;
+    }
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let owned = |mode, node| Item {
+        metadata: Metadata {
+            uid: 1234,
+            gid: 4321,
+            xattrs: vec![(b"user.origin".to_vec(), b"image".to_vec())],
+            ..metadata(mode)
+        },
+        node,
+    };
+    let tool = owned(0o4755, Node::File(staged(&staging, b"x")));
+    let link = owned(0o777, Node::Symlink(b"tool".to_vec()));
+    let tree = owned(0o3775, Node::Directory(BTreeMap::from([(b"tool".to_vec(), tool), (b"link".to_vec(), link)])));
+    let published = publish(staging, named([("tree", tree)]), &PublishOptions { preserve: true }).unwrap();
+    let tree = scratch.path().join("tree");
+    assert_eq!((mode(&tree), mode(&tree.join("tool"))), (0o3775, 0o4755));
+    for path in ["", "tool", "link"] {
+        let metadata = fs::symlink_metadata(tree.join(path)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid()), (1234, 4321), "{path}");
+    }
+    let mut value = [0; 16];
+    // A file system without attributes makes it a warning.
+    match rustix::fs::getxattr(tree.join("tool"), "user.origin", &mut value) {
+        Ok(length) => assert_eq!(&value[..length], b"image"),
+        Err(_) => assert!(published.warnings.iter().any(|line| line.contains("user.origin")), "{published:?}"),
+    }
+    assert!(published.warnings.iter().any(|line| line.contains("attributes of a symbolic link")), "{published:?}");
+}
+
+#[test]
+fn an_owner_that_no_system_has_is_refused() {
+    if skipped_without_root("an_owner_that_no_system_has_is_refused") {
+        return;
+    }
+    let scratch = scratch();
+    for uid in [u64::from(u32::MAX), u64::MAX] {
+        let staging = staging_for(scratch.path());
+        let mut item = file(&staging, b"x");
+        item.metadata.uid = uid;
+        let error = publish(staging, named([("tool", item)]), &PublishOptions { preserve: true }).unwrap_err();
+        assert!(matches!(error, ExtractError::Owner { .. }), "{error}");
+    }
+    assert!(names(scratch.path()).is_empty());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_is_not_root_gets_read_only_directories_filled() {
+    let scratch = scratch();
+    as_nobody(|| {
+        let tree = |staging: &Staging| {
+            directory(0o555, [("inner", directory(0o500, [("file", file(staging, b"x"))])), ("shut", directory(0, []))])
+        };
+        let staging = staging_for(scratch.path());
+        let item = tree(&staging);
+        publish_as(staging, "tree", item).unwrap();
+        let path = scratch.path().join("tree");
+        assert_eq!((mode(&path), mode(&path.join("inner")), mode(&path.join("shut"))), (0o555, 0o500, 0));
+        assert_eq!(fs::read(path.join("inner/file")).unwrap(), b"x");
+        assert_eq!((mtime(&path), mtime(&path.join("inner"))), (MTIME, MTIME));
+
+        // And what was built but cannot be published is removed all the same.
+        let staging = staging_for(scratch.path());
+        let items = named([("another", tree(&staging)), ("tree", file(&staging, b"x"))]);
+        publish(staging, items, &PLAIN).unwrap_err();
+        assert_eq!(names(scratch.path()), ["tree"]);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn only_root_is_let_in_with_preserve() {
+    let scratch = scratch();
+    let options = PublishOptions { preserve: true };
+    as_nobody(|| {
+        let destination = Destination::Directory(scratch.path().to_owned());
+        let error = options.check(&destination).unwrap_err();
+        assert!(matches!(error, ExtractError::PreserveNeedsRoot) && error.is_usage(), "{error}");
+        options.check(&Destination::Stdout).unwrap();
+        let error = publish(staging_for(scratch.path()), vec![], &options).unwrap_err();
+        assert!(matches!(error, ExtractError::PreserveNeedsRoot), "{error}");
+    });
+}
+
+#[test]
+fn what_was_discarded_is_not_published() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let item = file(&staging, b"x");
+    let tool = scratch.path().join("tool");
+    let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
+    let step = publication.prepare(staging.target(), b"tool", &item, &tool).unwrap();
+    let hidden = scratch.path().join(&names(scratch.path())[0]);
+    live::discard(&hidden);
+    assert!(names(scratch.path()).is_empty());
+    let error = publication.carry_out(step, staging.target(), b"tool", &tool).unwrap_err();
+    assert!(matches!(error, ExtractError::Interrupted), "{error}");
+    assert!(names(scratch.path()).is_empty());
+}

@@ -1,0 +1,162 @@
+//! One 512-byte tar header block: which dialect it is in, and its fields. POSIX `pax`, "ustar Interchange Format", and GNU tar's
+//! "Basic Tar Format".
+
+use std::borrow::Cow;
+
+/// The size of a tar's blocks.
+pub(super) const BLOCK: usize = 512;
+
+/// What the header's magic says about the fields behind the classic ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// No magic: nothing is there.
+    V7,
+    /// A prefix of the name.
+    Ustar,
+    /// A shorter prefix, then times.
+    Star,
+    /// Times and a sparse map.
+    Gnu,
+}
+
+/// A header block.
+pub(super) struct Header<'a>(pub(super) &'a [u8; BLOCK]);
+
+impl Header<'_> {
+    pub(super) fn is_zero(&self) -> bool {
+        self.0.iter().all(|&byte| byte == 0)
+    }
+
+    /// Compares the checksum. Some old writers summed signed bytes.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let sums = self.0.iter().enumerate().map(|(at, &byte)| if (148..156).contains(&at) { b' ' } else { byte });
+        let (unsigned, signed) = sums.fold((0_i64, 0_i64), |(unsigned, signed), byte| {
+            (unsigned + i64::from(byte), signed + i64::from(byte.cast_signed()))
+        });
+        match number(&self.0[148..156]) {
+            Some(sum) if sum == unsigned || sum == signed => Ok(()),
+            Some(sum) => Err(format!("no tar header (its checksum is {sum} and should be {unsigned})")),
+            None => Err("no tar header (its checksum is no number)".to_owned()),
+        }
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        match (&self.0[257..265], &self.0[508..512]) {
+            (b"ustar  \0", _) => Dialect::Gnu,
+            // Some writers leave the version out or write it in their own way.
+            ([b'u', b's', b't', b'a', b'r', 0, ..], b"tar\0") => Dialect::Star,
+            ([b'u', b's', b't', b'a', b'r', 0, ..], _) => Dialect::Ustar,
+            _ => Dialect::V7,
+        }
+    }
+
+    pub(super) fn kind(&self) -> u8 {
+        self.0[156]
+    }
+
+    /// The name, with its prefix.
+    pub(super) fn name(&self) -> Cow<'_, [u8]> {
+        let name = text(&self.0[0..100]);
+        let prefix = match self.dialect() {
+            Dialect::V7 => &[],
+            Dialect::Ustar => text(&self.0[345..500]),
+            Dialect::Star => text(&self.0[345..476]),
+            // Go before 1.8, and so Docker in its first years, wrote ustar's prefix under GNU's magic. Where the times that
+            // GNU has there are no numbers, but text, it is such a prefix.
+            Dialect::Gnu => {
+                let prefix = text(&self.0[345..500]);
+                let times = [&self.0[345..357], &self.0[357..369]];
+                let is_prefix = times.into_iter().any(|time| number(time).is_none()) && prefix.is_ascii();
+                if is_prefix { prefix } else { &[] }
+            }
+        };
+        if prefix.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([prefix, b"/", name].concat()) }
+    }
+
+    pub(super) fn link(&self) -> &[u8] {
+        text(&self.0[157..257])
+    }
+
+    pub(super) fn mode(&self) -> Option<i64> {
+        number(&self.0[100..108])
+    }
+
+    pub(super) fn uid(&self) -> Option<i64> {
+        number(&self.0[108..116])
+    }
+
+    pub(super) fn gid(&self) -> Option<i64> {
+        number(&self.0[116..124])
+    }
+
+    pub(super) fn size(&self) -> Option<i64> {
+        number(&self.0[124..136])
+    }
+
+    pub(super) fn mtime(&self) -> Option<i64> {
+        number(&self.0[136..148])
+    }
+
+    /// A device's major and minor numbers, which a V7 header does not have.
+    pub(super) fn device(&self) -> Option<(u32, u32)> {
+        if self.dialect() == Dialect::V7 {
+            return Some((0, 0));
+        }
+        let part = |field| number(field).and_then(|number| u32::try_from(number).ok());
+        Some((part(&self.0[329..337])?, part(&self.0[337..345])?))
+    }
+}
+
+/// A text field: everything before the first NUL.
+pub(super) fn text(field: &[u8]) -> &[u8] {
+    field.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// A numeric field: octal digits between spaces and NULs, or, where the first bit is set, a big-endian number in two's
+/// complement (GNU's base-256, also star's). An empty field is zero.
+pub(super) fn number(field: &[u8]) -> Option<i64> {
+    let (&first, rest) = field.split_first()?;
+    if first & 0x80 != 0 {
+        // The first byte without its mark, its sign extended. No field is longer than 12 bytes.
+        let first = i128::from(((first << 1) as i8) >> 1);
+        let fold = |value: i128, &byte: &u8| value.checked_mul(256)?.checked_add(byte.into());
+        return rest.iter().try_fold(first, fold).and_then(|value| i64::try_from(value).ok());
+    }
+    let start = field.iter().position(|&byte| byte != b' ' && byte != 0).unwrap_or(field.len());
+    let digits = text(&field[start..]).trim_ascii_end();
+    digits.iter().try_fold(0_i64, |value, &digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add((digit - b'0').into()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_octal_however_they_are_padded() {
+        for field in [&b"0000644\0"[..], b" 644 \0  ", b"644     ", b"\0\x00644\0\0", b"00000000644 "] {
+            assert_eq!(number(field), Some(0o644), "{}", field.escape_ascii());
+        }
+        assert_eq!(number(b"\0\0\0\0\0\0\0\0"), Some(0));
+        assert_eq!(number(b"        "), Some(0));
+        assert_eq!(number(b"77777777777\0"), Some(0o77_777_777_777));
+    }
+
+    #[test]
+    fn numbers_may_be_binary_and_negative() {
+        assert_eq!(number(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(2 << 32));
+        assert_eq!(number(&[0xff; 12]), Some(-1));
+        assert_eq!(number(b"\xff\xff\xff\xff\xff\xff\xff\xfe"), Some(-2));
+        assert_eq!(number(b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff"), Some(i64::MAX));
+    }
+
+    #[test]
+    fn what_is_no_number_is_none() {
+        for field in [&b"0000648\0"[..], b"-1\0\0\0\0\0\0", b"6 4\0\0\0\0\0", b"0x1f\0\0\0\0"] {
+            assert_eq!(number(field), None, "{}", field.escape_ascii());
+        }
+        assert_eq!(number(b"\x80\0\0\x01\0\0\0\0\0\0\0\0"), None, "more than 63 bits");
+    }
+}

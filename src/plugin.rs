@@ -1,0 +1,393 @@
+//! Docker's contract with its CLI plugins: the handshake, the global flags before the plugin's name, completion
+//! requests, and being told to stop. It decides what is being asked; answering is up to [`cli`](crate::cli).
+//!
+//! Docker runs `docker-artifact` with its own arguments unchanged: `docker -D artifact get …` arrives as `docker-artifact
+//! -D artifact get …`. Without the word `artifact` the program was started by its own name, and works the same.
+//! Spec: docker/cli, `cli-plugins/metadata`, `cli-plugins/manager` and `cli-plugins/socket`.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The answer to the handshake, but for the version, which is the crate's.
+const METADATA: &str = include_str!("../plugin-metadata/metadata.json");
+
+/// Names the socket whose end of file means that Docker wants the plugin to stop.
+const SOCKET_VARIABLE: &str = "DOCKER_CLI_PLUGIN_SOCKET";
+
+/// What the program was started for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Call {
+    /// The handshake: print [`metadata`] and nothing else.
+    Metadata,
+    /// The shell asks, through Docker, how the last of the words may go on.
+    Complete {
+        /// What stands on the command line after the plugin's name, the word under the cursor last.
+        words: Vec<OsString>,
+        /// Whether candidates come with a description.
+        describe: bool,
+    },
+    /// A command to run.
+    Command(Invocation),
+    /// Started under the name `copy_binary`.
+    CopyBinary,
+}
+
+/// A command line, with what is Docker's taken off.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Invocation {
+    /// The flags that stood before the command and concern this program.
+    pub globals: Globals,
+    /// Whether Docker started the program, so that a person types `docker artifact` and not `docker-artifact`.
+    pub by_docker: bool,
+    /// The command and what belongs to it.
+    pub words: Vec<OsString>,
+}
+
+/// Those of Docker's global flags that concern this program; the others choose an engine, and are accepted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Globals {
+    /// `--config`: the folder of Docker's `config.json`.
+    pub config: Option<PathBuf>,
+    /// `--debug`, or `--log-level debug`.
+    pub debug: bool,
+}
+
+/// A global flag that cannot be read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidGlobal {
+    /// The flag stands last, and its value is not there.
+    #[error("flag needs an argument: {0}")]
+    NoValue(String),
+    /// A flag that is on or off was given something else.
+    #[error("invalid argument \"{}\" for \"{flag}\": write true or false", .value.escape_debug())]
+    NotBoolean {
+        /// The flag, with its dashes.
+        flag: String,
+        /// What was typed.
+        value: String,
+    },
+}
+
+/// One of Docker's global flags (docker/cli, `cli/flags/options.go`).
+struct GlobalFlag {
+    long: &'static str,
+    short: Option<u8>,
+    takes_value: bool,
+}
+
+const fn flag(long: &'static str, short: Option<u8>, takes_value: bool) -> GlobalFlag {
+    GlobalFlag { long, short, takes_value }
+}
+
+const GLOBAL_FLAGS: &[GlobalFlag] = &[
+    flag("config", None, true),
+    flag("context", Some(b'c'), true),
+    flag("debug", Some(b'D'), false),
+    flag("host", Some(b'H'), true),
+    flag("log-level", Some(b'l'), true),
+    flag("tls", None, false),
+    flag("tlscacert", None, true),
+    flag("tlscert", None, true),
+    flag("tlskey", None, true),
+    flag("tlsverify", None, false),
+];
+
+impl Call {
+    /// Reads a command line, the program's own name first.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, InvalidGlobal> {
+        let mut arguments = arguments.into_iter();
+        let program = arguments.next().unwrap_or_default();
+        if Path::new(&program).file_name() == Some(OsStr::new("copy_binary")) {
+            return Ok(Call::CopyBinary);
+        }
+        let words: Vec<OsString> = arguments.collect();
+        match words.first().and_then(|word| word.to_str()) {
+            Some("docker-cli-plugin-metadata") => Ok(Call::Metadata),
+            // What cobra, and so Docker, calls the completion request, with and without descriptions.
+            Some(request @ ("__complete" | "__completeNoDesc")) => {
+                let words = Invocation::parse(&words[1..])?.words;
+                Ok(Call::Complete { words, describe: request == "__complete" })
+            }
+            _ => Invocation::parse(&words).map(Call::Command),
+        }
+    }
+}
+
+impl Invocation {
+    fn parse(words: &[OsString]) -> Result<Self, InvalidGlobal> {
+        let mut globals = Globals::default();
+        let mut words = globals.take(words)?.to_vec();
+        // `docker help artifact` and `docker --help artifact` arrive as they are.
+        let is_help = words.first().is_some_and(|word| word == "help" || word == "--help");
+        let position = usize::from(is_help);
+        let by_docker = words.get(position).is_some_and(|word| word == "artifact");
+        if by_docker {
+            words.remove(position);
+        }
+        Ok(Invocation { globals, by_docker, words })
+    }
+
+    /// What a person types to run the program.
+    pub fn program(&self) -> &'static str {
+        if self.by_docker { "docker artifact" } else { "docker-artifact" }
+    }
+}
+
+impl Globals {
+    /// Takes the global flags off the front of `words`, and gives back the rest. A flag that is not Docker's ends
+    /// them: it may be the command's.
+    fn take<'a>(&mut self, mut words: &'a [OsString]) -> Result<&'a [OsString], InvalidGlobal> {
+        while let Some((word, rest)) = words.split_first() {
+            let Some(found) = recognise(word.as_bytes()) else { break };
+            words = rest;
+            for (flag, attached) in found {
+                let dashed = format!("--{}", flag.long);
+                let value = match attached {
+                    Some(value) => value,
+                    None if !flag.takes_value => OsString::from("true"),
+                    None => {
+                        let (value, rest) = words.split_first().ok_or(InvalidGlobal::NoValue(dashed.clone()))?;
+                        words = rest;
+                        value.clone()
+                    }
+                };
+                self.set(flag, dashed, value)?;
+            }
+        }
+        Ok(words)
+    }
+
+    fn set(&mut self, flag: &GlobalFlag, dashed: String, value: OsString) -> Result<(), InvalidGlobal> {
+        if !flag.takes_value {
+            let on = boolean(&value)
+                .ok_or_else(|| InvalidGlobal::NotBoolean { flag: dashed, value: value.to_string_lossy().into() })?;
+            if flag.long == "debug" {
+                self.debug = on;
+            }
+        } else if flag.long == "config" {
+            self.config = Some(PathBuf::from(value));
+        } else if flag.long == "log-level" {
+            self.debug |= value == "debug";
+        }
+        Ok(())
+    }
+}
+
+/// The global flags that `word` holds, each with the value attached to it: `--name`, `--name=value`, `-n`, `-nvalue`,
+/// `-n=value`, or several short ones together. `None` where any of it is not Docker's.
+fn recognise(word: &[u8]) -> Option<Vec<(&'static GlobalFlag, Option<OsString>)>> {
+    let owned = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    if let Some(word) = word.strip_prefix(b"--") {
+        let mut parts = word.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default();
+        let flag = GLOBAL_FLAGS.iter().find(|flag| flag.long.as_bytes() == name)?;
+        return Some(vec![(flag, parts.next().map(owned))]);
+    }
+    let mut letters = word.strip_prefix(b"-").filter(|letters| !letters.is_empty())?;
+    let mut found = Vec::new();
+    while let Some((letter, rest)) = letters.split_first() {
+        let flag = GLOBAL_FLAGS.iter().find(|flag| flag.short == Some(*letter))?;
+        let value = rest.strip_prefix(b"=");
+        if flag.takes_value || value.is_some() {
+            let value = value.unwrap_or(rest);
+            found.push((flag, (!rest.is_empty()).then(|| owned(value))));
+            break;
+        }
+        found.push((flag, None));
+        letters = rest;
+    }
+    Some(found)
+}
+
+/// As Go's `strconv.ParseBool`, which reads Docker's own.
+fn boolean(value: &OsStr) -> Option<bool> {
+    match value.to_str()? {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// The answer to the handshake: JSON, with a line break at its end.
+pub fn metadata() -> String {
+    let mut metadata: serde_json::Value = serde_json::from_str(METADATA).unwrap_or_default();
+    metadata["Version"] = env!("CARGO_PKG_VERSION").into();
+    format!("{metadata:#}\n")
+}
+
+/// Runs `action` on a thread of its own when the program is asked to stop: by SIGINT, by SIGTERM, or by Docker, which
+/// closes its socket. Signals count from the moment that this returns, however busy everything else is.
+pub fn on_stop(action: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let guard = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    // Docker's own plugins, too, go on without a socket that they cannot reach.
+    let socket = std::env::var_os(SOCKET_VARIABLE).and_then(|address| connect(&address).ok());
+    drop(guard);
+    thread::Builder::new().name("stop".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => (),
+                _ = terminate.recv() => (),
+                () = closed(socket) => (),
+            }
+        });
+        action();
+    })?;
+    Ok(())
+}
+
+/// Connects to the socket that Docker named. A leading `@` marks Linux' abstract namespace, as in Go's `net` package.
+fn connect(address: &OsStr) -> io::Result<UnixStream> {
+    let stream = match address.as_bytes().strip_prefix(b"@") {
+        #[cfg(target_os = "linux")]
+        Some(name) => {
+            use std::os::linux::net::SocketAddrExt;
+            let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            std::os::unix::net::UnixStream::connect_addr(&address)?
+        }
+        _ => std::os::unix::net::UnixStream::connect(address)?,
+    };
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+/// Waits until the other side closes the socket; for ever where there is none.
+async fn closed(socket: Option<UnixStream>) {
+    let Some(mut socket) = socket else { return std::future::pending().await };
+    let mut ignored = [0; 64];
+    // Docker says nothing on it; a reset means as much as an end of file.
+    while matches!(socket.read(&mut ignored).await, Ok(1..)) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Call {
+        Call::parse(line.split(' ').map(OsString::from)).unwrap()
+    }
+
+    fn command(line: &str) -> Invocation {
+        match parse(line) {
+            Call::Command(invocation) => invocation,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_handshake_is_what_docker_wants() {
+        assert_eq!(parse("docker-artifact docker-cli-plugin-metadata"), Call::Metadata);
+        let metadata: serde_json::Value = serde_json::from_str(&metadata()).unwrap();
+        assert_eq!(metadata["SchemaVersion"], "0.1.0");
+        assert_eq!(metadata["Version"], env!("CARGO_PKG_VERSION"));
+        for key in ["Vendor", "ShortDescription", "URL"] {
+            assert!(metadata[key].as_str().is_some_and(|text| !text.is_empty()), "{key}");
+        }
+    }
+
+    #[test]
+    fn dockers_global_flags_stand_before_the_name() {
+        let line = "docker-artifact --config /c -D -H tcp://a --host=tcp://b -c ctx --context=x -l debug --log-level=info \
+                    --tls --tlscacert ca --tlscert=cert --tlskey key --tlsverify=false artifact get -D IMAGE /p";
+        let invocation = command(line);
+        assert!(invocation.by_docker);
+        assert_eq!(invocation.program(), "docker artifact");
+        assert_eq!(invocation.globals, Globals { config: Some("/c".into()), debug: true });
+        assert_eq!(invocation.words, ["get", "-D", "IMAGE", "/p"]);
+    }
+
+    #[test]
+    fn short_flags_may_stand_together_and_carry_their_value() {
+        assert_eq!(command("x -DHtcp://a artifact ls").words, ["ls"]);
+        assert_eq!(command("x -c=ctx -Dcctx artifact ls").words, ["ls"]);
+        assert!(!command("x -D=false artifact ls").globals.debug);
+        assert!(command("x -ldebug artifact ls").globals.debug);
+    }
+
+    #[test]
+    fn the_program_works_under_its_own_name() {
+        let invocation = command("/usr/bin/docker-artifact --config=/c get IMAGE /p");
+        assert!(!invocation.by_docker);
+        assert_eq!(invocation.program(), "docker-artifact");
+        assert_eq!(invocation.globals.config, Some("/c".into()));
+        assert_eq!(invocation.words, ["get", "IMAGE", "/p"]);
+    }
+
+    #[test]
+    fn help_is_asked_for_before_and_after_the_name() {
+        assert_eq!(command("x help artifact get").words, ["help", "get"]);
+        assert!(command("x --help artifact").by_docker);
+        assert_eq!(command("x artifact --help").words, ["--help"]);
+        assert_eq!(command("x --help").words, ["--help"]);
+        assert!(!command("x help get").by_docker);
+    }
+
+    #[test]
+    fn a_flag_that_is_not_dockers_is_left_to_the_command() {
+        assert_eq!(command("x -v").words, ["-v"]);
+        assert_eq!(command("x -Dv").words, ["-Dv"]);
+        assert_eq!(command("x --configs c").words, ["--configs", "c"]);
+    }
+
+    #[test]
+    fn a_global_flag_without_its_value_is_said() {
+        let fails = |line: &str| Call::parse(line.split(' ').map(OsString::from)).unwrap_err();
+        assert_eq!(fails("x --config"), InvalidGlobal::NoValue("--config".into()));
+        assert_eq!(fails("x -Dc"), InvalidGlobal::NoValue("--context".into()));
+        assert!(matches!(fails("x --tls=maybe artifact"), InvalidGlobal::NotBoolean { .. }));
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_arrives_whole() {
+        let words = [b"x".as_slice(), b"--config=/\xff", b"get"].map(|word| OsString::from_vec(word.to_vec()));
+        let Ok(Call::Command(invocation)) = Call::parse(words) else { panic!("a command") };
+        assert_eq!(invocation.globals.config, Some(PathBuf::from(OsString::from_vec(b"/\xff".to_vec()))));
+    }
+
+    #[test]
+    fn completion_comes_with_and_without_descriptions() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let call = parse("x __complete artifact get --pl");
+        assert_eq!(call, Call::Complete { words: words(&["get", "--pl"]), describe: true });
+        let call = parse("x __completeNoDesc artifact ");
+        assert_eq!(call, Call::Complete { words: words(&[""]), describe: false });
+    }
+
+    #[test]
+    fn copy_binary_is_told_by_the_programs_name() {
+        assert_eq!(parse("/usr/local/bin/copy_binary --from=x /y"), Call::CopyBinary);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_dockers_socket_means_stop() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let socket = connect(path.as_os_str()).unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut server, b"words mean nothing").await.unwrap();
+        drop(server);
+        closed(Some(socket)).await;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_socket_may_be_an_abstract_one() {
+        use std::os::linux::net::SocketAddrExt;
+        let name = format!("docker_artifact_test_{}", std::process::id());
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
+        let socket = connect(OsStr::new(&format!("@{name}"))).unwrap();
+        drop(listener.accept().unwrap());
+        closed(Some(socket)).await;
+    }
+}

@@ -1,0 +1,14 @@
+//! The rootfs: all layers as the one tree that a container would see.
+//!
+//! Each layer's entries go into a [`LayerIndex`]; a [`View`] merges indexes from the top down and knows what it
+//! does not know while lower layers are missing; [`walk`] resolves paths in it; a [`Pattern`] is what a person asked for.
+
+mod index;
+pub mod nearest;
+mod pattern;
+mod view;
+pub mod walk;
+
+pub use index::{DataOffset, Inserted, LayerIndex, Node, NodeKind, TooDeep, join, split};
+pub use pattern::{Candidates, InvalidPattern, Pattern};
+pub use view::{Child, Directory, View};

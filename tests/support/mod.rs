@@ -1,0 +1,17 @@
+//! What every test of the whole program stands on: images built in a line or two, a registry that serves them (and fails
+//! when told to), and the program itself, run as a person would.
+//!
+//! Each test binary uses a part of this and none uses all of it, so what is unused in one of them is no dead code.
+#![allow(dead_code, unused_imports)]
+
+pub mod entry;
+pub mod image;
+pub mod program;
+pub mod registry;
+pub mod sparse;
+
+pub use entry::*;
+pub use image::{Image, Index, Layer, OtherManifest, Pack, Packed, sha256};
+pub use program::{Program, Run, WorkDir, artifact, listing};
+pub use registry::{Fault, Place, Registry, unused_port};
+pub use sparse::SparseFormat;

@@ -313,3 +313,6 @@ impl<R: Read> Read for Decompressed<R> {
         Ok(amount)
     }
 }
+
+#[cfg(test)]
+mod tests;

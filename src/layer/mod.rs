@@ -6,6 +6,8 @@ pub mod checkpoint;
 pub mod compression;
 pub mod entry;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod gzip;
 mod header;
 mod name;
@@ -63,3 +65,6 @@ fn visit_all<R: Read, E: From<LayerError>>(
     }
     Ok(Flow::Continue)
 }
+
+#[cfg(test)]
+mod tests;

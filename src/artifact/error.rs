@@ -51,7 +51,43 @@ pub enum Error {
     Extract(#[from] ExtractError),
 }
 
+/// What kind of failure it is: what a program that runs this one can decide by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitClass {
+    /// None of the others: the network, the disk, a malformed image.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// There is no such image, artifact or path.
+    NotFound,
+    /// The registry refused these credentials, or wants some.
+    Denied,
+    /// Content did not match its digest.
+    Mismatch,
+}
+
 impl Error {
+    /// The failure's kind.
+    pub fn exit_class(&self) -> ExitClass {
+        match self {
+            Error::Source(error) => match error {
+                SourceError::InvalidReference { .. } => ExitClass::Usage,
+                SourceError::NotFound { .. } | SourceError::NoSuchPlatform { .. } => ExitClass::NotFound,
+                SourceError::Denied { .. } | SourceError::Credentials { .. } => ExitClass::Denied,
+                SourceError::Mismatch { .. } => ExitClass::Mismatch,
+                SourceError::NotAnImage { .. }
+                | SourceError::Network { .. }
+                | SourceError::Protocol { .. }
+                | SourceError::RangeIgnored { .. }
+                | SourceError::Io { .. } => ExitClass::Failed,
+            },
+            Error::NotFound { .. } => ExitClass::NotFound,
+            Error::Usage(_) | Error::Pattern(_) => ExitClass::Usage,
+            Error::Extract(error) if error.is_usage() => ExitClass::Usage,
+            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Extract(_) => ExitClass::Failed,
+        }
+    }
+
     /// What is wrong with `layer`; a failure of its source keeps its own kind.
     pub fn in_layer(layer: impl Into<String>, error: LayerError) -> Self {
         match error {

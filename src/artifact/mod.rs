@@ -8,4 +8,4 @@ mod plan;
 pub mod range_index;
 mod survey;
 
-pub use error::Error;
+pub use error::{Error, ExitClass};

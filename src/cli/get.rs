@@ -18,12 +18,11 @@ use crate::source::registry::{Registry, RegistryOptions};
 /// Gets what `options` say, and prints what was asked to be printed.
 pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failure> {
     let begin = Instant::now();
-    let destination = Destination::parse(options.output.as_deref()).map_err(Error::from)?;
     let source = open(&options.image, options.access, display.clone())?;
     let request = Request {
         paths: options.paths,
         platform: options.platform,
-        destination,
+        destination: Destination::parse(options.output.as_deref()).map_err(Error::from)?,
         dereference: options.dereference,
         verify: options.verify,
         preserve: options.preserve,
@@ -67,7 +66,12 @@ fn summary(report: &Report, took: Duration) -> String {
 
 /// Such as `3 files, 1 directory`.
 fn count<'a>(kinds: impl Iterator<Item = &'a str> + Clone) -> String {
-    let names = [("file", "file", "files"), ("directory", "directory", "directories"), ("symlink", "link", "links")];
+    let names = [
+        ("file", "file", "files"),
+        ("directory", "directory", "directories"),
+        ("symlink", "link", "links"),
+        ("special", "special file", "special files"),
+    ];
     let counted =
         names.iter().filter_map(|(kind, one, many)| match kinds.clone().filter(|found| found == kind).count() {
             0 => None,

@@ -86,8 +86,8 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
         if let Some(planned) = plan::plan((&name, &image), &view, &wanted.patterns, wanted.follow)? {
             break planned;
         }
-        let all_matter = wanted.patterns.iter().any(|pattern| plan::needs_all_layers(&view, pattern));
-        survey.read_further(all_matter).await?;
+        let independent = wanted.patterns.iter().all(|pattern| plan::is_settled(&view, pattern, wanted.follow));
+        survey.read_further(independent).await?;
     };
     let missing = plan::missing(&planned, &survey);
     if !missing.is_empty() {
@@ -175,9 +175,13 @@ fn with_contents(
         let item = plan::item(thing.tree, survey)
             .ok_or_else(|| Error::Usage(format!("the content of {path} did not come; this is a bug")))?;
         match item.node {
-            Node::Directory(children) if thing.name.is_empty() && !matches!(destination, Destination::File(_)) => {
-                items.extend(children);
-            }
+            Node::Directory(children) if thing.name.is_empty() => match destination {
+                // Named by the destination, so any name does.
+                Destination::File(_) => {
+                    items.push((b"root".to_vec(), Item { node: Node::Directory(children), ..item }))
+                }
+                _ => items.extend(children),
+            },
             node => items.push((thing.name, Item { node, ..item })),
         }
     }

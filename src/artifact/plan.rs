@@ -107,13 +107,12 @@ pub fn plan(
     }
 }
 
-/// Whether every layer below matters to a pattern, and not only perhaps.
-pub fn needs_all_layers(view: &View<'_>, pattern: &Pattern) -> bool {
+/// Whether a pattern's directory is known, so that no layer can say any more that another place is to be looked at: layers
+/// can then be read in any order. Whatever the view decides already is as good.
+pub fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {
     match pattern.literal() {
-        Some(path) => {
-            matches!(resolve(view, &path, true), Found::Directory(directory) if !view.is_complete(&directory))
-        }
-        None => true,
+        Some(path) => !matches!(resolve(view, &path, follow), Found::Unknown { .. }),
+        None => false,
     }
 }
 

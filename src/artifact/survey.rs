@@ -1,7 +1,7 @@
 //! Reading layers from the top, until they have decided what was asked for.
 //!
 //! A [`Survey`] keeps each read layer's index, and collects the content of every entry that could belong to what was asked for
-//! while it passes by, so that in the ordinary case each layer is read once. Small layers are read side by side.
+//! while it passes by, so that in the ordinary case each layer is read once. Small layers are requested side by side.
 //! What is done with content is the [`Collect`]or's: `get` stages it, `label` measures it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +18,7 @@ use crate::rootfs::walk::{Found, resolve};
 use crate::rootfs::{Candidates, DataOffset, Inserted, LayerIndex, NodeKind, Pattern, View};
 use crate::source::{BlobReader, Source};
 
-/// Layers that may turn out not to matter are read side by side only up to this many bytes in all.
+/// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
 const SPECULATIVE_BYTES: u64 = 8 << 20;
 
 /// How many layers are read side by side at most, as `docker pull` does with three; small ones cost mostly latency.
@@ -92,8 +92,9 @@ impl<C: Collect> Survey<C> {
         self.contents.get(&(layer, data))
     }
 
-    /// Reads the next layers down: one, or several small ones, or, where `all_matter`, as many as go side by side.
-    pub async fn read_further(&mut self, all_matter: bool) -> Result<(), Error> {
+    /// Reads the next layers down. Several small ones are requested together and read one after the other, as one may say
+    /// what to look out for in the next; where `independent`, as many as go side by side are read at the same time.
+    pub async fn read_further(&mut self, independent: bool) -> Result<(), Error> {
         let first = self.indexes.len();
         let mut bytes = 0_u64;
         let next = self.image.layers.iter().rev().skip(first).enumerate();
@@ -101,15 +102,37 @@ impl<C: Collect> Survey<C> {
             .take_while(|(count, layer)| {
                 bytes = bytes.saturating_add(layer.size);
                 let small = bytes <= SPECULATIVE_BYTES && *count < SMALL_SIDE_BY_SIDE;
-                *count == 0 || small || (all_matter && *count < SIDE_BY_SIDE)
+                *count == 0 || small || (independent && *count < SIDE_BY_SIDE)
             })
             .count();
-        let readings = try_join_all((first..first + count).map(|depth| self.read(depth))).await?;
-        for (depth, reading) in (first..).zip(readings) {
-            self.indexes.push(Arc::new(reading.index));
-            self.contents.extend(reading.contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
+        let opened = try_join_all((first..first + count).map(|depth| self.open(depth))).await?;
+        if independent {
+            let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer));
+            for reading in try_join_all(readings).await? {
+                self.add(reading);
+            }
+            return Ok(());
+        }
+        for (blob, layer) in opened {
+            let reading = self.read(blob, layer).await?;
+            self.add(reading);
+            if self.is_decided() {
+                break;
+            }
         }
         Ok(())
+    }
+
+    fn add(&mut self, reading: Reading<C::Kept>) {
+        let depth = self.indexes.len();
+        self.indexes.push(Arc::new(reading.index));
+        self.contents.extend(reading.contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
+    }
+
+    /// Whether no layer below can change what the patterns come to.
+    fn is_decided(&self) -> bool {
+        let view = self.view();
+        self.wanted.patterns.iter().all(|pattern| pattern.candidates(&view, self.wanted.follow).is_none())
     }
 
     /// Reads again those layers that hold `missing` contents: a link pointed to something that had passed by.
@@ -127,8 +150,7 @@ impl<C: Collect> Survey<C> {
         Ok(())
     }
 
-    async fn read(&self, depth: usize) -> Result<Reading<C::Kept>, Error> {
-        let (blob, layer) = self.open(depth).await?;
+    async fn read(&self, blob: BlobReader, layer: NamedLayer) -> Result<Reading<C::Kept>, Error> {
         let pass = Pass {
             above: self.indexes.clone(),
             wanted: Arc::clone(&self.wanted),

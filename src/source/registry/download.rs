@@ -303,3 +303,207 @@ impl Read for PieceReader {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::loopback::*;
+    use super::*;
+    use crate::source::Source;
+
+    /// Answers a blob request as a good registry does: whole, or the part that was asked for.
+    fn serve(content: &[u8], request: &Received) -> Reply {
+        let Some(range) = request.headers.get("range") else { return Reply::ok(content) };
+        let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let first: usize = first.parse().unwrap();
+        let last = last.parse().unwrap_or(content.len() - 1);
+        let header = format!("bytes {first}-{last}/{}", content.len());
+        Reply::new(206, &[("Content-Range", &header)], &content[first..=last])
+    }
+
+    fn ranges(server: &Server) -> Vec<String> {
+        server.received().iter().map(|request| request.header("range").to_owned()).collect()
+    }
+
+    async fn fetch(server: &Server, content: &[u8]) -> Result<Vec<u8>, SourceError> {
+        read(Setup::default().open(server).blob(&descriptor(content)).await?).await
+    }
+
+    #[tokio::test]
+    async fn a_blob_comes_whole_and_as_stored() {
+        let blob = content(3_000_000);
+        let (served, expected) = (blob.clone(), descriptor(&blob));
+        let server = Server::start(move |request, _| serve(&served, request));
+        let setup = Setup::default();
+        let registry = setup.open(&server);
+        assert_eq!(read(registry.blob(&expected).await.unwrap()).await.unwrap(), blob);
+        assert_eq!(server.paths(), [format!("GET /v2/app/blobs/{}", expected.digest)]);
+        assert_eq!(server.received()[0].header("accept-encoding"), "identity");
+        assert_eq!(registry.bytes_fetched(), 3_000_000);
+        let short = Digest::of(&blob).short().to_owned();
+        assert_eq!(setup.lines(), [format!("start {short} 3000000"), "finish".to_owned()]);
+    }
+
+    #[tokio::test]
+    async fn an_empty_blob_is_no_special_case() {
+        let server = Server::start(|_, _| Reply::ok(""));
+        assert_eq!(fetch(&server, b"").await.unwrap(), b"");
+    }
+
+    #[tokio::test]
+    async fn a_plain_thread_can_read_a_blob() {
+        let server = Server::start(|_, _| Reply::ok(content(200_000)));
+        let mut reader = Setup::default().open(&server).blob(&descriptor(&content(200_000))).await.unwrap();
+        let (done, length) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || done.send(io::copy(&mut reader, &mut io::sink()).unwrap()));
+        assert_eq!(length.await.unwrap(), 200_000);
+    }
+
+    #[tokio::test]
+    async fn a_broken_blob_goes_on_from_its_last_byte() {
+        let blob = content(500_000);
+        let served = blob.clone();
+        let server = Server::start(move |request, before| match before {
+            0 => Reply::promising(500_000, 200, &[], &served[..100_000]),
+            1 => {
+                Reply::promising(400_000, 206, &[("Content-Range", "bytes 100000-499999/*")], &served[100_000..300_000])
+            }
+            _ => serve(&served, request),
+        });
+        let setup = Setup::default();
+        let registry = setup.open(&server);
+        assert_eq!(read(registry.blob(&descriptor(&blob)).await.unwrap()).await.unwrap(), blob);
+        assert_eq!(ranges(&server), ["", "bytes=100000-", "bytes=300000-"]);
+        assert_eq!(registry.bytes_fetched(), 500_000);
+        // Each piece that came set the count of tries back.
+        assert_eq!(setup.lines().iter().filter(|line| line.ends_with("(2 of 5)")).count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_stalled_blob_goes_on_too() {
+        let blob = content(50_000);
+        let served = blob.clone();
+        let server = Server::start(move |request, before| match before {
+            0 => Reply::promising(50_000, 200, &[], &served[..1_000]).then_stall(),
+            _ => serve(&served, request),
+        });
+        let mut setup = Setup::default();
+        setup.options.stall_timeout = Duration::from_millis(500);
+        let reader = setup.open(&server).blob(&descriptor(&blob)).await.unwrap();
+        assert_eq!(read(reader).await.unwrap(), blob);
+        assert_eq!(ranges(&server), ["", "bytes=1000-"]);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_ignores_range_starts_over_and_the_reader_does_not_notice() {
+        let blob = content(50_000);
+        let served = blob.clone();
+        let server = Server::start(move |_, before| match before {
+            0 => Reply::promising(50_000, 200, &[], &served[..20_000]),
+            1 => Reply::promising(50_000, 200, &[], &served[..10_000]),
+            _ => Reply::ok(&served),
+        });
+        assert_eq!(fetch(&server, &blob).await.unwrap(), blob);
+        assert_eq!(ranges(&server), ["", "bytes=20000-", "bytes=20000-"]);
+    }
+
+    #[tokio::test]
+    async fn another_range_than_asked_for_is_refused() {
+        for range in ["bytes 0-99/100", "bytes 60-99/101", "bytes 50-98/100", "bytes 50-18446744073709551615/100", ""] {
+            let server = Server::start(move |_, before| match before {
+                0 => Reply::promising(100, 200, &[], &content(100)[..50]),
+                _ => Reply::new(206, &[("Content-Range", range)], &content(100)[50..]),
+            });
+            let error = fetch(&server, &content(100)).await.unwrap_err();
+            assert!(matches!(error, SourceError::Protocol { .. }), "{range}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blob_of_another_length_or_digest_ends_in_an_error() {
+        let wrong = |reply: fn() -> Reply, expected: &'static str| async move {
+            let server = Server::start(move |_, _| reply());
+            let error = fetch(&server, &content(5000)).await.unwrap_err();
+            assert!(matches!(error, SourceError::Mismatch { .. }), "{error}");
+            assert!(error.to_string().contains(expected), "{error} does not say {expected}");
+            assert_eq!(server.received().len(), 1, "a wrong blob is not tried again");
+        };
+        wrong(|| Reply::ok(content(4999)), "got 4999 bytes").await;
+        wrong(|| Reply::ok(content(5001)), "got 5001 bytes").await;
+        wrong(|| Reply::chunked(&content(4999)), "got 4999 bytes").await;
+        wrong(|| Reply::chunked(&content(5001)), "got more than 5000 bytes").await;
+        wrong(|| Reply::ok(vec![7; 5000]), Digest::of(&[7; 5000]).to_string().leak()).await;
+    }
+
+    #[tokio::test]
+    async fn a_part_is_exactly_what_was_asked_for() {
+        let blob = content(10_000);
+        let served = blob.clone();
+        let server = Server::start(move |request, before| match before {
+            0 => Reply::promising(100, 206, &[("Content-Range", "bytes 200-299/10000")], &served[200..250]),
+            _ => serve(&served, request),
+        });
+        let registry = Setup::default().open(&server);
+        let part = registry.blob_range(&descriptor(&blob), 200..300).await.unwrap();
+        assert_eq!(read(part).await.unwrap(), blob[200..300]);
+        assert_eq!(ranges(&server), ["bytes=200-299", "bytes=250-299"]);
+        let nothing = registry.blob_range(&descriptor(&blob), 7..7).await.unwrap();
+        assert_eq!(read(nothing).await.unwrap(), b"");
+        let beyond = registry.blob_range(&descriptor(&blob), 9_000..10_001).await;
+        assert!(matches!(beyond, Err(SourceError::Protocol { .. })));
+        assert_eq!(server.received().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_cannot_be_had_is_told_from_one_that_is_wrong() {
+        let blob = descriptor(&content(1000));
+        let whole = Server::start(|_, _| Reply::ok(content(1000)));
+        let error = Setup::default().open(&whole).blob_range(&blob, 0..1000).await.err().unwrap();
+        assert!(matches!(error, SourceError::RangeIgnored { .. }), "{error}");
+        let none = Server::start(|_, _| Reply::status(416));
+        let error = Setup::default().open(&none).blob_range(&blob, 1..9).await.err().unwrap();
+        assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+        let short = Server::start(|_, _| Reply::new(206, &[("Content-Range", "bytes 1-8/1000")], "1234567"));
+        let reader = Setup::default().open(&short).blob_range(&blob, 1..9).await.unwrap();
+        assert!(matches!(read(reader).await, Err(SourceError::Mismatch { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_foreign_layer_is_asked_of_the_registry_first_and_of_its_urls_then() {
+        let blob = content(5_000);
+        let registry = Server::start(|_, _| Reply::status(404));
+        let gone = Server::start(|_, _| Reply::status(404));
+        let served = blob.clone();
+        let elsewhere = Server::start(move |request, _| serve(&served, request));
+        let urls = vec!["ftp://other.test/x".to_owned(), gone.url("/a"), elsewhere.url("/layer?signature=1")];
+        let foreign = Descriptor { urls: Some(urls), ..descriptor(&blob) };
+        let source = Setup::default().open(&registry);
+        assert_eq!(read(source.blob(&foreign).await.unwrap()).await.unwrap(), blob);
+        assert_eq!((registry.received().len(), gone.received().len()), (1, 1));
+        assert_eq!(elsewhere.received()[0].target, "/layer?signature=1");
+        let error = source.blob(&descriptor(&blob)).await.err().unwrap();
+        assert!(matches!(error, SourceError::NotFound { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn dropping_the_reader_stops_the_download() {
+        let server = Server::start(|_, _| Reply::promising(1 << 30, 200, &[], content(4 << 20)).then_stall());
+        let setup = Setup::default();
+        let large = Descriptor { size: 1 << 30, ..descriptor(b"") };
+        let reader = setup.open(&server).blob(&large).await.unwrap();
+        drop(reader);
+        setup.recorder.finished.notified().await;
+    }
+
+    #[test]
+    fn a_runtime_that_ends_is_no_clean_end_of_the_blob() {
+        let server = Server::start(|_, _| Reply::promising(9_000, 200, &[], content(10)).then_stall());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let registry = Setup::default().open(&server);
+        let blob = descriptor(&content(9_000));
+        let mut reader = runtime.block_on(registry.blob(&blob)).unwrap();
+        drop(runtime);
+        assert!(io::copy(&mut reader, &mut io::sink()).is_err());
+    }
+}

@@ -14,6 +14,8 @@ mod clients;
 mod credentials;
 mod download;
 mod fault;
+#[cfg(test)]
+mod loopback;
 mod proxy;
 mod refusal;
 mod retry;
@@ -222,4 +224,160 @@ fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceErro
     let pinned = reference.digest().map(str::parse::<Digest>).transpose();
     let pinned = pinned.map_err(|error| invalid(error.to_string()))?;
     Ok((reference, pinned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loopback::*;
+    use super::*;
+
+    fn error_of(text: &str) -> String {
+        parse_reference(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn short_names_are_docker_hubs() {
+        for (text, whole) in [
+            ("alpine", "docker.io/library/alpine:latest"),
+            ("debian:12", "docker.io/library/debian:12"),
+            ("grafana/grafana:11", "docker.io/grafana/grafana:11"),
+            ("localhost/app", "localhost/app:latest"),
+            ("localhost:5000/team/app:1", "localhost:5000/team/app:1"),
+        ] {
+            assert_eq!(parse_reference(text).unwrap().0.whole(), whole);
+        }
+    }
+
+    #[test]
+    fn a_tag_with_a_digest_is_pinned_to_the_digest() {
+        let digest = Digest::of(b"x");
+        let (reference, pinned) = parse_reference(&format!("ghcr.io/o/app:1@{digest}")).unwrap();
+        assert_eq!((reference.tag(), pinned), (Some("1"), Some(digest)));
+    }
+
+    #[test]
+    fn what_is_no_reference_is_told_why() {
+        assert!(error_of("").contains("it is empty"));
+        assert!(error_of("registry.test/App:1").contains("lower case"));
+        assert!(error_of("https://registry.test/app").contains("leave the scheme away"));
+        assert!(error_of("app:").contains("[HOST[:PORT]/]NAME[:TAG][@DIGEST]"));
+        assert!(error_of("app@sha256:abc").contains("is not an image reference"));
+        assert!(error_of(&format!("app@sha384:{}", "a".repeat(96))).contains("sha512"));
+        assert!(matches!(
+            Setup::default().try_open("registry.test:99999/app"),
+            Err(SourceError::InvalidReference { problem, .. }) if problem.contains("registry.test:99999")
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_public_manifest_takes_one_request() {
+        let server = Server::start(|_, _| {
+            let content_type = ("Content-Type", "application/vnd.oci.image.index.v1+json; charset=utf-8");
+            Reply::new(200, &[content_type], r#"{"schemaVersion":2}"#)
+        });
+        let registry = Setup::default().open(&server);
+        let manifest = registry.manifest(None).await.unwrap();
+        assert_eq!(manifest.digest, Digest::of(&manifest.bytes));
+        assert_eq!(manifest.media_type.as_deref(), Some("application/vnd.oci.image.index.v1+json"));
+        assert_eq!(registry.bytes_fetched(), 19);
+        assert_eq!(server.paths(), ["GET /v2/app/manifests/1"]);
+        let request = &server.received()[0];
+        assert_eq!(request.header("accept"), ACCEPTED_MEDIA_TYPES.join(", "));
+        assert!(request.header("user-agent").starts_with("docker-artifact/"));
+        assert_eq!(request.header("authorization"), "");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_must_have_the_digest_that_was_asked_for_or_promised() {
+        let server = Server::start(|received, _| {
+            let promised = Digest::of(b"promised").to_string();
+            let header = [("Docker-Content-Digest", promised.as_str())];
+            if received.target.ends_with("/1") { Reply::new(200, &header, "sent") } else { Reply::ok("sent") }
+        });
+        let registry = Setup::default().open(&server);
+        let asked = Digest::of(b"asked");
+        for (digest, expected) in [(None, Digest::of(b"promised")), (Some(&asked), asked.clone())] {
+            match registry.manifest(digest).await {
+                Err(SourceError::Mismatch { expected: e, actual, .. }) => {
+                    assert_eq!((e, actual), (expected.to_string(), Digest::of(b"sent").to_string()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pinned_reference_asks_by_digest() {
+        let server = Server::start(|_, _| Reply::ok("{}"));
+        let reference = format!("{}/app:1@{}", server.address, Digest::of(b"{}"));
+        let manifest = Setup::default().try_open(&reference).unwrap().manifest(None).await.unwrap();
+        assert_eq!(server.paths(), [format!("GET /v2/app/manifests/{}", manifest.digest)]);
+    }
+
+    #[tokio::test]
+    async fn a_manifest_without_end_is_refused() {
+        let server = Server::start(|_, _| Reply::ok(vec![b' '; MAX_MANIFEST_BYTES as usize + 1]));
+        let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_repository_and_a_missing_tag_are_told_apart() {
+        for (code, expected) in [
+            ("NAME_UNKNOWN", "there is no repository app at 127.0.0.1"),
+            ("MANIFEST_UNKNOWN", "has no tag 1"),
+            ("", "as no registry would"),
+        ] {
+            let server = Server::start(move |_, _| match code {
+                "" => Reply::new(404, &[], "<html>not here</html>"),
+                code => Reply::new(404, &[], format!(r#"{{"errors":[{{"code":"{code}","message":"no"}}]}}"#)),
+            });
+            let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+            assert!(matches!(error, SourceError::NotFound { .. }) && error.to_string().contains(expected), "{error}");
+            assert_eq!(server.received().len(), 1, "404 is not tried again");
+        }
+    }
+
+    #[tokio::test]
+    async fn faults_of_the_moment_are_tried_again_and_told() {
+        let server = Server::start(|_, before| match before {
+            0 => Reply::status(503),
+            1 => Reply::new(429, &[("Retry-After", "0")], "slow down"),
+            2 => Reply::promising(100, 200, &[], "{"),
+            _ => Reply::ok("{}"),
+        });
+        let setup = Setup::default();
+        setup.open(&server).manifest(None).await.unwrap();
+        let lines = setup.lines();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].starts_with(&format!("registry {}: it answered 503", server.address)), "{lines:?}");
+        assert!(lines[1].contains("slow down, trying again in 0 s (3 of 5)"), "{lines:?}");
+        assert!(lines[2].contains("the connection broke off") && lines[2].ends_with("(4 of 5)"), "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn five_tries_are_enough() {
+        let server = Server::start(|_, _| Reply::status(500));
+        let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Network { .. }) && error.to_string().contains("tried 5 times"), "{error}");
+        assert_eq!(server.received().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_said_in_so_many_words() {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let registry = Setup::default().try_open(&format!("{address}/app")).unwrap();
+        let error = registry.manifest(None).await.unwrap_err().to_string();
+        let expected = format!("cannot connect to {address}: connection refused; is the registry running?");
+        assert!(error.contains(&expected), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_says_nothing_is_given_up() {
+        let server = Server::start(|_, _| Reply::promising(10, 200, &[], "").then_stall());
+        let mut setup = Setup::default();
+        setup.options.stall_timeout = Duration::from_millis(20);
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        assert!(error.to_string().contains("nothing came for 0.02 s (tried 5 times)"), "{error}");
+    }
 }

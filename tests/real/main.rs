@@ -1,0 +1,17 @@
+//! The plugin among its real neighbours: Docker's engine and CLI, Debian's registry, skopeo and umoci.
+//!
+//! Each test names the programs it needs. Where one is missing the test says so, as a line `skipped NAME: TOOL is not installed` on standard error,
+//! and passes; with `DOCKER_ARTIFACT_REQUIRE_REAL=1` in the environment it fails instead, so that `.ci/run` proves what it claims to.
+
+mod engine;
+mod foreign_layers;
+mod formats;
+mod interrupt;
+mod login;
+mod platforms;
+mod plugin;
+mod registry;
+mod single_paths;
+mod tools;
+mod tree;
+mod whole_image;

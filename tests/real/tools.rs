@@ -1,0 +1,120 @@
+//! The programs around us: which are installed, how they are run, and what is cleaned up when the tests are over.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// What a real test may need. Everything but these two is the name of a program on the `PATH`.
+pub const ENGINE: &str = "a Docker engine";
+pub const ROOT: &str = "root";
+
+/// Whether `test` can run: true where every one of `needs` is there. Otherwise says which is missing.
+///
+/// # Panics
+/// Where one is missing and `DOCKER_ARTIFACT_REQUIRE_REAL` is set.
+pub fn can_run(test: &str, needs: &[&str]) -> bool {
+    let Some(missing) = needs.iter().find(|need| !is_there(need)) else { return true };
+    let reason = match *missing {
+        ENGINE => "no Docker engine answers".to_owned(),
+        ROOT => "only root can".to_owned(),
+        tool => format!("{tool} is not installed"),
+    };
+    assert!(std::env::var_os("DOCKER_ARTIFACT_REQUIRE_REAL").is_none(), "{test} must run here, but {reason}");
+    // Straight to the descriptor: the test harness swallows what eprintln! says in a test that passes.
+    let _ = writeln!(std::io::stderr(), "skipped {test}: {reason}");
+    false
+}
+
+fn is_there(need: &str) -> bool {
+    match need {
+        ROOT => rustix::process::geteuid().is_root(),
+        ENGINE => {
+            is_there("docker")
+                && Command::new("docker").arg("version").output().is_ok_and(|answer| answer.status.success())
+        }
+        tool => {
+            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(tool).is_file())
+        }
+    }
+}
+
+/// Runs `command` to its end and gives back its standard output.
+///
+/// # Panics
+/// Where it fails, with all that it said.
+pub fn run(command: &mut Command) -> Vec<u8> {
+    let output = finish(command);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output.stdout
+}
+
+/// Runs `command` to its end, however it ends.
+pub fn finish(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Runs `command` with `input` as its standard input.
+pub fn feed(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// Runs `command` and hands its standard output to `reader` while it runs.
+pub fn stream<T>(command: &mut Command, reader: impl FnOnce(&mut dyn Read) -> T) -> T {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let mut output = child.stdout.take().unwrap();
+    let result = reader(&mut output);
+    std::io::copy(&mut output, &mut std::io::sink()).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+    result
+}
+
+/// Has `script` run by a shell once this process is gone, however it went: at the latest then the shell's standard input ends.
+/// Statics are never dropped, and a container or a registry must not outlive the tests.
+pub fn at_exit(script: &str) {
+    let shell = Command::new("sh")
+        .args(["-c", &format!("trap '' INT TERM HUP; read -r end; {script}")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::mem::forget(shell);
+}
+
+/// A folder that stays from one run to the next, under `target/`.
+pub fn cache() -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real");
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// The folder of scripts and Dockerfiles that the images are made from.
+pub fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/image")
+}
+
+/// skopeo, copying `from` to `to`, where either may be a registry that speaks plain HTTP.
+pub fn skopeo_copy<S: AsRef<OsStr>>(options: &[S], from: &str, to: &str) {
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"]);
+    run(skopeo.args(options).args([from, to]));
+}

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use super::help;
 
@@ -32,17 +32,17 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Get files and directories out of an image
+    #[command(
+        override_usage = "[OPTIONS] IMAGE PATH [PATH...]",
+        long_about = LONG_ABOUT,
+        before_help = EXAMPLES,
+        args_override_self = true
+    )]
     Get(GetArguments),
 }
 
 /// The arguments of `get`, as typed.
 #[derive(Debug, clap::Args)]
-#[command(
-    override_usage = "[OPTIONS] IMAGE PATH [PATH...]",
-    long_about = LONG_ABOUT,
-    before_help = EXAMPLES,
-    args_override_self = true
-)]
 pub struct GetArguments {
     /// The image, then the paths. Their number is checked later, so that the message can be Docker's.
     #[arg(hide = true)]
@@ -94,16 +94,16 @@ pub enum ProgressMode {
 }
 
 const LONG_ABOUT: &str = "\
-Get files and directories out of an image, without pulling it and without an engine
+Get files and directories out of an image, without a pull and without an engine
 
 PATH is looked up as a container would see it: through all layers, following
 symbolic links. \"*\", \"?\", \"[...]\" and \"**\" match names. What was read is verified
 before it appears under its name.";
 
 const EXAMPLES: &str = "\
-  docker artifact get debian:12 /bin/ls
-  docker artifact get -o tools/ alpine /bin/busybox '/etc/*-release'
-  docker artifact get --platform linux/arm64 -o - alpine /etc/os-release";
+docker artifact get debian:12 /bin/ls
+docker artifact get -o tools/ alpine /bin/busybox '/etc/*-release'
+docker artifact get --platform linux/arm64 -o - alpine /etc/os-release";
 
 /// Why there are no arguments to work with.
 #[derive(Debug)]
@@ -127,7 +127,14 @@ pub struct UsageError {
 
 /// The commands and flags, with help that reads like Docker's. `program` is what a person types to get here.
 pub fn command(program: &'static str) -> clap::Command {
-    help::dress(Arguments::command(), program)
+    let mut command = Arguments::command();
+    if program == "docker-artifact" {
+        // Read before clap by the plugin contract; listed for who has no `docker --help` to look it up in.
+        let config = Arg::new("config").long("config").value_name("string");
+        command =
+            command.arg(config.help("Location of client config files (default \"$DOCKER_CONFIG\", or \"~/.docker\")"));
+    }
+    help::dress(command, program)
 }
 
 /// Reads `words`, what was typed after `program`.
@@ -170,7 +177,7 @@ fn explain(error: &clap::Error, command: &clap::Command, words: &[OsString], pro
             format!("invalid argument \"{value}\" for {flag}: choose one of {valid}")
         }
         ErrorKind::InvalidSubcommand => {
-            format!("unknown command: {program} {}", context(ContextKind::InvalidSubcommand))
+            format!("unknown command: {}", context(ContextKind::InvalidSubcommand))
         }
         ErrorKind::TooManyValues => format!("{flag} takes no value"),
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
@@ -222,9 +229,9 @@ mod tests {
     #[test]
     fn an_unknown_command_is_said_and_unbuilt_ones_are_unknown() {
         let error = usage_error("gets alpine");
-        assert_eq!(error.message, "unknown command: docker artifact gets; did you mean get?");
+        assert_eq!(error.message, "unknown command: gets; did you mean get?");
         assert_eq!(error.command, "docker artifact");
-        assert_eq!(usage_error("label alpine").message, "unknown command: docker artifact label");
+        assert_eq!(usage_error("label alpine").message, "unknown command: label");
     }
 
     #[test]

@@ -18,11 +18,12 @@ use crate::source::registry::{Registry, RegistryOptions};
 /// Gets what `options` say, and prints what was asked to be printed.
 pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failure> {
     let begin = Instant::now();
+    let destination = Destination::parse(options.output.as_deref()).map_err(Error::from)?;
     let source = open(&options.image, options.access, display.clone())?;
     let request = Request {
         paths: options.paths,
         platform: options.platform,
-        destination: Destination::parse(options.output.as_deref()).map_err(Error::from)?,
+        destination,
         dereference: options.dereference,
         verify: options.verify,
         preserve: options.preserve,

@@ -48,7 +48,8 @@ fn page(command: &Command, program: &str, width: usize) -> String {
     let about = command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
     let mut page = format!("Usage:  {}\n\n{about}\n", usage(command));
     if let Some(examples) = command.get_before_help() {
-        section(&mut page, "Examples", &examples.to_string().replace("docker artifact", program));
+        let examples = examples.to_string().replace("docker artifact", program);
+        section(&mut page, "Examples", &format!("  {}", examples.replace('\n', "\n  ")));
     }
     section(&mut page, "Options", &options(command, width));
     let subcommands: Vec<(String, String)> = visible_subcommands(command)
@@ -156,7 +157,13 @@ mod tests {
     fn help_of_a_command_reads_like_dockers() {
         let get = help(&["get", "--help"], "docker artifact");
         assert!(get.starts_with("Usage:  docker artifact get [OPTIONS] IMAGE PATH [PATH...]\n\nGet files"), "{get}");
-        for line in ["Examples:", "Options:", "  -D, --debug             Show", "      --format string     Print"] {
+        for line in [
+            "Examples:",
+            "  docker artifact get debian:12",
+            "Options:",
+            "  -D, --debug             Show",
+            "      --format string     Print",
+        ] {
             assert!(get.lines().any(|found| found.starts_with(line)), "{line}\n{get}");
         }
         let flags: Vec<&str> = get.lines().filter_map(|line| line.get(6..)?.strip_prefix("--")).collect();

@@ -45,7 +45,7 @@ pub enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Failure::Artifact(error) => error.exit_class().into(),
+            Failure::Artifact(error) => error.into(),
             Failure::Output(_) | Failure::Start(_) => Exit::Failed,
         }
     }

@@ -14,6 +14,9 @@ use crate::progress::Progress;
 /// How often one task may say how far it is, where there are no bars.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// How many bytes something without a name (an image config) must have to be mentioned.
+const WORTH_SAYING: u64 = 100_000;
+
 /// How many bars there may be: more would not fit on a screen.
 const MAX_BARS: usize = 12;
 
@@ -84,10 +87,15 @@ fn say(line: &str) {
 }
 
 impl Progress for Display {
+    /// Whoever knows a task by a better name begins it first: begun again before it is over, it keeps its name.
     fn start(&self, task: &str, label: &str, total: Option<u64>) {
         let digest: String = task.split_once(':').map_or(task, |(_, encoded)| encoded).chars().take(12).collect();
-        let name = sanitize::for_terminal(format!("{label} {digest}"));
+        let unnamed = label.is_empty() || label == digest;
         let mut tasks = self.tasks();
+        if tasks.contains_key(task) || (unnamed && total.is_some_and(|total| total < WORTH_SAYING)) {
+            return;
+        }
+        let name = sanitize::for_terminal(if unnamed { digest } else { format!("{label} {digest}") });
         let bar = match self.mode {
             DisplayMode::Bars if tasks.len() < MAX_BARS => Some(self.bar(&name, total)),
             DisplayMode::Lines => {
@@ -149,6 +157,24 @@ mod tests {
         display.start(LAYER, "layer 2 of 5", Some(48_500_000));
         display.advance(LAYER, 12_300_000);
         assert_eq!(display.tasks()[LAYER].line(), "layer 2 of 5 0123456789ab 12.30 MB of 48.50 MB");
+    }
+
+    #[test]
+    fn the_better_name_comes_first_and_stays() {
+        let display = Display::new(DisplayMode::Notices);
+        display.start(LAYER, "layer 2 of 5", Some(1_000_000));
+        display.advance(LAYER, 500_000);
+        display.start(LAYER, "0123456789ab", Some(1_000_000));
+        assert_eq!(display.tasks()[LAYER].line(), "layer 2 of 5 0123456789ab 500.00 kB of 1.00 MB");
+    }
+
+    #[test]
+    fn a_small_config_is_not_worth_a_word() {
+        let display = Display::new(DisplayMode::Notices);
+        display.start(LAYER, "0123456789ab", Some(1_500));
+        assert!(display.tasks().is_empty());
+        display.start(LAYER, "0123456789ab", Some(1_500_000));
+        assert_eq!(display.tasks()[LAYER].name, "0123456789ab");
     }
 
     #[test]

@@ -112,7 +112,10 @@ impl Manifest {
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Self, ManifestError> {
         let shape: Shape = serde_json::from_slice(bytes)?;
         let media_type = shape.media_type.as_deref().or(media_type).unwrap_or_default();
-        if shape.schema_version == Some(1) || shape.fs_layers.is_some() || media_type.contains("manifest.v1+") {
+        if shape.schema_version == Some(1)
+            || shape.fs_layers.is_some()
+            || media_type.starts_with("application/vnd.docker.distribution.manifest.v1+")
+        {
             return Err(ManifestError::Schema1);
         }
         if shape.manifests.is_some() {
@@ -183,8 +186,10 @@ mod tests {
     #[test]
     fn an_image_is_an_image_with_or_without_a_media_type() {
         for config_type in [IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE] {
-            let manifest = Manifest::parse(image(config_type).as_bytes(), None);
-            assert!(matches!(manifest, Ok(Manifest::Image(_))), "{manifest:?}");
+            for media_type in [None, Some(OCI_IMAGE_MEDIA_TYPE), Some(IMAGE_MANIFEST_MEDIA_TYPE)] {
+                let manifest = Manifest::parse(image(config_type).as_bytes(), media_type);
+                assert!(matches!(manifest, Ok(Manifest::Image(_))), "{manifest:?}");
+            }
         }
     }
 

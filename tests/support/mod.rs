@@ -12,6 +12,6 @@ pub mod sparse;
 
 pub use entry::*;
 pub use image::{Image, Index, Layer, OtherManifest, Pack, Packed, sha256};
-pub use program::{Program, Run, WorkDir, artifact};
+pub use program::{Program, Run, WorkDir, artifact, listing};
 pub use registry::{Fault, Place, Registry, unused_port};
 pub use sparse::SparseFormat;

@@ -1,0 +1,37 @@
+# Each target is what a person would type; nothing is hidden here.
+.DEFAULT_GOAL := help
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+DIST := docker-artifact-$(VERSION)-$(shell uname -s | tr A-Z a-z)-$(shell uname -m)
+
+.PHONY: build install test lint demo bench dist help
+
+build: ## Build target/release/docker-artifact
+	cargo build --release --locked
+
+install: ## Install the plugin for Docker, and the standalone programs
+	./install.sh
+
+test: ## Run all tests that need nothing but Rust
+	cargo test --locked
+
+lint: ## Check format, lints, documentation and shell scripts
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	@if command -v shellcheck >/dev/null; then shellcheck install.sh; else echo 'skipped: shellcheck is not installed'; fi
+
+demo: build ## Get files out of an image made on the spot: no Docker, no network
+	cargo run --release --locked --quiet --example demo
+
+bench: build ## Compare with the tools people use instead
+	benches/run
+
+dist: build ## Pack the binary into dist/
+	mkdir -p dist/$(DIST)
+	cp target/release/docker-artifact install.sh README.md CHANGELOG.md LICENSE dist/$(DIST)/
+	tar -czf dist/$(DIST).tar.gz -C dist $(DIST)
+	cd dist && sha256sum $(DIST).tar.gz >$(DIST).tar.gz.sha256
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target about; do printf '  %-8s %s\n' "$$target" "$$about"; done

@@ -1,0 +1,203 @@
+//! The program as Docker's plugin, and as one of its own: handshake, global flags, help, being stopped, installing.
+
+mod support;
+
+use std::io::Read;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::*;
+
+// The handshake
+
+#[test]
+fn the_handshake_is_the_json_that_docker_wants() {
+    let run = artifact(&["docker-cli-plugin-metadata"]).run().exits(0);
+    let metadata: Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(metadata["SchemaVersion"], "0.1.0");
+    assert_eq!(metadata["Version"], env!("CARGO_PKG_VERSION"));
+    for field in ["Vendor", "ShortDescription", "URL"] {
+        assert!(metadata[field].as_str().is_some_and(|text| !text.is_empty()), "{field}: {metadata}");
+    }
+    assert!(run.stderr.is_empty());
+}
+
+// Docker's own arguments
+
+#[test]
+fn dockers_global_flags_may_stand_before_the_name() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer([file("tool", "hello")]));
+    let get = ["get", reference.as_str(), "/tool", "-o", "-"];
+    for globals in [
+        &["artifact"][..],
+        &[],
+        &["--config", "/nonexistent", "artifact"],
+        &["--config=/nonexistent", "-D", "artifact"],
+        &["-c", "default", "--log-level", "error", "artifact"],
+        &["-Dcdefault", "-l=warn", "artifact"],
+        &[
+            "-H",
+            "tcp://127.0.0.1:1",
+            "--tls",
+            "--tlscacert=a",
+            "--tlscert",
+            "b",
+            "--tlskey",
+            "c",
+            "--tlsverify",
+            "artifact",
+        ],
+        &["--tlsverify=false", "--debug=true", "artifact"],
+    ] {
+        assert_eq!(artifact(globals).args(&get).run().exits(0).out(), "hello", "{globals:?}");
+    }
+}
+
+#[test]
+fn an_unknown_flag_is_wrong_usage() {
+    artifact(&["--nope", "artifact", "get", "a", "/b"]).run().exits(2).says("--nope");
+}
+
+// Help
+
+#[test]
+fn help_is_the_same_by_every_road() {
+    let root = artifact(&["artifact", "--help"]).run().exits(0).out();
+    assert!(root.starts_with("Usage:  docker artifact ") && root.contains("\nCommands:\n  get "), "{root}");
+    for words in [&["artifact"][..], &["artifact", "-h"], &["artifact", "help"], &["help", "artifact"]] {
+        assert_eq!(artifact(words).run().exits(0).out(), root, "{words:?}");
+    }
+    let get = artifact(&["artifact", "get", "--help"]).run().exits(0).out();
+    assert!(get.starts_with("Usage:  docker artifact get [OPTIONS] IMAGE"), "{get}");
+    for part in ["Examples:", "docker artifact get debian:12 /bin/ls", "--platform", "--no-verify", "-o, --output"] {
+        assert!(get.contains(part), "no {part:?} in {get}");
+    }
+    let alone = artifact(&["get", "--help"]).run().exits(0).out();
+    assert!(alone.starts_with("Usage:  docker-artifact get"), "{alone}");
+}
+
+// Being stopped
+
+/// A `get` that hangs half way through its layer.
+fn hanging(dir: &WorkDir, registry: &Registry, environment: &[(&str, &str)]) -> program::Running {
+    let layer = Layer::new([file("big", vec![9; 1 << 20]), file("bigger", vec![8; 4 << 20])]).plain();
+    let reference = registry.push("team/app:1", &Image::new().layer(layer.clone()));
+    let digest = Image::new().layer(layer).pack().layers[0].digest();
+    registry.requests_for(&digest).fail(Fault::StallAfter(3 << 20));
+    let program = artifact(&["get", &reference, "/big", "/bigger"]);
+    let program = environment.iter().fold(program, |program, (name, value)| program.env(name, value));
+    let running = program.start_in(dir);
+    registry.wait_for_stall();
+    running
+}
+
+#[track_caller]
+fn stopped_cleanly(dir: &WorkDir, running: program::Running) {
+    running.wait().exits(130).never_says("panicked");
+    assert!(dir.listing().is_empty() && listing(&dir.tmp()).is_empty(), "{:?}", dir.listing());
+}
+
+#[test]
+fn ctrl_c_and_sigterm_stop_at_once_and_leave_nothing() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (dir, registry) = (WorkDir::new(), Registry::start());
+        let running = hanging(&dir, &registry, &[]);
+        running.signal(signal);
+        stopped_cleanly(&dir, running);
+    }
+}
+
+#[test]
+fn the_end_of_dockers_socket_means_stop() {
+    let (dir, registry) = (WorkDir::new(), Registry::start());
+    let path = dir.outside("plugin.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let running = hanging(&dir, &registry, &[("DOCKER_CLI_PLUGIN_SOCKET", path.to_str().unwrap())]);
+    drop(listener.accept().unwrap());
+    stopped_cleanly(&dir, running);
+}
+
+#[test]
+fn dockers_socket_may_be_an_abstract_one() {
+    let (dir, registry) = (WorkDir::new(), Registry::start());
+    let name = format!("docker_cli_test_{}", std::process::id());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let running = hanging(&dir, &registry, &[("DOCKER_CLI_PLUGIN_SOCKET", &format!("@{name}"))]);
+    drop(listener.accept().unwrap());
+    stopped_cleanly(&dir, running);
+}
+
+#[test]
+fn a_socket_that_is_not_there_stops_nothing() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer([file("tool", "hello")]));
+    artifact(&["get", &reference, "/tool"]).env("DOCKER_CLI_PLUGIN_SOCKET", "/nonexistent/socket").run().exits(0);
+}
+
+#[test]
+fn a_reader_of_standard_output_that_goes_away_ends_it_quietly() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer([file("big", vec![7; 8 << 20])]));
+    let mut child = std::process::Command::new(program::binary())
+        .args(["get", &reference, "/big", "-o", "-"])
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdout.take().unwrap().read_exact(&mut [0; 100]).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_ne!(output.status.code(), Some(101), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+// Installing
+
+fn install_script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh")
+}
+
+/// `install.sh` with these arguments, taking the binary that is built already.
+fn install(arguments: &[&str]) -> Program {
+    Program::new("/bin/sh").args(&[install_script()]).args(arguments)
+}
+
+#[test]
+fn install_puts_the_plugin_where_docker_looks_and_uninstall_takes_away_exactly_that() {
+    let dir = WorkDir::new();
+    let binary = program::binary();
+    let bin = dir.home("bin");
+    dir.write_home("bin/other", "kept");
+    let arguments = ["--binary", binary.to_str().unwrap(), "--bin-dir", bin.to_str().unwrap()];
+    let said = install(&arguments).run_in(&dir).exits(0).out();
+    assert!(said.contains("docker artifact"), "it says what to type next: {said}");
+    for program in [".docker/cli-plugins/docker-artifact", "bin/docker-artifact", "bin/copy_binary"] {
+        assert!(dir.home(program).exists(), "{program}: {:?}", listing(&dir.home("")));
+    }
+    Program::new(dir.home("bin/docker-artifact")).args(&["get", "--help"]).run_in(&dir).exits(0);
+    install(&arguments).run_in(&dir).exits(0);
+    install(&["--uninstall", "--bin-dir", bin.to_str().unwrap()]).run_in(&dir).exits(0);
+    let left: Vec<String> = listing(&dir.home("")).into_iter().filter(|line| !line.contains("/ ")).collect();
+    assert_eq!(left, [r#"bin/other 644 "kept""#]);
+}
+
+#[test]
+fn install_honours_docker_config() {
+    let dir = WorkDir::new();
+    let binary = program::binary();
+    let bin = dir.home("bin");
+    let run = install(&["--binary", binary.to_str().unwrap(), "--bin-dir", bin.to_str().unwrap()]);
+    run.env("DOCKER_CONFIG", dir.home("config")).run_in(&dir).exits(0);
+    assert!(dir.home("config/cli-plugins/docker-artifact").exists());
+    assert!(!dir.home(".docker").exists());
+}
+
+#[test]
+fn install_refuses_what_it_does_not_understand() {
+    assert_ne!(install(&["--nope"]).run().says("--nope").code, 0);
+    assert_ne!(install(&["--binary", "/nonexistent"]).run().says("/nonexistent").code, 0);
+}

@@ -16,7 +16,7 @@ pub use error::SourceError;
 use crate::image::Image;
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
-use crate::image::manifest::{Descriptor, MAX_MANIFEST_BYTES, Manifest};
+use crate::image::manifest::{Descriptor, IndexEntry, MAX_MANIFEST_BYTES, Manifest};
 use crate::image::platform::{self, NoSuchPlatform, Platform};
 
 /// A blob's bytes, to be read on a thread that may block. A failure of the source comes as an [`std::io::Error`] whose
@@ -57,6 +57,37 @@ pub trait Source: Send + Sync {
         descriptor: &'a Descriptor,
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<BlobReader, SourceError>>;
+
+    /// What refers to the manifest `subject` and is of this artifact type. A place that keeps no such list has an empty one.
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>>;
+}
+
+/// A place that can be written to.
+pub trait Push: Source {
+    /// Sends a blob, and gives its digest.
+    fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, SourceError>>;
+
+    /// Sends a manifest, under a tag or under its digest alone, and gives its digest.
+    fn push_manifest<'a>(
+        &'a self,
+        tag: Option<&'a str>,
+        media_type: &'a str,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<Digest, SourceError>>;
+
+    /// Sends a manifest whose `subject` is the manifest `subject`, so that it is listed among what refers to that, in the place
+    /// of an earlier one of its artifact type where the place keeps that list as a tag.
+    fn push_referrer<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: &'a str,
+        media_type: &'a str,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<Digest, SourceError>>;
 }
 
 /// How many image indexes may lie inside one another.

@@ -18,6 +18,8 @@ mod fault;
 mod loopback;
 mod pieces;
 mod proxy;
+mod push;
+mod referrers;
 mod refusal;
 mod retry;
 mod tls;
@@ -44,7 +46,7 @@ use self::tls::Certificates;
 use self::transport::{Address, Asked, Request, Target, Transport, base_url};
 use super::{BlobReader, RawManifest, Source, SourceError};
 use crate::image::digest::Digest;
-use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES};
+use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, IndexEntry, MAX_MANIFEST_BYTES};
 use crate::progress::Progress;
 
 /// How to reach a registry, beyond what its reference says.
@@ -135,11 +137,14 @@ impl Registry {
     }
 
     async fn fetch_manifest(&self, digest: Option<&Digest>) -> Result<RawManifest, SourceError> {
-        let digest = digest.or(self.pinned.as_ref());
-        let name = match (digest, self.reference.tag()) {
-            (Some(digest), _) => digest.as_str(),
-            (None, tag) => tag.unwrap_or("latest"),
-        };
+        match (digest.or(self.pinned.as_ref()), self.reference.tag()) {
+            (Some(digest), _) => self.fetch_manifest_named(digest.as_str(), Some(digest)).await,
+            (None, tag) => self.fetch_manifest_named(tag.unwrap_or("latest"), None).await,
+        }
+    }
+
+    /// The manifest of this tag or digest, which, where a `digest` is given, it must have.
+    async fn fetch_manifest_named(&self, name: &str, digest: Option<&Digest>) -> Result<RawManifest, SourceError> {
         let mut headers = HeaderMap::new();
         for media_type in ACCEPTED_MEDIA_TYPES {
             headers.append(ACCEPT, HeaderValue::from_static(media_type));
@@ -148,6 +153,7 @@ impl Registry {
             method: Method::GET,
             target: Target::Registry(format!("manifests/{name}")),
             headers,
+            body: None,
             operation: RegistryOperation::Pull,
             asked: Asked::Manifest(name.to_owned()),
         };
@@ -200,6 +206,14 @@ impl Source for Registry {
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<BlobReader, SourceError>> {
         Box::pin(async move { Download::part(self.transport.clone(), descriptor, range)?.start().await })
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>> {
+        Box::pin(self.list_referrers(subject, artifact_type))
     }
 }
 

@@ -84,18 +84,7 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
     let mut survey = Survey::new(Arc::clone(&source), Arc::clone(&image), Arc::clone(&staging), Arc::clone(&wanted));
 
     let name = source.name();
-    let planned = loop {
-        let view = survey.view();
-        if let Some(planned) = plan::plan((&name, &image), &view, &wanted.patterns, wanted.follow)? {
-            break planned;
-        }
-        let independent = wanted.patterns.iter().all(|pattern| plan::is_settled(&view, pattern, wanted.follow));
-        survey.read_further(independent).await?;
-    };
-    let missing = plan::missing(&planned, &survey);
-    if !missing.is_empty() {
-        survey.read_again(missing).await?;
-    }
+    let planned = plan::distinct(plan::complete((&name, &image), &mut survey, &wanted).await?)?;
 
     let mut files: Vec<Fetched> = planned.iter().map(|thing| fetched(thing, &survey)).collect();
     let items = with_contents(planned, &survey, &request.destination)?;

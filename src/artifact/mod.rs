@@ -4,8 +4,11 @@
 
 mod error;
 pub mod get;
+pub mod label;
+mod measure;
 mod plan;
 pub mod range_index;
+mod record;
 mod survey;
 
 pub use error::{Error, ExitClass};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::Error;
-use super::survey::{Collect, Missing, Survey, describe};
+use super::survey::{Collect, Missing, Survey, Wanted, describe};
 use crate::extract::{Item, Metadata, Node as ItemNode, Staging};
 use crate::image::Image;
 use crate::rootfs::nearest::nearest;
@@ -69,9 +69,30 @@ pub enum TreeKind {
     Special,
 }
 
+/// Reads as many layers as it takes to plan what `wanted` names in `image`, and what of its content had passed by.
+pub async fn complete<C: Collect>(
+    image: (&str, &Image),
+    survey: &mut Survey<C>,
+    wanted: &Wanted,
+) -> Result<Vec<Planned>, Error> {
+    let planned = loop {
+        let view = survey.view();
+        if let Some(planned) = plan(image, &view, &wanted.patterns, wanted.follow)? {
+            break planned;
+        }
+        let independent = wanted.patterns.iter().all(|pattern| is_settled(&view, pattern, wanted.follow));
+        survey.read_further(independent).await?;
+    };
+    let missing = missing(&planned, survey);
+    if !missing.is_empty() {
+        survey.read_again(missing).await?;
+    }
+    Ok(planned)
+}
+
 /// Plans what `patterns` name in `image`, as `view` shows it. Fails with [`Error::NotFound`] as soon as something is known not
 /// to be there.
-pub fn plan(
+fn plan(
     image: (&str, &Image),
     view: &View<'_>,
     patterns: &[Pattern],
@@ -85,10 +106,11 @@ pub fn plan(
             None => complete = false,
         }
     }
-    if !complete {
-        return Ok(None);
-    }
-    // The same thing named twice is one thing; two things of one name cannot both be written.
+    Ok(complete.then_some(planned))
+}
+
+/// `planned` without what is named twice. Two things of one name cannot both be written.
+pub fn distinct(mut planned: Vec<Planned>) -> Result<Vec<Planned>, Error> {
     let mut named: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let mut clash = None;
     planned.retain(|thing| match named.get(&thing.name) {
@@ -105,13 +127,13 @@ pub fn plan(
             let (first, second, name) = (show_path(&first), show_path(&second), show(&name));
             Err(Error::Usage(format!("both {first} and {second} would be written as {name}; get them one at a time")))
         }
-        None => Ok(Some(planned)),
+        None => Ok(planned),
     }
 }
 
 /// Whether a pattern's directory is known, so that no layer can say any more that another place is to be looked at: layers
 /// can then be read in any order. Whatever the view decides already is as good.
-pub fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {
+fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {
     match pattern.literal() {
         Some(path) => !matches!(resolve(view, &path, follow), Found::Unknown { .. }),
         None => false,
@@ -119,7 +141,7 @@ pub fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {
 }
 
 /// The contents that `planned` names and the survey has not staged.
-pub fn missing<C: Collect>(planned: &[Planned], survey: &Survey<C>) -> Missing {
+fn missing<C: Collect>(planned: &[Planned], survey: &Survey<C>) -> Missing {
     fn collect<C: Collect>(tree: &Tree, pattern: usize, survey: &Survey<C>, missing: &mut Missing) {
         match (&tree.kind, tree.layer) {
             (TreeKind::File { data, .. }, Some(layer)) if survey.content(layer, *data).is_none() => {

@@ -67,6 +67,11 @@ impl Pattern {
         Ok(Pattern { text: text.to_vec(), parts })
     }
 
+    /// The path `text`, in which no character has a meaning.
+    pub fn exactly(text: &[u8]) -> Self {
+        Pattern { text: text.to_vec(), parts: components(text).map(|name| Part::Literal(name.to_vec())).collect() }
+    }
+
     /// The text as typed.
     pub fn text(&self) -> &[u8] {
         &self.text

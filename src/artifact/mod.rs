@@ -5,7 +5,9 @@
 mod error;
 pub mod get;
 pub mod label;
+mod labelled;
 mod measure;
+mod names;
 mod plan;
 pub mod range_index;
 mod record;

@@ -109,28 +109,6 @@ fn plan(
     Ok(complete.then_some(planned))
 }
 
-/// `planned` without what is named twice. Two things of one name cannot both be written.
-pub fn distinct(mut planned: Vec<Planned>) -> Result<Vec<Planned>, Error> {
-    let mut named: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    let mut clash = None;
-    planned.retain(|thing| match named.get(&thing.name) {
-        Some(path) => {
-            if *path != thing.path {
-                clash = clash.take().or_else(|| Some((path.clone(), thing.path.clone(), thing.name.clone())));
-            }
-            false
-        }
-        None => named.insert(thing.name.clone(), thing.path.clone()).is_none(),
-    });
-    match clash {
-        Some((first, second, name)) => {
-            let (first, second, name) = (show_path(&first), show_path(&second), show(&name));
-            Err(Error::Usage(format!("both {first} and {second} would be written as {name}; get them one at a time")))
-        }
-        None => Ok(planned),
-    }
-}
-
 /// Whether a pattern's directory is known, so that no layer can say any more that another place is to be looked at: layers
 /// can then be read in any order. Whatever the view decides already is as good.
 fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {

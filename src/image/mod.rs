@@ -75,6 +75,13 @@ impl Image {
         Platform { os: os.clone(), architecture: architecture.clone(), variant: variant.clone() }
     }
 
+    /// The image as its layer with this blob digest alone would make it.
+    pub fn only(&self, blob: Option<&Digest>) -> Image {
+        let mut image = self.clone();
+        image.layers.retain(|layer| Some(&layer.digest) == blob);
+        image
+    }
+
     /// The layer with this diff ID.
     pub fn layer_of(&self, diff_id: &DiffId) -> Option<&Layer> {
         self.layers.iter().find(|layer| layer.diff_id.as_ref() == Some(diff_id))

@@ -39,6 +39,9 @@ pub trait Source: Send + Sync {
     /// The image's reference, as messages show it.
     fn name(&self) -> String;
 
+    /// Whether the reference names a digest, which then covers the manifest, the config and the layers.
+    fn is_pinned(&self) -> bool;
+
     /// How many bytes of content (manifests, configs, blobs) have come from the source so far, as stored.
     fn bytes_fetched(&self) -> u64;
 

@@ -188,6 +188,10 @@ impl Source for Registry {
         self.reference.whole()
     }
 
+    fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+
     fn bytes_fetched(&self) -> u64 {
         self.transport.fetched()
     }

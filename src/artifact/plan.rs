@@ -19,8 +19,10 @@ use crate::rootfs::{Child, DataOffset, Directory, Node, NodeKind, Pattern, View,
 pub struct Planned {
     /// The position of the pattern that named it.
     pub pattern: usize,
-    /// The canonical path in the image.
+    /// The path in the image, as named.
     pub path: Vec<u8>,
+    /// The canonical path of what it leads to.
+    pub real_path: Vec<u8>,
     /// The base name it is written under.
     pub name: Vec<u8>,
     /// What it is.
@@ -161,24 +163,31 @@ fn plan_one(
         }
         let mut planned = Vec::with_capacity(paths.len());
         for path in paths {
-            let Some(tree) = tree(image, view, pattern, resolve(view, &path, follow))? else { return Ok(None) };
-            planned.push(Planned { pattern: position, name: split(&path).1.to_vec(), path, tree });
+            let found = resolve(view, &path, follow);
+            let Some((real_path, tree)) = tree(image, view, pattern, found)? else { return Ok(None) };
+            planned.push(Planned { pattern: position, name: split(&path).1.to_vec(), path, real_path, tree });
         }
         return Ok(Some(planned));
     };
-    let Some(tree) = tree(image, view, pattern, resolve(view, &literal, follow))? else { return Ok(None) };
+    let found = resolve(view, &literal, follow);
+    let Some((real_path, tree)) = tree(image, view, pattern, found)? else { return Ok(None) };
     let text = pattern.text();
     let last = text.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
     // As in `docker cp`, `DIR/.` is what DIR holds; the root and `..` have no name of their own either.
-    if !matches!(last, b"" | b"." | b"..") {
-        let name = split(literal.strip_suffix(b"/").unwrap_or(&literal)).1.to_vec();
-        return Ok(Some(vec![Planned { pattern: position, path: literal, name, tree }]));
-    }
-    Ok(Some(vec![Planned { pattern: position, path: literal, name: Vec::new(), tree }]))
+    let name = match last {
+        b"" | b"." | b".." => Vec::new(),
+        _ => split(literal.strip_suffix(b"/").unwrap_or(&literal)).1.to_vec(),
+    };
+    Ok(Some(vec![Planned { pattern: position, path: literal, real_path, name, tree }]))
 }
 
-/// What stands at the end of a path, whole.
-fn tree(image: (&str, &Image), view: &View<'_>, pattern: &Pattern, found: Found<'_>) -> Result<Option<Tree>, Error> {
+/// What stands at the end of a path, whole, with its canonical path.
+fn tree(
+    image: (&str, &Image),
+    view: &View<'_>,
+    pattern: &Pattern,
+    found: Found<'_>,
+) -> Result<Option<(Vec<u8>, Tree)>, Error> {
     let unfetchable = |problem: &str| Error::Unfetchable {
         image: image.0.to_owned(),
         path: show(pattern.text()),
@@ -186,11 +195,11 @@ fn tree(image: (&str, &Image), view: &View<'_>, pattern: &Pattern, found: Found<
     };
     match found {
         Found::Unknown { .. } => Ok(None),
-        Found::Directory(directory) => Ok(directory_tree(view, &directory)),
+        Found::Directory(directory) => Ok(directory_tree(view, &directory).map(|tree| (directory.path, tree))),
         Found::Leaf(Leaf { node: Node { kind: NodeKind::Special(_), .. }, .. }) => {
             Err(unfetchable("is a device node or a FIFO, which is never created"))
         }
-        Found::Leaf(leaf) => Ok(Some(leaf_tree(&leaf))),
+        Found::Leaf(leaf) => Ok(Some((leaf.path.clone(), leaf_tree(&leaf)))),
         Found::Loop => Err(unfetchable("leads through more than 40 symlinks; it is a loop")),
         Found::NotADirectory { path } => {
             Err(not_found(image.0, pattern, format!("; {} is not a directory", show_path(&path))))

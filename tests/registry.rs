@@ -51,7 +51,7 @@ fn an_image_that_is_not_there_is_exit_code_3_and_names_it() {
 
 #[test]
 fn what_is_no_reference_is_wrong_usage() {
-    for text in ["", "UPPER/case", "a b", "https://registry.example/app", "app@sha256:123", "app:"] {
+    for text in ["", "team/UPPER", "a b", "https://registry.example/app", "app@sha256:123", "app:"] {
         let run = artifact(&["get", text, "/bin/tool"]).run().exits(2);
         assert!(run.stderr.contains(text), "{text:?}: {}", run.stderr);
     }

@@ -2,6 +2,8 @@
 
 /// Receives news of work going on. Calls come from several threads at once and must return quickly.
 pub trait Progress: Send + Sync {
+    /// Should work on `task` ever begin, `name` is what a person knows it by: `layer 2 of 5`.
+    fn name(&self, _task: &str, _name: &str) {}
     /// Work on `task` (a digest) begins: `label` names it for a person, `total` is its length in bytes where known.
     fn start(&self, task: &str, label: &str, total: Option<u64>);
     /// `bytes` more bytes of `task` have crossed the wire (compressed bytes, as stored).

@@ -76,6 +76,9 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
     options.check(&request.destination)?;
     let patterns = request.paths.iter().map(|path| Pattern::parse(path)).collect::<Result<Vec<_>, _>>()?;
     let image = Arc::new(source::resolve(&*source, &request.platform).await?);
+    for layer in &image.layers {
+        progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
+    }
     let staging = Arc::new(Staging::new(&request.destination)?);
     let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
     let mut survey = Survey::new(Arc::clone(&source), Arc::clone(&image), Arc::clone(&staging), Arc::clone(&wanted));

@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::artifact::Error;
-use crate::extract::ExtractError;
-use crate::source::SourceError;
+use crate::artifact::ExitClass;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,32 +37,14 @@ impl From<Exit> for ExitCode {
     }
 }
 
-impl From<&Error> for Exit {
-    fn from(error: &Error) -> Self {
-        match error {
-            Error::Source(error) => error.into(),
-            Error::NotFound { .. } => Exit::NotFound,
-            Error::Usage(_) | Error::Pattern(_) => Exit::Usage,
-            Error::Extract(ExtractError::Interrupted) => Exit::Interrupted,
-            Error::Extract(error) if error.is_usage() => Exit::Usage,
-            Error::Extract(_) | Error::Layer { .. } | Error::Unfetchable { .. } => Exit::Failed,
-        }
-    }
-}
-
-impl From<&SourceError> for Exit {
-    fn from(error: &SourceError) -> Self {
-        match error {
-            SourceError::InvalidReference { .. } => Exit::Usage,
-            SourceError::NotFound { .. } | SourceError::NoSuchPlatform { .. } => Exit::NotFound,
-            SourceError::Denied { .. } => Exit::Denied,
-            SourceError::Mismatch { .. } => Exit::Mismatch,
-            SourceError::NotAnImage { .. }
-            | SourceError::Credentials { .. }
-            | SourceError::Network { .. }
-            | SourceError::Protocol { .. }
-            | SourceError::RangeIgnored { .. }
-            | SourceError::Io { .. } => Exit::Failed,
+impl From<ExitClass> for Exit {
+    fn from(class: ExitClass) -> Self {
+        match class {
+            ExitClass::Failed => Exit::Failed,
+            ExitClass::Usage => Exit::Usage,
+            ExitClass::NotFound => Exit::NotFound,
+            ExitClass::Denied => Exit::Denied,
+            ExitClass::Mismatch => Exit::Mismatch,
         }
     }
 }
@@ -72,6 +52,9 @@ impl From<&SourceError> for Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::Error;
+    use crate::extract::ExtractError;
+    use crate::source::SourceError;
 
     #[test]
     fn the_exit_code_follows_from_what_failed() {
@@ -83,14 +66,13 @@ mod tests {
             (SourceError::InvalidReference { text: text(), problem: text() }.into(), 2),
             (SourceError::NotFound { what: text(), detail: text() }.into(), 3),
             (SourceError::Denied { message: text() }.into(), 4),
-            (SourceError::Credentials { message: text() }.into(), 1),
             (SourceError::Mismatch { what: text(), expected: text(), actual: text() }.into(), 5),
             (SourceError::Network { what: text(), problem: text() }.into(), 1),
             (ExtractError::PreserveNeedsRoot.into(), 2),
             (ExtractError::Output(std::io::ErrorKind::BrokenPipe.into()).into(), 1),
         ];
         for (error, code) in cases {
-            assert_eq!(Exit::from(&error).code(), code, "{error:?}");
+            assert_eq!(Exit::from(error.exit_class()).code(), code, "{error:?}");
         }
     }
 }

@@ -67,7 +67,12 @@ fn summary(report: &Report, took: Duration) -> String {
 
 /// Such as `3 files, 1 directory`.
 fn count<'a>(kinds: impl Iterator<Item = &'a str> + Clone) -> String {
-    let names = [("file", "file", "files"), ("directory", "directory", "directories"), ("symlink", "link", "links")];
+    let names = [
+        ("file", "file", "files"),
+        ("directory", "directory", "directories"),
+        ("symlink", "link", "links"),
+        ("special", "special file", "special files"),
+    ];
     let counted =
         names.iter().filter_map(|(kind, one, many)| match kinds.clone().filter(|found| found == kind).count() {
             0 => None,

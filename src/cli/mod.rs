@@ -16,6 +16,7 @@ pub mod sanitize;
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use exit::Exit;
 use options::{Action, Options};
@@ -45,7 +46,7 @@ pub enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Failure::Artifact(error) => error.into(),
+            Failure::Artifact(error) => error.exit_class().into(),
             Failure::Output(_) | Failure::Start(_) => Exit::Failed,
         }
     }
@@ -97,7 +98,10 @@ pub fn run(invocation: Invocation) -> Exit {
 /// Does the work until it is done, or until the program is asked to stop, which ends it at once. Whatever is
 /// half-written is gone in either case.
 fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stopping);
     plugin::on_stop(move || {
+        told.store(true, Ordering::SeqCst);
         extract::discard_all();
         display.clear();
         std::process::exit(Exit::Interrupted.code().into());
@@ -109,6 +113,10 @@ fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>
     // A thread may still wait for bytes that nobody wants any more.
     runtime.shutdown_background();
     if outcome.is_err() {
+        // Work whose ground was taken away fails, which is no news: the thread that took it ends the program.
+        while stopping.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
         extract::discard_all();
     }
     outcome

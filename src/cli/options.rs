@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::arguments::{self, Arguments, Command, GetArguments, ProgressMode, Stop, UsageError};
 use super::format::Format;
+use crate::extract::Destination;
 use crate::image::platform::Platform;
 use crate::plugin::Invocation;
 
@@ -142,8 +143,7 @@ impl GetOptions {
         if paths.iter().any(Vec::is_empty) {
             return Err(Problem::Other("a PATH is empty; write / for the whole image".to_owned()));
         }
-        let to_stdout = typed.output.as_deref() == Some(OsStr::new("-"));
-        if to_stdout && typed.format.is_some() {
+        if is_stdout(typed.output.as_deref()) && typed.format.is_some() {
             let problem = "--format prints to standard output, which --output - gives to the content; use one of them";
             return Err(Problem::Other(problem.to_owned()));
         }
@@ -171,8 +171,12 @@ impl GetOptions {
 
     /// Whether the content goes to standard output.
     pub fn to_stdout(&self) -> bool {
-        self.output.as_deref() == Some(OsStr::new("-"))
+        is_stdout(self.output.as_deref())
     }
+}
+
+fn is_stdout(output: Option<&OsStr>) -> bool {
+    matches!(Destination::parse(output), Ok(Destination::Stdout))
 }
 
 fn display_mode(typed: &GetArguments, terminal: bool) -> DisplayMode {

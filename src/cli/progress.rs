@@ -24,7 +24,13 @@ const MAX_BARS: usize = 12;
 pub struct Display {
     mode: DisplayMode,
     bars: MultiProgress,
-    tasks: Mutex<HashMap<String, Task>>,
+    tasks: Mutex<Tasks>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    running: HashMap<String, Task>,
+    names: HashMap<String, String>,
 }
 
 struct Task {
@@ -47,7 +53,10 @@ impl Display {
 
     /// Takes every bar off the screen.
     pub fn clear(&self) {
-        let tasks = std::mem::take(&mut *self.tasks());
+        if self.mode != DisplayMode::Bars {
+            return;
+        }
+        let tasks = std::mem::take(&mut self.tasks().running);
         for bar in tasks.into_values().filter_map(|task| task.bar) {
             bar.finish_and_clear();
         }
@@ -61,7 +70,7 @@ impl Display {
         self.notice(line);
     }
 
-    fn tasks(&self) -> MutexGuard<'_, HashMap<String, Task>> {
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
         // What a panicking thread leaves here is at worst a wrong number on a bar.
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,17 +96,20 @@ fn say(line: &str) {
 }
 
 impl Progress for Display {
-    /// Whoever knows a task by a better name begins it first: begun again before it is over, it keeps its name.
+    fn name(&self, task: &str, name: &str) {
+        self.tasks().names.insert(task.to_owned(), name.to_owned());
+    }
+
     fn start(&self, task: &str, label: &str, total: Option<u64>) {
         let digest: String = task.split_once(':').map_or(task, |(_, encoded)| encoded).chars().take(12).collect();
-        let unnamed = label.is_empty() || label == digest;
         let mut tasks = self.tasks();
-        if tasks.contains_key(task) || (unnamed && total.is_some_and(|total| total < WORTH_SAYING)) {
+        let name = tasks.names.get(task).map(|name| format!("{name} {digest}"));
+        if name.is_none() && total.is_some_and(|total| total < WORTH_SAYING) {
             return;
         }
-        let name = sanitize::for_terminal(if unnamed { digest } else { format!("{label} {digest}") });
+        let name = sanitize::for_terminal(name.unwrap_or_else(|| label.to_owned()));
         let bar = match self.mode {
-            DisplayMode::Bars if tasks.len() < MAX_BARS => Some(self.bar(&name, total)),
+            DisplayMode::Bars if tasks.running.len() < MAX_BARS => Some(self.bar(&name, total)),
             DisplayMode::Lines => {
                 match total {
                     Some(total) => say(&format!("{name} {}", DecimalBytes(total))),
@@ -107,12 +119,15 @@ impl Progress for Display {
             }
             _ => None,
         };
-        tasks.insert(task.to_owned(), Task { name, total, done: 0, said: Instant::now(), bar });
+        let begun = Task { name, total, done: 0, said: Instant::now(), bar };
+        if let Some(bar) = tasks.running.insert(task.to_owned(), begun).and_then(|before| before.bar) {
+            bar.finish_and_clear();
+        }
     }
 
     fn advance(&self, task: &str, bytes: u64) {
         let mut tasks = self.tasks();
-        let Some(task) = tasks.get_mut(task) else { return };
+        let Some(task) = tasks.running.get_mut(task) else { return };
         task.done = task.done.saturating_add(bytes);
         if let Some(bar) = &task.bar {
             bar.set_position(task.done);
@@ -123,7 +138,7 @@ impl Progress for Display {
     }
 
     fn finish(&self, task: &str) {
-        if let Some(bar) = self.tasks().remove(task).and_then(|task| task.bar) {
+        if let Some(bar) = self.tasks().running.remove(task).and_then(|task| task.bar) {
             bar.finish_and_clear();
         }
     }
@@ -154,27 +169,19 @@ mod tests {
     #[test]
     fn a_line_says_which_layer_and_how_far() {
         let display = Display::new(DisplayMode::Notices);
-        display.start(LAYER, "layer 2 of 5", Some(48_500_000));
+        display.name(LAYER, "layer 2 of 5");
+        display.start(LAYER, "0123456789ab", Some(48_500_000));
         display.advance(LAYER, 12_300_000);
-        assert_eq!(display.tasks()[LAYER].line(), "layer 2 of 5 0123456789ab 12.30 MB of 48.50 MB");
-    }
-
-    #[test]
-    fn the_better_name_comes_first_and_stays() {
-        let display = Display::new(DisplayMode::Notices);
-        display.start(LAYER, "layer 2 of 5", Some(1_000_000));
-        display.advance(LAYER, 500_000);
-        display.start(LAYER, "0123456789ab", Some(1_000_000));
-        assert_eq!(display.tasks()[LAYER].line(), "layer 2 of 5 0123456789ab 500.00 kB of 1.00 MB");
+        assert_eq!(display.tasks().running[LAYER].line(), "layer 2 of 5 0123456789ab 12.30 MB of 48.50 MB");
     }
 
     #[test]
     fn a_small_config_is_not_worth_a_word() {
         let display = Display::new(DisplayMode::Notices);
         display.start(LAYER, "0123456789ab", Some(1_500));
-        assert!(display.tasks().is_empty());
+        assert!(display.tasks().running.is_empty());
         display.start(LAYER, "0123456789ab", Some(1_500_000));
-        assert_eq!(display.tasks()[LAYER].name, "0123456789ab");
+        assert_eq!(display.tasks().running[LAYER].name, "0123456789ab");
     }
 
     #[test]
@@ -186,9 +193,9 @@ mod tests {
             display.start(LAYER, "a\x1b[2J", None);
             display.advance(LAYER, u64::MAX);
             display.advance(LAYER, 1);
-            assert!(!display.tasks()[LAYER].line().contains('\x1b'));
+            assert!(!display.tasks().running[LAYER].line().contains('\x1b'));
             display.finish(LAYER);
-            assert!(display.tasks().is_empty());
+            assert!(display.tasks().running.is_empty());
             display.clear();
         }
     }
@@ -199,6 +206,6 @@ mod tests {
         for layer in 0..100 {
             display.start(&layer.to_string(), "layer", Some(1));
         }
-        assert_eq!(display.tasks().values().filter(|task| task.bar.is_some()).count(), MAX_BARS);
+        assert_eq!(display.tasks().running.values().filter(|task| task.bar.is_some()).count(), MAX_BARS);
     }
 }

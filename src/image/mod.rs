@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod digest;
+pub mod edit;
 pub mod label;
 pub mod manifest;
 pub mod platform;

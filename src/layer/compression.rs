@@ -319,3 +319,6 @@ impl<R: Read> Read for Decompressed<R> {
         Ok(amount)
     }
 }
+
+#[cfg(test)]
+mod tests;

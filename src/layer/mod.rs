@@ -6,6 +6,8 @@ pub mod checkpoint;
 pub mod compression;
 pub mod entry;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod gzip;
 mod header;
 mod name;
@@ -94,3 +96,6 @@ fn visit_all<S: Stream, E: From<LayerError>>(
     }
     Ok(Flow::Continue)
 }
+
+#[cfg(test)]
+mod tests;

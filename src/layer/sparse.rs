@@ -146,3 +146,6 @@ impl Cursor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,14 +207,10 @@ impl<R: BufRead> TarReader<R> {
             }
             b'5' => Kind::Directory,
             b'6' => Kind::Special(Special::Fifo),
-            // GNU's incremental archives list a directory's names in its data.
-            b'D' => {
-                stored = self.stored_size(header, &pax, start)?;
-                Kind::Directory
-            }
             kind => {
                 let what = match kind {
-                    b'M' => "the continuation of a file from another volume".to_owned(),
+                    b'D' => format!("a directory {} of an incremental dump", shown(&raw_name)),
+                    b'M' => format!("the continuation of a file {} from another volume", shown(&raw_name)),
                     kind => format!("an entry {} of unknown type '{}'", shown(&raw_name), kind.escape_ascii()),
                 };
                 return Err(LayerError::Unsupported { offset: start, what });
@@ -420,3 +416,6 @@ impl<R: BufRead> Read for EntryData<'_, R> {
         Ok(amount)
     }
 }
+
+#[cfg(test)]
+mod tests;

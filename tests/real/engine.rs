@@ -71,9 +71,9 @@ pub fn push(tag: &str, registry: &Registry, name: &str) -> String {
     reference
 }
 
-/// What `get` writes of an image: everything but device nodes.
-pub fn without_devices(tree: &Tree) -> Tree {
-    tree.clone().without(|_, node: &Node| node.kind == Kind::Device)
+/// What `get` writes of an image: everything but device nodes and FIFOs.
+pub fn without_special_files(tree: &Tree) -> Tree {
+    tree.clone().without(|_, node: &Node| matches!(node.kind, Kind::Device | Kind::Fifo))
 }
 
 /// What the engine puts into every container so that its mounts have something to cover. No image layer of ours has these paths.

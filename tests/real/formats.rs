@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::engine::{self, NEEDS, without_devices};
+use crate::engine::{self, NEEDS, without_special_files};
 use crate::registry::Registry;
 use crate::tools::{can_run, skopeo_copy};
 use crate::tree::Metadata;
@@ -19,7 +19,7 @@ fn assert_a_copy_is_the_same(options: &[&str]) {
     let reference = format!("{}/copied/image:latest", registry.host);
     skopeo_copy(options, &format!("docker-daemon:{}", built.tag), &format!("docker://{reference}"));
 
-    assert_get_shows(&reference, &[], &without_devices(&built.tree), Metadata::Permissions, &options.join(" "));
+    assert_get_shows(&reference, &[], &without_special_files(&built.tree), Metadata::Permissions, &options.join(" "));
 }
 
 #[test]
@@ -50,5 +50,5 @@ fn plain_tar_layers_give_the_same_tree() {
     skopeo_copy(&["--dest-oci-accept-uncompressed-layers"], &format!("docker-daemon:{}", built.tag), &local);
     skopeo_copy(&["--preserve-digests"], &local, &format!("docker://{reference}"));
 
-    assert_get_shows(&reference, &[], &without_devices(&built.tree), Metadata::Permissions, "plain tar layers");
+    assert_get_shows(&reference, &[], &without_special_files(&built.tree), Metadata::Permissions, "plain tar layers");
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::engine::{self, NEEDS, without_devices};
+use crate::engine::{self, NEEDS, without_special_files};
 use crate::plugin::Plugin;
 use crate::tools::{can_run, run, stream};
 use crate::tree::{Metadata, Tree};
@@ -23,7 +23,7 @@ fn every_path_of_an_image_is_what_docker_cp_shows() {
     if !can_run("every_path_of_an_image_is_what_docker_cp_shows", NEEDS) {
         return;
     }
-    let expected = without_devices(&engine::built().tree);
+    let expected = without_special_files(&engine::built().tree);
     assert!(expected.0.len() > 700, "only {} paths", expected.0.len());
 
     assert_get_shows(&engine::pushed().reference, &[], &expected, Metadata::Permissions, "get /");
@@ -34,7 +34,7 @@ fn preserve_keeps_special_bits_and_owners_as_docker_cp_shows_them() {
     if !can_run("preserve_keeps_special_bits_and_owners_as_docker_cp_shows_them", NEEDS) {
         return;
     }
-    let expected = without_devices(&engine::built().tree);
+    let expected = without_special_files(&engine::built().tree);
 
     assert_get_shows(&engine::pushed().reference, &["--preserve"], &expected, Metadata::Everything, "get --preserve /");
 }
@@ -50,5 +50,5 @@ fn a_directory_as_a_tar_stream_is_what_docker_cp_streams() {
     let container = format!("{}:/srv", engine::built().container);
     let theirs = stream(Command::new("docker").args(["cp", &container, "-"]), |tar| Tree::from_tar(tar));
 
-    ours.assert_same(&without_devices(&theirs), Metadata::Permissions, "get /srv -o -");
+    ours.assert_same(&without_special_files(&theirs), Metadata::Permissions, "get /srv -o -");
 }

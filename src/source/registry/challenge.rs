@@ -13,8 +13,6 @@ pub(super) enum Challenge {
         service: Option<String>,
         /// What the token must allow.
         scope: Option<String>,
-        /// Why a token that was sent was not enough.
-        error: Option<String>,
     },
     /// User name and password.
     Basic,
@@ -65,12 +63,7 @@ fn known(scheme: &str, parameters: Vec<(String, String)>) -> Option<Challenge> {
     };
     match scheme {
         "basic" => Some(Challenge::Basic),
-        "bearer" => Some(Challenge::Bearer {
-            realm: get("realm")?,
-            service: get("service"),
-            scope: get("scope"),
-            error: get("error"),
-        }),
+        "bearer" => Some(Challenge::Bearer { realm: get("realm")?, service: get("service"), scope: get("scope") }),
         _ => None,
     }
 }
@@ -106,7 +99,7 @@ mod tests {
 
     fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        Challenge::Bearer { realm: realm.to_owned(), service: owned(service), scope: owned(scope), error: None }
+        Challenge::Bearer { realm: realm.to_owned(), service: owned(service), scope: owned(scope) }
     }
 
     #[test]

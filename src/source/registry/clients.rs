@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 
 use super::fault::{Failure, Fault, authority, shown};
 use super::proxy::Proxies;
@@ -101,7 +101,7 @@ impl Clients {
             if let Some(authorization) = authorization.filter(|_| from_origin) {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let response = self.send(request, &url).await?;
+            let response = self.send(method, request, &url).await?;
             let Some(next) = redirect_target(&response, &url)? else {
                 return Ok(Answer { response, url, from_origin });
             };
@@ -115,10 +115,10 @@ impl Clients {
     /// Sends a form, following no redirect: what is in it is for that host alone.
     pub async fn post_form(&self, url: &Url, form: &[(&str, &str)]) -> Result<Response, Failure> {
         let request = self.for_url(url)?.post(url.clone()).form(form);
-        self.send(request, url).await
+        self.send(&Method::POST, request, url).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, url: &Url) -> Result<Response, Failure> {
+    async fn send(&self, method: &Method, request: RequestBuilder, url: &Url) -> Result<Response, Failure> {
         let sent = tokio::time::timeout(self.stall_timeout, request.send()).await;
         let result = match sent {
             Ok(Ok(response)) => Ok(response),
@@ -126,8 +126,8 @@ impl Clients {
             Err(_) => Err(Fault::stalled(url, self.stall_timeout)),
         };
         match &result {
-            Ok(response) => tracing::debug!(url = shown(url), status = response.status().as_u16(), "answered"),
-            Err(fault) => tracing::debug!(url = shown(url), fault = fault.brief(), "failed"),
+            Ok(response) => tracing::debug!(%method, url = shown(url), status = response.status().as_u16(), "answered"),
+            Err(fault) => tracing::debug!(%method, url = shown(url), fault = fault.brief(), "failed"),
         }
         Ok(result?)
     }
@@ -182,4 +182,119 @@ fn redirect_target(response: &Response, url: &Url) -> Result<Option<Url>, Source
 
 fn unusable_redirect(url: &Url, problem: &str) -> SourceError {
     SourceError::Protocol { what: shown(url), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::loopback::*;
+    use super::*;
+    use crate::source::Source;
+
+    fn redirect(to: &str) -> Reply {
+        Reply::new(307, &[("Location", to)], "")
+    }
+
+    /// Wants a password first, redirects to `to` then.
+    fn guarded_redirect(to: String) -> (Server, Setup) {
+        let server = Server::start(move |request, _| match request.header("authorization") {
+            "" => Reply::new(401, &[("WWW-Authenticate", "Basic")], ""),
+            _ if request.target == "/here" => Reply::ok("{}"),
+            _ => redirect(&to),
+        });
+        let setup = Setup::default();
+        setup.write("config.json", &format!(r#"{{"auths":{{"{}":{{"auth":"dXNlcjpw"}}}}}}"#, server.address));
+        (server, setup)
+    }
+
+    #[tokio::test]
+    async fn credentials_do_not_follow_a_redirect_to_another_host_or_port() {
+        let storage = Server::start(|_, _| Reply::ok("{}"));
+        let (server, setup) = guarded_redirect(storage.url("/blob?signature=secret"));
+        setup.open(&server).manifest(None).await.unwrap();
+        let request = &storage.received()[0];
+        assert_eq!(request.target, "/blob?signature=secret");
+        assert_eq!((request.header("authorization"), request.header("referer")), ("", ""));
+    }
+
+    #[tokio::test]
+    async fn credentials_follow_a_redirect_within_the_registry() {
+        let (server, setup) = guarded_redirect("/here".to_owned());
+        setup.open(&server).manifest(None).await.unwrap();
+        assert_eq!(server.received().last().unwrap().header("authorization"), "Basic dXNlcjpw");
+    }
+
+    #[tokio::test]
+    async fn a_challenge_from_elsewhere_is_not_answered() {
+        let storage = Server::start(|_, _| Reply::new(401, &[("WWW-Authenticate", "Basic")], ""));
+        let (server, setup) = guarded_redirect(storage.url("/blob"));
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Denied { .. }), "{error}");
+        assert_eq!(storage.received().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn redirects_come_to_an_end() {
+        let server = Server::start(|_, _| redirect("/again"));
+        let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+        assert!(error.to_string().contains("more than 10 times"), "{error}");
+        assert_eq!(server.received().len(), 11);
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_nowhere_is_refused() {
+        for location in ["", "http://", "file:///etc/passwd", "ftp://host.test/"] {
+            let server = Server::start(move |_, _| match location {
+                "" => Reply::status(302),
+                location => redirect(location),
+            });
+            let error = Setup::default().open(&server).manifest(None).await.unwrap_err();
+            assert!(matches!(error, SourceError::Protocol { .. }), "{location}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_never_leaves_tls() {
+        let storage = Server::start(|_, _| Reply::ok("{}"));
+        let away = storage.url("/blob");
+        let authority = Authority::new();
+        let server = Server::start_tls(authority.server(false), move |_, _| redirect(&away));
+        let setup = Setup::default();
+        setup.write(&format!("certs.d/{}/ca.crt", server.address), &authority.certificate.pem());
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        assert!(error.to_string().contains("without TLS, which is refused"), "{error}");
+        assert!(storage.received().is_empty());
+    }
+
+    /// A log that the test reads back.
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_most_talkative_log_holds_no_secret() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber.finish());
+        let storage = Server::start(|_, before| match before {
+            0 => Reply::status(503),
+            _ => Reply::ok("{}"),
+        });
+        let (server, setup) = guarded_redirect(storage.url("/blob?signature=secret"));
+        setup.open(&server).manifest(None).await.unwrap();
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("GET") && text.contains("/blob") && text.contains("503"), "{text}");
+        for secret in ["secret", "dXNlcjpw", "user:p"] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+    }
 }

@@ -253,3 +253,186 @@ fn parse(text: &str, origin: &str) -> Result<ConfigFile, SourceError> {
         ),
     })
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn basic(user: &str, password: &str) -> Login {
+        Login::Direct(RegistryAuth::Basic(user.to_owned(), password.to_owned()))
+    }
+
+    const ANONYMOUS: Login = Login::Direct(RegistryAuth::Anonymous);
+
+    async fn look_up(json: &str, registry: &str) -> Result<Credentials, SourceError> {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("config.json"), json).unwrap();
+        DockerConfig::load(Some(folder.path()), &|_| None)?.lookup(registry).await
+    }
+
+    async fn login(json: &str, registry: &str) -> Login {
+        look_up(json, registry).await.unwrap().login
+    }
+
+    /// The login that a helper program with this shell script as its body leads to.
+    async fn ask(script: &str) -> Result<Credentials, SourceError> {
+        let folder = TempDir::new().unwrap();
+        let program = folder.path().join("docker-credential-test");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(folder.path().join("config.json"), r#"{"credsStore":"test","auths":{"r.test":{}}}"#).unwrap();
+        let path = format!("{}:/bin:/usr/bin", folder.path().display());
+        let environment = |name: &str| (name == "PATH").then(|| OsString::from(&path));
+        DockerConfig::load(Some(folder.path()), &environment).unwrap().lookup("r.test").await
+    }
+
+    #[tokio::test]
+    async fn an_entry_may_hold_a_password_or_a_token() {
+        // "user:pa:ss", with padding and without.
+        for (entry, expected) in [
+            (r#"{"auth":"dXNlcjpwYTpzcw=="}"#, basic("user", "pa:ss")),
+            (r#"{"auth":"dXNlcjpwYTpzcw"}"#, basic("user", "pa:ss")),
+            (r#"{"username":"user","password":"pa:ss"}"#, basic("user", "pa:ss")),
+            (r#"{"auth":"dXNlcjpw","identitytoken":"id"}"#, Login::Identity(IdentityToken("id".to_owned()))),
+            (r#"{"registrytoken":"reg"}"#, Login::Direct(RegistryAuth::Bearer("reg".to_owned()))),
+            ("{}", ANONYMOUS),
+        ] {
+            assert_eq!(login(&format!(r#"{{"auths":{{"r.test:5000":{entry}}}}}"#), "r.test:5000").await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_may_have_a_scheme_and_a_path_and_the_exact_one_wins() {
+        for key in ["r.test", "https://r.test", "https://r.test/v1/", "http://r.test/v2/", "r.test/team"] {
+            let json = format!(r#"{{"auths":{{"{key}":{{"auth":"dXNlcjpw"}},"r.test.evil":{{"auth":"eDp5"}}}}}}"#);
+            assert_eq!(login(&json, "r.test").await, basic("user", "p"), "{key}");
+            assert_eq!(login(&json, "r.test:5000").await, ANONYMOUS, "{key}");
+        }
+        let both = r#"{"auths":{"https://r.test/v1/":{"auth":"eDp5"},"r.test":{"auth":"dXNlcjpw"}}}"#;
+        assert_eq!(login(both, "r.test").await, basic("user", "p"));
+    }
+
+    #[tokio::test]
+    async fn docker_hub_has_its_own_key() {
+        for key in ["https://index.docker.io/v1/", "docker.io", "index.docker.io"] {
+            let json = format!(r#"{{"auths":{{"{key}":{{"auth":"dXNlcjpw"}}}}}}"#);
+            assert_eq!(login(&json, "docker.io").await, basic("user", "p"), "{key}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_file_no_entry_and_an_empty_file_mean_anonymous() {
+        let nowhere = DockerConfig::load(Some(Path::new("/nonexistent/docker")), &|_| None).unwrap();
+        let credentials = nowhere.lookup("r.test").await.unwrap();
+        assert_eq!(credentials.login, ANONYMOUS);
+        assert_eq!(credentials.origin, "/nonexistent/docker/config.json");
+        assert_eq!(login("", "r.test").await, ANONYMOUS);
+        assert_eq!(login(r#"{"auths":null,"HttpHeaders":{}}"#, "r.test").await, ANONYMOUS);
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_is_named_and_its_secrets_are_not() {
+        for json in [r#"{"auths":{"r.test":{"auth":"c2VjcmV0OnNlY3JldA=="}}"#, r#"{"auths":"secret"}"#] {
+            let error = look_up(json, "r.test").await.unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, SourceError::Credentials { .. }), "{text}");
+            assert!(text.contains("config.json is not a Docker config") && !text.contains("secret"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broken_entry_matters_only_to_its_own_registry() {
+        for entry in [r#"{"auth":"secret!"}"#, r#"{"auth":"c2VjcmV0"}"#, r#""secret""#, r#"{"auth":"OnNlY3JldA=="}"#] {
+            let json = format!(r#"{{"auths":{{"r.test":{entry}}}}}"#);
+            let text = look_up(&json, "r.test").await.unwrap_err().to_string();
+            assert!(text.contains("config.json: the entry for r.test") && !text.contains("secret"), "{text}");
+            assert_eq!(login(&json, "other.test").await, ANONYMOUS);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_folder_is_the_given_one_or_the_variables() {
+        let (given, variable) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        std::fs::write(given.path().join("config.json"), r#"{"auths":{"r.test":{"auth":"Z2l2ZW46cA=="}}}"#).unwrap();
+        std::fs::write(variable.path().join("config.json"), r#"{"auths":{"r.test":{"auth":"dmFyOnA="}}}"#).unwrap();
+        let environment = |name: &str| (name == "DOCKER_CONFIG").then(|| variable.path().into());
+        let config = DockerConfig::load(Some(given.path()), &environment).unwrap();
+        assert_eq!(config.lookup("r.test").await.unwrap().login, basic("given", "p"));
+        let config = DockerConfig::load(None, &environment).unwrap();
+        assert_eq!(config.lookup("r.test").await.unwrap().login, basic("var", "p"));
+        assert_eq!(config.folder.as_deref(), Some(variable.path()));
+    }
+
+    #[tokio::test]
+    async fn the_auth_variable_comes_before_the_file_and_the_helper() {
+        let folder = TempDir::new().unwrap();
+        let json = r#"{"auths":{"b.test":{"auth":"ZmlsZTpw"}},"credHelpers":{"a.test":"not-installed"}}"#;
+        std::fs::write(folder.path().join("config.json"), json).unwrap();
+        let variable = |json: &'static str| move |name: &str| (name == AUTH_VARIABLE).then(|| OsString::from(json));
+        let environment = variable(r#"{"auths":{"a.test":{"auth":"dmFyOnA="}}}"#);
+        let config = DockerConfig::load(Some(folder.path()), &environment).unwrap();
+        let credentials = config.lookup("a.test").await.unwrap();
+        assert_eq!(credentials.login, basic("var", "p"));
+        assert_eq!(credentials.origin, "the variable DOCKER_AUTH_CONFIG");
+        assert_eq!(config.lookup("b.test").await.unwrap().login, basic("file", "p"));
+        let error = DockerConfig::load(Some(folder.path()), &variable("{")).unwrap_err().to_string();
+        assert!(error.contains("the variable DOCKER_AUTH_CONFIG is not a Docker config"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_asked_for_the_server() {
+        let script = r#"test "$1" = get && printf '{"ServerURL":"x","Username":"u","Secret":"%s"}' "$(cat)""#;
+        let credentials = ask(script).await.unwrap();
+        assert_eq!(credentials.login, basic("u", "r.test"));
+        assert!(credentials.origin.starts_with("docker-credential-test (named in "), "{}", credentials.origin);
+    }
+
+    #[tokio::test]
+    async fn a_helpers_token_user_means_an_identity_token() {
+        let script = r#"echo '{"ServerURL":"x","Username":"<token>","Secret":"id"}'"#;
+        assert_eq!(ask(script).await.unwrap().login, Login::Identity(IdentityToken("id".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn a_helper_without_credentials_means_anonymous() {
+        let script = "echo credentials not found in native keychain; exit 1";
+        assert_eq!(ask(script).await.unwrap().login, ANONYMOUS);
+    }
+
+    #[tokio::test]
+    async fn a_broken_helper_is_named_and_its_secrets_are_not() {
+        for (script, expected) in [
+            ("echo the keychain is locked; exit 3", "failed (exit status: 3): the keychain is locked"),
+            (r#"echo '{"Username":"u","Secret":secret}'"#, "answered something that is not a credential"),
+            ("exit 0", "answered something that is not a credential"),
+        ] {
+            let error = ask(script).await.unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, SourceError::Credentials { .. }), "{text}");
+            assert!(text.starts_with("the credential helper docker-credential-test (named in /"), "{text}");
+            assert!(text.contains(expected) && !text.contains("secret"), "{text}");
+        }
+        let missing = r#"{"credsStore":"no-such-helper"}"#;
+        let text = look_up(missing, "r.test").await.unwrap_err().to_string();
+        assert!(text.contains("docker-credential-no-such-helper") && text.contains("is not installed"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_registrys_own_helper_replaces_the_store_and_may_be_none() {
+        let auths = r#""auths":{"r.test":{"auth":"dXNlcjpw"}}"#;
+        let file = format!(r#"{{"credsStore":"no-such-helper","credHelpers":{{"r.test":""}},{auths}}}"#);
+        assert_eq!(login(&file, "r.test").await, basic("user", "p"));
+        let own = format!(r#"{{"credHelpers":{{"r.test":"own-helper"}},{auths}}}"#);
+        assert!(look_up(&own, "r.test").await.unwrap_err().to_string().contains("docker-credential-own-helper"));
+    }
+
+    #[test]
+    fn debugging_shows_no_secret() {
+        let logins = [basic("user", "secret"), Login::Identity(IdentityToken("secret".to_owned()))];
+        assert!(!format!("{logins:?}").contains("secret"));
+    }
+}

@@ -3,7 +3,7 @@
 //! A task on the runtime fetches and hashes; whoever reads does so on a thread of its own, through a channel that holds no
 //! more than about a mebibyte. Hashing so runs beside the decoding. Dropping the reader stops the task.
 
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,20 +11,15 @@ use bytes::Bytes;
 use oci_distribution::RegistryOperation;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode, Url};
-use tokio::sync::mpsc;
 
 use super::clients::Answer;
 use super::fault::{authority, printable};
+use super::pieces::{self, PIECE_BYTES, Piece, Sender};
 use super::retry::Tries;
 use super::transport::{Asked, Request, Target, Transport};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::manifest::Descriptor;
 use crate::source::{BlobReader, SourceError};
-
-/// The most bytes that go through the channel in one piece.
-const PIECE_BYTES: usize = 64 << 10;
-/// The most pieces that wait in the channel.
-const PIECES: usize = 16;
 
 /// A blob, or a part of one, to be fetched.
 pub(super) struct Download {
@@ -41,13 +36,6 @@ pub(super) struct Download {
     /// The places that may have it, best first; the first is the one in use.
     places: Vec<Target>,
     tries: Tries,
-}
-
-/// What goes through the channel. A channel that closes without an end was cut off.
-enum Piece {
-    Data(Bytes),
-    End,
-    Failed(SourceError),
 }
 
 /// An answer whose body continues where the last one ended, after `skip` bytes that were delivered before.
@@ -103,12 +91,12 @@ impl Download {
                 result => break result?,
             };
         };
-        let (sender, receiver) = mpsc::channel(PIECES);
+        let (sender, reader) = pieces::channel();
         tokio::spawn(self.run(continuation, sender));
-        Ok(Box::new(PieceReader { receiver, current: Bytes::new(), is_over: false }))
+        Ok(Box::new(reader))
     }
 
-    async fn run(mut self, continuation: Continuation, sender: mpsc::Sender<Piece>) {
+    async fn run(mut self, continuation: Continuation, sender: Sender) {
         let task = Task::start(&self);
         let result = tokio::select! {
             biased;
@@ -120,7 +108,7 @@ impl Download {
         let _ = sender.send(result.map_or_else(Piece::Failed, |()| Piece::End)).await;
     }
 
-    async fn deliver(&mut self, from: Continuation, sender: &mpsc::Sender<Piece>) -> Result<(), SourceError> {
+    async fn deliver(&mut self, from: Continuation, sender: &Sender) -> Result<(), SourceError> {
         let Continuation { mut answer, mut skip } = from;
         loop {
             match self.transport.clients.chunk(&mut answer).await {
@@ -146,12 +134,7 @@ impl Download {
     }
 
     /// Hands on new bytes.
-    async fn take(
-        &mut self,
-        mut bytes: Bytes,
-        answer: &Answer,
-        sender: &mpsc::Sender<Piece>,
-    ) -> Result<(), SourceError> {
+    async fn take(&mut self, mut bytes: Bytes, answer: &Answer, sender: &Sender) -> Result<(), SourceError> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -275,32 +258,6 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         self.transport.progress.finish(self.digest.as_str());
-    }
-}
-
-/// The channel's other end, for a thread that may block.
-struct PieceReader {
-    receiver: mpsc::Receiver<Piece>,
-    current: Bytes,
-    is_over: bool,
-}
-
-impl Read for PieceReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() && !self.is_over && !buffer.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(Piece::Data(bytes)) => self.current = bytes,
-                Some(Piece::End) => self.is_over = true,
-                Some(Piece::Failed(error)) => return Err(error.into()),
-                None => return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the download was stopped")),
-            }
-        }
-        let length = buffer.len().min(self.current.len());
-        let piece = self.current.split_to(length);
-        if let Some(target) = buffer.get_mut(..length) {
-            target.copy_from_slice(&piece);
-        }
-        Ok(length)
     }
 }
 

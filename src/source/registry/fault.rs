@@ -25,8 +25,8 @@ pub(super) struct Fault {
 pub(super) enum FaultKind {
     /// Nobody listens there.
     Refused,
-    /// The name has no address.
-    Unresolved(String),
+    /// The name has no address, as far as anybody answers.
+    Unresolved,
     /// No connection for another reason.
     Unreachable(String),
     /// The other side dropped the connection.
@@ -90,7 +90,7 @@ impl Fault {
         // Only the innermost cause is shown, which knows nothing of the URL; the outermost would name it.
         let text = if error.source().is_some() { last.to_string() } else { "the request failed".to_owned() };
         let kind = match () {
-            () if error.is_dns() => FaultKind::Unresolved(text),
+            () if error.is_dns() => FaultKind::Unresolved,
             () if error.is_connect() && error.is_timeout() => FaultKind::Unreachable("no answer".to_owned()),
             () if error.is_connect() => FaultKind::Unreachable(text),
             () => FaultKind::Broken(text),
@@ -112,7 +112,7 @@ impl Fault {
     pub fn brief(&self) -> String {
         match &self.kind {
             FaultKind::Refused => "connection refused".to_owned(),
-            FaultKind::Unresolved(text) => format!("the name cannot be resolved ({text})"),
+            FaultKind::Unresolved => "its name cannot be resolved".to_owned(),
             FaultKind::Unreachable(text) => format!("cannot connect ({text})"),
             FaultKind::Reset => "connection reset".to_owned(),
             FaultKind::Broken(text) => format!("the connection broke off ({text})"),
@@ -129,7 +129,7 @@ impl Fault {
         let (host, brief) = (&self.host, self.brief());
         match &self.kind {
             FaultKind::Refused => format!("cannot connect to {host}: {brief}; is the registry running?"),
-            FaultKind::Unresolved(_) => format!("{host}: {brief}; check the registry's name and the network"),
+            FaultKind::Unresolved => format!("{host}: {brief}; check the registry's name and the network"),
             FaultKind::Unreachable(_) => format!("{host}: {brief}; check the network and the proxy settings"),
             FaultKind::Certificate(_) => format!(
                 "{host}: {brief}; put the CA's certificate into /etc/docker/certs.d/{host}/ca.crt, or skip the check \
@@ -144,16 +144,22 @@ impl Fault {
     }
 }
 
-/// What an [`io::Error`] in the chain says, unless it only wraps something else.
+/// What an [`io::Error`] in the chain says, or the one or the TLS error inside it, which its `source` does not give.
 fn of_io(error: &io::Error) -> Option<FaultKind> {
-    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return Some(of_tls(tls));
+    if let Some(inner) = error.get_ref() {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Some(of_tls(tls));
+        }
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            return of_io(io);
+        }
     }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(FaultKind::Refused),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
             Some(FaultKind::Reset)
         }
+        io::ErrorKind::UnexpectedEof => Some(FaultKind::Broken("the other side hung up".to_owned())),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
@@ -295,18 +295,36 @@ impl Authority {
     /// TLS for a server at 127.0.0.1, which asks for a client certificate of this authority if `mutual`.
     pub fn server(&self, mutual: bool) -> Arc<ServerConfig> {
         let (certificate, key) = self.sign("127.0.0.1");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder =
-            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
-        let builder = if mutual {
+        let client_root = mutual.then(|| self.certificate.der().clone());
+        server_config(&certificate, &key, client_root)
+    }
+}
+
+/// A certificate (in PEM) for `name` that is its own CA, and TLS for the server that has it.
+pub fn self_signed(name: &str) -> (String, Arc<ServerConfig>) {
+    let mut parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = parameters.self_signed(&key).unwrap();
+    (certificate.pem(), server_config(&certificate, &key, None))
+}
+
+fn server_config(
+    certificate: &rcgen::Certificate,
+    key: &rcgen::KeyPair,
+    client_root: Option<CertificateDer<'static>>,
+) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let builder = match client_root {
+        Some(root) => {
             let mut roots = rustls::RootCertStore::empty();
-            roots.add(self.certificate.der().clone()).unwrap();
+            roots.add(root).unwrap();
             let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             builder.with_client_cert_verifier(verifier.build().unwrap())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        Arc::new(builder.with_single_cert(vec![certificate.der().clone()], key).unwrap())
-    }
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    Arc::new(builder.with_single_cert(vec![certificate.der().clone()], key).unwrap())
 }

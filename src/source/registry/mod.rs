@@ -5,8 +5,8 @@
 //! without a token when authentication failed, and hides the `Retry-After` and `Content-Range` headers that retrying and
 //! resuming depend on.
 //!
-//! One request goes through [`transport`] (scheme, authorization, retries) and [`clients`] (connections, redirects); a
-//! blob's bytes come through [`download`], which resumes and verifies.
+//! One request goes through `transport` (scheme, authorization, retries) and `clients` (connections, redirects); a
+//! blob's bytes come through `download`, which resumes and verifies.
 
 mod auth;
 mod challenge;
@@ -16,11 +16,13 @@ mod download;
 mod fault;
 #[cfg(test)]
 mod loopback;
+mod pieces;
 mod proxy;
 mod refusal;
 mod retry;
 mod tls;
 mod transport;
+mod trust;
 
 use std::fmt;
 use std::ops::Range;

@@ -55,3 +55,54 @@ fn proxy(name: &str, proxy: reqwest::Result<Proxy>) -> Result<Proxy, SourceError
         problem: "its value is not the URL of a proxy, such as http://proxy.example.com:3128".to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::loopback::*;
+    use super::*;
+    use crate::source::Source;
+
+    /// What a registry at `host` answers in an environment where both proxies are `proxy`.
+    async fn reaches(host: &str, proxy: &str, exceptions: &str) -> bool {
+        let mut setup = Setup::default();
+        setup.options.plain_http = true;
+        setup.environment = [("http_proxy", proxy.to_owned()), ("NO_PROXY", exceptions.to_owned())].into();
+        setup.try_open(&format!("{host}/app:1")).unwrap().manifest(None).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_through_the_proxy() {
+        let proxy = Server::start(|_, _| Reply::ok("{}"));
+        assert!(reaches("registry.test", &proxy.address.to_string(), "").await);
+        assert_eq!(proxy.received()[0].target, "http://registry.test/v2/app/manifests/1");
+        assert!(reaches("registry.test", &proxy.url(""), "other.test").await);
+    }
+
+    #[tokio::test]
+    async fn no_proxy_is_asked_for_loopback_and_for_exceptions() {
+        let registry = Server::start(|_, _| Reply::ok("{}"));
+        let proxy = Server::start(|_, _| Reply::ok("{}"));
+        assert!(reaches(&registry.address.to_string(), &proxy.url(""), "").await);
+        assert!(reaches(&format!("localhost:{}", registry.address.port()), &proxy.url(""), "").await);
+        assert!(proxy.received().is_empty());
+        assert_eq!(registry.received().len(), 2);
+        for exceptions in ["registry.test", ".test", "a.example,*.test", "*"] {
+            // There is no such host, so without the proxy it cannot be reached.
+            assert!(!reaches("registry.test", &proxy.url(""), exceptions).await, "{exceptions}");
+        }
+        assert!(proxy.received().is_empty());
+    }
+
+    #[test]
+    fn a_value_that_is_no_url_is_not_repeated() {
+        let environment = |name: &str| (name == "HTTPS_PROXY").then(|| "http://user:secret@[".into());
+        let error = Proxies::from_environment(&environment).unwrap_err().to_string();
+        assert!(error.contains("HTTPS_PROXY") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_web_servers_request_header_is_no_proxy() {
+        let environment = |name: &str| matches!(name, "HTTP_PROXY" | "REQUEST_METHOD").then(|| "evil.test".into());
+        assert!(Proxies::from_environment(&environment).unwrap().0.is_empty());
+    }
+}

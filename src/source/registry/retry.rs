@@ -39,6 +39,7 @@ impl Tries {
     pub async fn pause_after(&mut self, fault: Fault, what: &str, progress: &dyn Progress) -> Result<(), SourceError> {
         self.in_a_row += 1;
         self.in_all += 1;
+        tracing::debug!(what, attempt = self.in_a_row, fault = fault.brief(), "failed");
         let failed = |problem| Err(SourceError::Network { what: what.to_owned(), problem });
         if !fault.is_transient() {
             return failed(fault.explain());

@@ -8,12 +8,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{self, CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
+use super::trust;
 use crate::source::SourceError;
 
 /// What `certs.d` holds for one registry.
@@ -48,7 +48,14 @@ impl Certificates {
 
     fn take(&mut self, file: &Path) -> Result<(), SourceError> {
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => self.roots.append(&mut read_certificates(file)?),
+            Some("crt") => {
+                let mut roots = read_certificates(file)?;
+                let mut store = RootCertStore::empty();
+                for root in &roots {
+                    store.add(root.clone()).map_err(|error| broken(file, &error.to_string()))?;
+                }
+                self.roots.append(&mut roots);
+            }
             Some("cert") => {
                 let key_file = file.with_extension("key");
                 if !key_file.exists() {
@@ -60,7 +67,7 @@ impl Certificates {
                 if self.client.is_none() {
                     let provider = ring::default_provider();
                     rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
-                        .map_err(|error| broken(file, &format!("it does not go with its key: {error}")))?;
+                        .map_err(|error| broken(file, &format!("it does not work with its key: {error}")))?;
                     self.client = Some((chain, key));
                 }
             }
@@ -109,14 +116,8 @@ fn config(
     client: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     insecure: bool,
 ) -> Result<ClientConfig, SourceError> {
-    let builder = builder()?;
-    let builder = if insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone(ring::default_provider())))
-    } else {
-        let mut roots = system_roots();
-        roots.add_parsable_certificates(private_roots.iter().cloned());
-        builder.with_root_certificates(roots)
-    };
+    let verifier = trust::verifier(private_roots, insecure).map_err(unusable)?;
+    let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match client {
         Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(unusable)?,
         None => builder.with_no_client_auth(),
@@ -125,30 +126,10 @@ fn config(
     Ok(config)
 }
 
-/// The roots that the system trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` included), or, on a system without any (an image
-/// made from scratch), Mozilla's as they were when this program was built.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::debug!(%error, "a system certificate cannot be read");
-    }
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        tracing::debug!("the system has no root certificates; using the built-in ones");
-        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    }
-    roots
-}
-
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
     let certificates = CertificateDer::pem_slice_iter(&read(file)?).collect::<Result<Vec<_>, _>>();
     match certificates {
-        Ok(certificates) if !certificates.is_empty() => {
-            let mut store = RootCertStore::empty();
-            let unreadable = certificates.iter().find_map(|certificate| store.add(certificate.clone()).err());
-            unreadable.map_or(Ok(certificates), |error| Err(broken(file, &error.to_string())))
-        }
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err(broken(file, "it holds no certificate in PEM format")),
         Err(error) => Err(broken(file, &error.to_string())),
     }
@@ -164,42 +145,156 @@ fn broken(file: &Path, problem: &str) -> SourceError {
     }
 }
 
-/// Takes any certificate for any name: what `--insecure` asks for. Signatures are still checked, so that the handshake
-/// itself is sound.
-#[derive(Debug)]
-struct TrustAnyone(CryptoProvider);
+#[cfg(test)]
+mod tests {
+    use super::super::loopback::*;
+    use super::*;
+    use crate::source::Source;
 
-impl ServerCertVerifier for TrustAnyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+    /// A registry with TLS, and a setup that has the files of `certs.d` written by `write`.
+    fn tls_registry(mutual: bool, write: impl Fn(&Setup, &Authority, &str)) -> (Server, Setup) {
+        let authority = Authority::new();
+        let server = Server::start_tls(authority.server(mutual), |_, _| Reply::ok("{}"));
+        let setup = Setup::default();
+        write(&setup, &authority, &format!("certs.d/{}", server.address));
+        (server, setup)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    fn write_root(setup: &Setup, authority: &Authority, folder: &str) {
+        setup.write(&format!("{folder}/ca.crt"), &authority.certificate.pem());
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    /// A registry whose certificate is its own CA, as Docker's guide to private registries makes it.
+    fn self_signed_registry(name: &str) -> (Server, Setup) {
+        let (certificate, tls) = self_signed(name);
+        let server = Server::start_tls(tls, |_, _| Reply::ok("{}"));
+        let setup = Setup::default();
+        setup.write(&format!("certs.d/{}/ca.crt", server.address), &certificate);
+        (server, setup)
     }
 
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    #[tokio::test]
+    async fn a_certificate_that_is_its_own_ca_is_trusted_when_it_is_in_certs_d() {
+        let (server, setup) = self_signed_registry("127.0.0.1");
+        setup.open(&server).manifest(None).await.unwrap();
+        let (_, other_setup) = self_signed_registry("127.0.0.1");
+        let stranger = Server::start_tls(self_signed("127.0.0.1").1, |_, _| Reply::ok("{}"));
+        assert!(other_setup.open(&stranger).manifest(None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_certificate_in_certs_d_is_for_its_own_name_only() {
+        let (server, setup) = self_signed_registry("other.test");
+        let error = setup.open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(error.contains("certificate is not trusted"), "{error}");
+        assert!(server.received().is_empty());
+    }
+
+    fn write_client(setup: &Setup, authority: &Authority, folder: &str) {
+        let (certificate, key) = authority.sign("client");
+        setup.write(&format!("{folder}/client.cert"), &certificate.pem());
+        setup.write(&format!("{folder}/client.key"), &key.serialize_pem());
+    }
+
+    #[tokio::test]
+    async fn a_private_ca_in_certs_d_is_trusted_and_tells_that_there_is_tls() {
+        let (server, setup) = tls_registry(false, write_root);
+        setup.open(&server).manifest(None).await.unwrap();
+        assert_eq!(server.received().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_systems_certs_d_counts_too() {
+        let (server, mut setup) = tls_registry(false, |setup, authority, folder| {
+            write_root(setup, authority, &format!("system/{folder}"));
+        });
+        setup.options.system_certs = setup.folder.path().join("system/certs.d");
+        setup.open(&server).manifest(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_unknown_ca_is_an_error_that_is_not_tried_again() {
+        let (server, setup) = tls_registry(false, |_, _, _| {});
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, SourceError::Network { .. }) && text.contains("certificate is not trusted"), "{text}");
+        let place = format!("/etc/docker/certs.d/{}/ca.crt", server.address);
+        assert!(text.contains("--insecure") && text.contains(&place), "{text}");
+        assert!(setup.lines().is_empty(), "{:?}", setup.lines());
+    }
+
+    #[tokio::test]
+    async fn insecure_takes_any_certificate() {
+        let (server, mut setup) = tls_registry(false, |_, _, _| {});
+        setup.options.insecure = true;
+        // A loopback registry is tried without TLS first, and found to speak it.
+        setup.open(&server).manifest(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_certificate_is_shown_to_who_asks_for_it() {
+        let (server, setup) = tls_registry(true, |setup, authority, folder| {
+            write_root(setup, authority, folder);
+            write_client(setup, authority, folder);
+        });
+        setup.open(&server).manifest(None).await.unwrap();
+        let (server, setup) = tls_registry(true, write_root);
+        let error = setup.open(&server).manifest(None).await.unwrap_err();
+        assert!(error.to_string().contains("client certificates"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn certificates_are_for_the_registry_and_not_for_where_it_redirects() {
+        let authority = Authority::new();
+        let other = Server::start_tls(authority.server(false), |_, _| Reply::ok("{}"));
+        let away = format!("https://{}/x", other.address);
+        let registry =
+            Server::start_tls(authority.server(false), move |_, _| Reply::new(307, &[("Location", &away)], ""));
+        let setup = Setup::default();
+        write_root(&setup, &authority, &format!("certs.d/{}", registry.address));
+        let error = setup.open(&registry).manifest(None).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{}: its certificate is not trusted", other.address)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_loopback_registry_with_certificates_but_without_tls_is_still_reached() {
+        let server = Server::start(|_, _| Reply::ok("{}"));
+        let setup = Setup::default();
+        write_root(&setup, &Authority::new(), &format!("certs.d/{}", server.address));
+        setup.open(&server).manifest(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_never_tls() {
+        let (server, mut setup) = tls_registry(false, write_root);
+        setup.options.plain_http = true;
+        assert!(setup.open(&server).manifest(None).await.is_err());
+        assert!(server.received().is_empty());
+    }
+
+    #[test]
+    fn a_broken_certificate_is_named() {
+        let authority = Authority::new();
+        let (certificate, key) = authority.sign("client");
+        let (pem, key, other) = (certificate.pem(), key.serialize_pem(), authority.sign("other").1.serialize_pem());
+        let truncated = &pem[..pem.len() / 2];
+        for (files, expected) in [
+            (&[("ca.crt", "")][..], "ca.crt cannot be used: it holds no certificate"),
+            (&[("ca.crt", truncated)], "ca.crt cannot be used"),
+            (&[("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")], "ca.crt cannot be used"),
+            (&[("x.cert", &pem)], "x.key is missing"),
+            (&[("x.key", &key)], "x.cert is missing"),
+            (&[("x.cert", &pem), ("x.key", "nonsense")], "x.key cannot be used: it holds no private key"),
+            (&[("x.cert", &pem), ("x.key", &other)], "x.cert cannot be used: it does not work with its key"),
+        ] {
+            let setup = Setup::default();
+            for (name, text) in files {
+                setup.write(&format!("certs.d/r.test:5000/{name}"), text);
+            }
+            let error = setup.try_open("r.test:5000/app").unwrap_err();
+            assert!(matches!(error, SourceError::Credentials { .. }), "{error}");
+            assert!(error.to_string().contains(expected), "{error} does not say {expected}");
+            assert!(setup.try_open("r.test/app").is_ok(), "another registry does not mind");
+        }
     }
 }

@@ -251,9 +251,13 @@ impl Transport {
                 format!("{host} answered 404 as no registry would; check that there is a registry at {registry}")
             }
             Asked::Manifest(digest) if digest.contains(':') => {
-                format!("repository {repository} at {registry} has no manifest {digest}; check the digest")
+                format!(
+                    "repository {repository} at {registry} has no manifest {digest}; check the digest and the repository"
+                )
             }
-            Asked::Manifest(tag) => format!("repository {repository} at {registry} has no tag {tag}; check the tag"),
+            Asked::Manifest(tag) => {
+                format!("repository {repository} at {registry} has no tag {tag}; check the tag and the repository")
+            }
         }
     }
 }

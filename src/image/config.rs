@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::digest::DiffId;
+use super::platform::Platform;
 
 /// What the config says of an image.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -18,6 +19,9 @@ pub struct ImageConfig {
     /// The processor architecture, as `GOARCH` names it.
     #[serde(default)]
     pub architecture: String,
+    /// The variant of the architecture.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// The execution parameters, of which the labels matter here.
     #[serde(default, deserialize_with = "null_is_default")]
     pub config: Execution,
@@ -27,6 +31,13 @@ pub struct ImageConfig {
     /// The build steps, bottom first, those that made no layer included.
     #[serde(default, deserialize_with = "null_is_default")]
     pub history: Vec<History>,
+}
+
+impl ImageConfig {
+    /// The platform that the image runs on.
+    pub fn platform(&self) -> Platform {
+        Platform { os: self.os.clone(), architecture: self.architecture.clone(), variant: self.variant.clone() }
+    }
 }
 
 /// The part of the config that says how to run a container.

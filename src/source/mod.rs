@@ -62,21 +62,41 @@ pub trait Source: Send + Sync {
 /// How many image indexes may lie inside one another.
 const MAX_NESTED_INDEXES: usize = 8;
 
+/// How many manifests are looked at to find one for the platform. Indexes that name no platforms lead anywhere.
+const MAX_MANIFESTS: usize = 64;
+
+/// A manifest that may be the image's, yet to be fetched.
+struct Candidate {
+    digest: Option<Digest>,
+    /// How many indexes led to it.
+    depth: usize,
+    /// Whether its platform is settled: the last index stated it, or there was none to choose from.
+    fits: bool,
+}
+
 /// The image that `source` names, for `platform`: follows image indexes (nested ones too) to the manifest, and reads the
 /// config. The platform of an image that comes without an index is not questioned, as in `docker pull`.
 pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, SourceError> {
     let not_an_image = |error| SourceError::NotAnImage { image: source.name(), error };
-    let mut pending = vec![(0, source.manifest(None).await?)];
+    let malformed = |problem| SourceError::Protocol { what: source.name(), problem };
+    // The best candidate comes last, so that it is popped first; the others serve only if it leads to nothing fitting.
+    let mut pending = vec![Candidate { digest: None, depth: 0, fits: true }];
     let mut available = Vec::new();
-    while let Some((depth, raw)) = pending.pop() {
-        let manifest = Manifest::parse(&raw.bytes, raw.media_type.as_deref()).map_err(not_an_image)?;
-        match manifest {
+    let mut looked_at = 0;
+    while let Some(Candidate { digest, depth, fits }) = pending.pop() {
+        looked_at += 1;
+        if looked_at > MAX_MANIFESTS {
+            return Err(malformed(format!(
+                "its image indexes list more than {MAX_MANIFESTS} manifests without a platform"
+            )));
+        }
+        let raw = source.manifest(digest.as_ref()).await?;
+        match Manifest::parse(&raw.bytes, raw.media_type.as_deref()).map_err(not_an_image)? {
             Manifest::Image(manifest) => {
-                let config: ImageConfig = read_config(source, &manifest.config).await?;
-                let found =
-                    Platform { os: config.os.clone(), architecture: config.architecture.clone(), variant: None };
+                let config = read_config(source, &manifest.config).await?;
                 // An index entry without a platform says nothing, so its image's config does.
-                if depth > 0 && !found.os.is_empty() && !found.runs_on(platform) {
+                let found = config.platform();
+                if !fits && !found.os.is_empty() && !found.runs_on(platform) {
                     available.push(found);
                     continue;
                 }
@@ -84,21 +104,14 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
             }
             Manifest::Index(entries) if depth < MAX_NESTED_INDEXES => {
                 available.extend(platform::available(&entries));
-                // Best candidate last, so that it is popped first; the others serve only if that one is an index
-                // with nothing fitting.
-                for entry in platform::candidates(&entries, platform).into_iter().take(8).rev() {
-                    let exact = entry.platform.is_some();
-                    pending.push((depth + 1, source.manifest(Some(&entry.digest)).await?));
-                    if exact {
-                        break;
-                    }
-                }
+                pending.extend(platform::candidates(&entries, platform).into_iter().rev().map(|entry| Candidate {
+                    digest: Some(entry.digest.clone()),
+                    depth: depth + 1,
+                    fits: entry.platform.as_ref().is_some_and(|platform| !platform.os.is_empty()),
+                }));
             }
             Manifest::Index(_) => {
-                return Err(SourceError::Protocol {
-                    what: source.name(),
-                    problem: format!("image indexes lie more than {MAX_NESTED_INDEXES} deep in one another"),
-                });
+                return Err(malformed(format!("image indexes lie more than {MAX_NESTED_INDEXES} deep in one another")));
             }
         }
     }

@@ -1,0 +1,156 @@
+//! `make demo`: the main job, before one's eyes, on a machine that has nothing but Rust.
+//!
+//! Makes a small image, serves it from a registry in this process, and gets files out of it, printing each command line
+//! before what it says. The commands go through the real `docker` CLI where there is one, with the plugin in a temporary
+//! `DOCKER_CONFIG`, and to the program directly elsewhere. Exits with 1 if any command fails.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use support::{Image, Layer, Registry, dir, file, program, symlink};
+
+fn main() -> ExitCode {
+    match demonstrate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("the demo failed: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demonstrate() -> Result<(), String> {
+    let registry = Registry::start();
+    let reference = registry.push("demo/app:1", &image());
+    let stage = Stage::new()?;
+    println!("An image of three layers is in a registry at {}. None of it is pulled.", registry.host());
+
+    stage.comment("One file, by the path it has in a container: /bin is a link in one layer, and the file in another.");
+    stage.run(&["get", &reference, "/bin/hello"])?;
+    stage.shell("./hello")?;
+
+    stage.comment("Straight to standard output.");
+    stage.run(&["get", "-q", &reference, "/etc/os-release", "-o", "-"])?;
+
+    stage.comment("A directory as all layers together make it.");
+    stage.run(&["get", &reference, "/etc", "-o", "config/"])?;
+    stage.shell("find config -type f")?;
+
+    stage.comment("Globs, and JSON for machines.");
+    stage.run(&["get", "-q", "--format", "json", &reference, "/usr/share/doc/**/*.txt"])?;
+
+    stage.comment("A path that is not there gets an answer that helps.");
+    stage.fails(3, &["get", &reference, "/bin/helo"])?;
+    stage.fails(3, &["get", &reference, "/etc/password"])?;
+    Ok(())
+}
+
+/// What a build might have made: a base of some megabytes, an application, and a last touch.
+fn image() -> Image {
+    // Numbers in disorder, as what compresses well would make a small layer.
+    let mut state = 1u32;
+    let library: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()
+    })
+    .take(3 << 20)
+    .flatten()
+    .collect();
+    let base = [
+        dir("etc"),
+        dir("usr"),
+        dir("usr/bin"),
+        dir("usr/lib"),
+        symlink("bin", "usr/bin"),
+        file("etc/os-release", "NAME=\"Demo Linux\"\nVERSION=1\n"),
+        file("etc/password", "hunter2\n"),
+        file("usr/lib/libdemo.so", library),
+    ];
+    let application = [
+        file("usr/bin/hello", "#!/bin/sh\necho \"Hello from a container image that nobody pulled.\"\n").mode(0o755),
+        dir("etc/demo"),
+        file("etc/demo/demo.conf", "greeting = hello\n"),
+        file("usr/share/doc/demo/licence.txt", "Do as you like.\n"),
+        file("usr/share/doc/demo/more/readme.txt", "There is little to read.\n"),
+    ];
+    let touch = [support::whiteout("etc/password"), file("etc/demo/demo.conf", "greeting = hello, world\n")];
+    Image::new()
+        .layer(Layer::new(base).created_by("ADD rootfs.tar /"))
+        .layer(Layer::new(application).created_by("COPY app/ /"))
+        .layer(Layer::new(touch).created_by("RUN rm /etc/password"))
+}
+
+/// Where the commands run, and how they are called.
+struct Stage {
+    root: tempfile::TempDir,
+    program: PathBuf,
+    leading: &'static [&'static str],
+}
+
+impl Stage {
+    fn new() -> Result<Self, String> {
+        let root = tempfile::tempdir().map_err(|error| format!("no temporary directory: {error}"))?;
+        let plugin = program::binary();
+        std::fs::create_dir(root.path().join("work")).map_err(|error| error.to_string())?;
+        let Some(docker) = on_path("docker") else {
+            return Ok(Stage { root, program: plugin, leading: &[] });
+        };
+        let folder = root.path().join("config/cli-plugins");
+        let copied =
+            std::fs::create_dir_all(&folder).and_then(|()| std::fs::copy(&plugin, folder.join("docker-artifact")));
+        copied.map_err(|error| format!("cannot copy {} to {}: {error}", plugin.display(), folder.display()))?;
+        Ok(Stage { root, program: docker, leading: &["artifact"] })
+    }
+
+    fn comment(&self, text: &str) {
+        println!("\n# {text}");
+    }
+
+    /// Runs a command of ours, which must succeed.
+    fn run(&self, arguments: &[&str]) -> Result<(), String> {
+        self.fails(0, arguments)
+    }
+
+    /// Runs a command of ours, which must end with `code`.
+    fn fails(&self, code: i32, arguments: &[&str]) -> Result<(), String> {
+        let name = if self.leading.is_empty() { "docker-artifact" } else { "docker artifact" };
+        let shown = format!("{name} {}", arguments.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
+        println!("$ {shown}");
+        let mut command = Command::new(&self.program);
+        command.args(self.leading).args(arguments);
+        self.finish(command, code, &shown)
+    }
+
+    /// Runs a line of shell, which must succeed.
+    fn shell(&self, line: &str) -> Result<(), String> {
+        println!("$ {line}");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]);
+        self.finish(command, 0, line)
+    }
+
+    fn finish(&self, mut command: Command, code: i32, shown: &str) -> Result<(), String> {
+        command.current_dir(self.root.path().join("work")).env("DOCKER_CONFIG", self.root.path().join("config"));
+        let status = command.stdin(Stdio::null()).status().map_err(|error| format!("{shown}: {error}"))?;
+        match status.code() {
+            Some(actual) if actual == code => Ok(()),
+            _ => Err(format!("{shown}: {status} in place of exit code {code}")),
+        }
+    }
+}
+
+/// A word as a shell needs it.
+fn quoted(word: &str) -> String {
+    if word.contains('*') { format!("'{word}'") } else { word.to_owned() }
+}
+
+/// The program `name` of the PATH.
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder: PathBuf| Path::new(&folder).join(name)).find(|program| program.is_file())
+}

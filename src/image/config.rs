@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer};
 
 use super::digest::DiffId;
-use super::platform::Platform;
 
 /// What the config says of an image.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -19,7 +18,7 @@ pub struct ImageConfig {
     /// The processor architecture, as `GOARCH` names it.
     #[serde(default)]
     pub architecture: String,
-    /// The variant of the architecture.
+    /// The variant of the architecture, such as `v7` of `arm`.
     #[serde(default)]
     pub variant: Option<String>,
     /// The execution parameters, of which the labels matter here.
@@ -31,13 +30,6 @@ pub struct ImageConfig {
     /// The build steps, bottom first, those that made no layer included.
     #[serde(default, deserialize_with = "null_is_default")]
     pub history: Vec<History>,
-}
-
-impl ImageConfig {
-    /// The platform that the image runs on.
-    pub fn platform(&self) -> Platform {
-        Platform { os: self.os.clone(), architecture: self.architecture.clone(), variant: self.variant.clone() }
-    }
 }
 
 /// The part of the config that says how to run a container.

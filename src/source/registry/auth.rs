@@ -147,7 +147,7 @@ impl Authenticator {
                     realm.query_pairs_mut().append_pair("account", user);
                     authorization = Some(self.basic(user, password)?);
                 }
-                clients.follow(&Method::GET, realm, &HeaderMap::new(), authorization.as_ref()).await?
+                clients.follow(&Method::GET, realm, &HeaderMap::new(), None, authorization.as_ref()).await?
             }
         };
         let status = answer.response.status();

@@ -93,11 +93,15 @@ impl Clients {
         method: &Method,
         mut url: Url,
         headers: &HeaderMap,
+        body: Option<&Bytes>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
         let mut from_origin = true;
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.for_url(&url)?.request(method.clone(), url.clone()).headers(headers.clone());
+            if let Some(body) = body {
+                request = request.body(body.clone());
+            }
             if let Some(authorization) = authorization.filter(|_| from_origin) {
                 request = request.header(AUTHORIZATION, authorization);
             }

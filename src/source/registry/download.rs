@@ -184,6 +184,7 @@ impl Download {
             method: Method::GET,
             target: target.ok_or_else(|| self.protocol_error("there is no place to get it from".to_owned()))?,
             headers,
+            body: None,
             operation: RegistryOperation::Pull,
             asked: Asked::Blob(self.digest.clone()),
         };

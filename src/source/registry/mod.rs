@@ -18,6 +18,8 @@ mod fault;
 mod loopback;
 mod pieces;
 mod proxy;
+mod push;
+mod referrers;
 mod refusal;
 mod retry;
 mod tls;
@@ -44,7 +46,7 @@ use self::tls::Certificates;
 use self::transport::{Address, Asked, Request, Target, Transport, base_url};
 use super::{BlobReader, RawManifest, Source, SourceError};
 use crate::image::digest::Digest;
-use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES};
+use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, IndexEntry, MAX_MANIFEST_BYTES};
 use crate::progress::Progress;
 
 /// How to reach a registry, beyond what its reference says.
@@ -135,11 +137,14 @@ impl Registry {
     }
 
     async fn fetch_manifest(&self, digest: Option<&Digest>) -> Result<RawManifest, SourceError> {
-        let digest = digest.or(self.pinned.as_ref());
-        let name = match (digest, self.reference.tag()) {
-            (Some(digest), _) => digest.as_str(),
-            (None, tag) => tag.unwrap_or("latest"),
-        };
+        match (digest.or(self.pinned.as_ref()), self.reference.tag()) {
+            (Some(digest), _) => self.fetch_manifest_named(digest.as_str(), Some(digest)).await,
+            (None, tag) => self.fetch_manifest_named(tag.unwrap_or("latest"), None).await,
+        }
+    }
+
+    /// The manifest of this tag or digest, which, where a `digest` is given, it must have.
+    async fn fetch_manifest_named(&self, name: &str, digest: Option<&Digest>) -> Result<RawManifest, SourceError> {
         let mut headers = HeaderMap::new();
         for media_type in ACCEPTED_MEDIA_TYPES {
             headers.append(ACCEPT, HeaderValue::from_static(media_type));
@@ -148,6 +153,7 @@ impl Registry {
             method: Method::GET,
             target: Target::Registry(format!("manifests/{name}")),
             headers,
+            body: None,
             operation: RegistryOperation::Pull,
             asked: Asked::Manifest(name.to_owned()),
         };
@@ -182,6 +188,10 @@ impl Source for Registry {
         self.reference.whole()
     }
 
+    fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+
     fn bytes_fetched(&self) -> u64 {
         self.transport.fetched()
     }
@@ -201,7 +211,17 @@ impl Source for Registry {
     ) -> BoxFuture<'a, Result<BlobReader, SourceError>> {
         Box::pin(async move { Download::part(self.transport.clone(), descriptor, range)?.start().await })
     }
+
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>> {
+        Box::pin(self.list_referrers(subject, artifact_type))
+    }
 }
+
+const LOWER_CASE: &str = "a repository's name is in lower case";
 
 /// Reads a reference, and its digest as one that can be verified.
 fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceError> {
@@ -216,13 +236,15 @@ fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceErro
             ParseError::ReferenceInvalidFormat if text.contains("://") => {
                 "it is a URL; leave the scheme away, as in registry.example.com/app:1".into()
             }
-            ParseError::ReferenceInvalidFormat if repository.contains(char::is_uppercase) => {
-                "a repository's name is in lower case".into()
-            }
+            ParseError::ReferenceInvalidFormat if repository.contains(char::is_uppercase) => LOWER_CASE.into(),
             ParseError::ReferenceInvalidFormat => "it is not of the form [HOST[:PORT]/]NAME[:TAG][@DIGEST]".into(),
             other => other.to_string(),
         })
     })?;
+    // The parser lets capitals through in a first component that could be a host but is none, as in `Team/app`.
+    if reference.repository().contains(char::is_uppercase) {
+        return Err(invalid(LOWER_CASE.to_owned()));
+    }
     let pinned = reference.digest().map(str::parse::<Digest>).transpose();
     let pinned = pinned.map_err(|error| invalid(error.to_string()))?;
     Ok((reference, pinned))
@@ -260,7 +282,9 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_told_why() {
         assert!(error_of("").contains("it is empty"));
-        assert!(error_of("registry.test/App:1").contains("lower case"));
+        for capital in ["registry.test/App:1", "App", "Team/app", "UPPER/case"] {
+            assert!(error_of(capital).contains("lower case"), "{capital}");
+        }
         assert!(error_of("https://registry.test/app").contains("leave the scheme away"));
         assert!(error_of("app:").contains("[HOST[:PORT]/]NAME[:TAG][@DIGEST]"));
         assert!(error_of("app@sha256:abc").contains("is not an image reference"));

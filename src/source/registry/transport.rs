@@ -27,6 +27,10 @@ pub(super) enum Asked {
     Manifest(String),
     /// A blob.
     Blob(Digest),
+    /// What refers to a manifest.
+    Referrers(Digest),
+    /// A place to send a blob to, or a blob taken there.
+    Upload(Digest),
 }
 
 /// Where a request goes.
@@ -47,6 +51,8 @@ pub(super) struct Request {
     pub target: Target,
     /// Headers, without authorization.
     pub headers: HeaderMap,
+    /// What is sent.
+    pub body: Option<Bytes>,
     /// What the registry must allow us.
     pub operation: RegistryOperation,
     /// What it is for.
@@ -111,6 +117,8 @@ impl Transport {
             Asked::Manifest(digest) if digest.contains(':') => format!("{registry}/{repository}@{digest}"),
             Asked::Manifest(tag) => format!("{registry}/{repository}:{tag}"),
             Asked::Blob(digest) => format!("blob {digest} of {registry}/{repository}"),
+            Asked::Referrers(digest) => format!("referrers of {registry}/{repository}@{digest}"),
+            Asked::Upload(digest) => format!("upload of blob {digest} to {registry}/{repository}"),
         }
     }
 
@@ -146,6 +154,19 @@ impl Transport {
         }
     }
 
+    /// Where a `Location` header sends us: credentials go along only to the registry itself.
+    pub fn resolve(&self, location: &str, asked: &Asked) -> Result<Target, SourceError> {
+        let invalid = |problem: String| SourceError::Protocol { what: self.name_of(asked), problem };
+        let base = self.base.get().ok_or_else(|| invalid("nothing has been sent yet".to_owned()))?;
+        let url = base.join(location).map_err(|error| invalid(format!("it was sent to {error}")))?;
+        match url.scheme() {
+            _ if url.origin() == base.origin() => Ok(Target::Registry(url.to_string())),
+            "https" => Ok(Target::Elsewhere(url)),
+            "http" if base.scheme() == "http" => Ok(Target::Elsewhere(url)),
+            scheme => Err(invalid(format!("it was sent on over {scheme}, which is refused"))),
+        }
+    }
+
     async fn try_once(&self, request: &Request) -> Result<Answer, Failure> {
         let mut granted = match request.target {
             Target::Registry(_) => self.authenticator.current(request.operation).await,
@@ -178,9 +199,10 @@ impl Transport {
 
     /// Sends `request` once, over the registry's scheme, or over each in turn until one is answered.
     async fn exchange(&self, request: &Request, authorization: Option<&HeaderValue>) -> Result<Answer, Failure> {
-        let Request { method, target, headers, .. } = request;
+        let Request { method, target, headers, body, .. } = request;
+        let body = body.as_ref();
         let path = match target {
-            Target::Elsewhere(url) => return self.clients.follow(method, url.clone(), headers, None).await,
+            Target::Elsewhere(url) => return self.clients.follow(method, url.clone(), headers, body, None).await,
             Target::Registry(path) => path,
         };
         let join = |base: &Url| {
@@ -190,12 +212,12 @@ impl Transport {
             })
         };
         if let Some(base) = self.base.get() {
-            return self.clients.follow(method, join(base)?, headers, authorization).await;
+            return self.clients.follow(method, join(base)?, headers, body, authorization).await;
         }
         let mut first = None;
         for scheme in self.address.schemes {
             let base = base_url(scheme, &self.address.host, &self.address.repository)?;
-            let result = self.clients.follow(method, join(&base)?, headers, authorization).await;
+            let result = self.clients.follow(method, join(&base)?, headers, body, authorization).await;
             let is_last = first.is_some() || self.address.schemes.len() == 1;
             if !is_last && speaks_the_other_scheme(&result) {
                 first = Some((base, result));
@@ -246,6 +268,8 @@ impl Transport {
             _ if codes.contains(&OciErrorCode::NameUnknown) => {
                 format!("there is no repository {repository} at {registry}; check its name")
             }
+            Asked::Referrers(_) => format!("{host} does not list referrers"),
+            Asked::Upload(_) => format!("{host} takes no uploads there; check the repository's name"),
             Asked::Blob(_) => format!("{host} does not have it, although the image needs it; push the image again"),
             Asked::Manifest(_) if codes.is_empty() => {
                 format!("{host} answered 404 as no registry would; check that there is a registry at {registry}")

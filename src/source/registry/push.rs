@@ -1,0 +1,226 @@
+//! Writing to a registry: blobs, manifests and what refers to them.
+//! Spec: OCI distribution-spec *Pushing a Blob in Chunks*, *Mounting a Blob from Another Repository*, *Pushing Manifests* and
+//! *Pushing Manifests with Subject*.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use oci_distribution::RegistryOperation;
+use oci_distribution::manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::Registry;
+use super::clients::Answer;
+use super::referrers::tag_of;
+use super::retry::Tries;
+use super::transport::{Asked, Request, Target};
+use crate::image::digest::Digest;
+use crate::image::manifest::Descriptor;
+use crate::source::{BlobReader, Push, Source, SourceError};
+
+/// A blob of more bytes than this is sent in chunks of so many.
+const CHUNK: usize = 4 << 20;
+
+impl Registry {
+    fn request(&self, method: Method, target: Target, asked: Asked) -> Request {
+        let operation = RegistryOperation::Push;
+        Request { method, target, headers: HeaderMap::new(), body: None, operation, asked }
+    }
+
+    async fn send(&self, request: &Request) -> Result<Answer, SourceError> {
+        self.transport.send(request, &mut Tries::new(self.transport.retry_pause)).await
+    }
+
+    /// Where an upload goes on, as the last answer says.
+    fn next_target(&self, answer: &Answer, asked: &Asked) -> Result<Target, SourceError> {
+        let location = answer.response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let location = location.ok_or_else(|| SourceError::Protocol {
+            what: self.transport.name_of(asked),
+            problem: "the registry does not say where to send it".to_owned(),
+        })?;
+        self.transport.resolve(location, asked)
+    }
+
+    /// Asks for a place to send a blob to; `None` where the registry took it from the repository `from` by itself.
+    async fn begin_upload(&self, digest: &Digest, from: Option<&str>) -> Result<Option<Target>, SourceError> {
+        let asked = Asked::Upload(digest.clone());
+        let mount = from.map(|from| format!("?mount={digest}&from={from}")).unwrap_or_default();
+        let target = Target::Registry(format!("blobs/uploads/{mount}"));
+        let answer = self.send(&self.request(Method::POST, target, asked.clone())).await?;
+        if from.is_some() && answer.response.status() == StatusCode::CREATED {
+            return Ok(None);
+        }
+        self.next_target(&answer, &asked).map(Some)
+    }
+
+    /// Ends an upload with its last bytes.
+    async fn finish_upload(&self, target: Target, digest: &Digest, bytes: Bytes) -> Result<(), SourceError> {
+        let asked = Asked::Upload(digest.clone());
+        let with_digest = |url: &str| {
+            let mark = if url.contains('?') { '&' } else { '?' };
+            format!("{url}{mark}digest={digest}")
+        };
+        let target = match target {
+            Target::Registry(url) => Target::Registry(with_digest(&url)),
+            Target::Elsewhere(url) => self.transport.resolve(&with_digest(url.as_str()), &asked)?,
+        };
+        let mut request = self.request(Method::PUT, target, asked);
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        request.body = Some(bytes);
+        self.send(&request).await.map(drop)
+    }
+
+    async fn put_manifest(&self, name: &str, media_type: &str, bytes: Bytes) -> Result<Answer, SourceError> {
+        let target = Target::Registry(format!("manifests/{name}"));
+        let mut request = self.request(Method::PUT, target, Asked::Manifest(name.to_owned()));
+        let content_type = HeaderValue::from_str(media_type).map_err(|_| SourceError::Protocol {
+            what: self.transport.name_of(&request.asked),
+            problem: format!("\"{}\" is no media type", media_type.escape_debug()),
+        })?;
+        request.headers.insert(CONTENT_TYPE, content_type);
+        request.body = Some(bytes);
+        self.send(&request).await
+    }
+
+    /// Adds `referrer` to the list under the subject's tag, in the place of those of its artifact type. Others stay as they are.
+    async fn list_under_tag(&self, subject: &Digest, referrer: Value) -> Result<(), SourceError> {
+        let listed = self.referrers_by_tag(subject).await?;
+        let mut index: Value = listed
+            .and_then(|(raw, _)| serde_json::from_slice(&raw.bytes).ok())
+            .unwrap_or_else(|| json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE, "manifests": []}));
+        if let Some(manifests) = index.get_mut("manifests").and_then(Value::as_array_mut) {
+            manifests.retain(|entry| entry.get("artifactType") != referrer.get("artifactType"));
+            manifests.push(referrer);
+        }
+        let bytes = Bytes::from(index.to_string());
+        self.put_manifest(&tag_of(subject), OCI_IMAGE_INDEX_MEDIA_TYPE, bytes).await.map(drop)
+    }
+
+    async fn copy_blob_from(
+        &self,
+        from: &Registry,
+        descriptor: &Descriptor,
+        digest: &Digest,
+    ) -> Result<(), SourceError> {
+        let repository = from.reference.repository();
+        let Some(mut target) = self.begin_upload(digest, Some(repository)).await? else { return Ok(()) };
+        // The registry does not mount, so the blob crosses the wire: piece by piece, as it may be of any size.
+        let asked = Asked::Upload(digest.clone());
+        let mut reader = from.blob(descriptor).await?;
+        let mut sent = 0_usize;
+        loop {
+            let (piece, rest) = read_piece(reader).await?;
+            reader = rest;
+            if piece.len() < CHUNK {
+                return self.finish_upload_after(target, digest, piece, sent).await;
+            }
+            target = self.send_chunk(target, &asked, piece.clone(), sent).await?;
+            sent += piece.len();
+        }
+    }
+
+    async fn finish_upload_after(
+        &self,
+        target: Target,
+        digest: &Digest,
+        last: Bytes,
+        sent: usize,
+    ) -> Result<(), SourceError> {
+        let asked = Asked::Upload(digest.clone());
+        let target = if last.is_empty() { target } else { self.send_chunk(target, &asked, last, sent).await? };
+        self.finish_upload(target, digest, Bytes::new()).await
+    }
+
+    async fn send_chunk(
+        &self,
+        target: Target,
+        asked: &Asked,
+        chunk: Bytes,
+        start: usize,
+    ) -> Result<Target, SourceError> {
+        let mut request = self.request(Method::PATCH, target, asked.clone());
+        request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        // Inclusive, and without the "bytes" of RFC 9110, as the distribution-spec has it.
+        if let Ok(range) = HeaderValue::from_str(&format!("{start}-{}", start + chunk.len() - 1)) {
+            request.headers.insert(CONTENT_RANGE, range);
+        }
+        request.body = Some(chunk);
+        let answer = self.send(&request).await?;
+        self.next_target(&answer, asked)
+    }
+}
+
+impl Push for Registry {
+    fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, SourceError>> {
+        Box::pin(async move {
+            let digest = Digest::of(&bytes);
+            if let Some(target) = self.begin_upload(&digest, None).await? {
+                self.finish_upload(target, &digest, bytes).await?;
+            }
+            Ok(digest)
+        })
+    }
+
+    fn push_manifest<'a>(
+        &'a self,
+        tag: Option<&'a str>,
+        media_type: &'a str,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<Digest, SourceError>> {
+        Box::pin(async move {
+            let digest = Digest::of(&bytes);
+            self.put_manifest(tag.unwrap_or(digest.as_str()), media_type, bytes).await?;
+            Ok(digest)
+        })
+    }
+
+    fn push_referrer<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: &'a str,
+        media_type: &'a str,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<Digest, SourceError>> {
+        Box::pin(async move {
+            let (digest, size) = (Digest::of(&bytes), bytes.len());
+            let answer = self.put_manifest(digest.as_str(), media_type, bytes).await?;
+            if !answer.response.headers().contains_key("oci-subject") {
+                let referrer = json!({
+                    "mediaType": media_type,
+                    "digest": digest,
+                    "size": size,
+                    "artifactType": artifact_type,
+                });
+                self.list_under_tag(subject, referrer).await?;
+            }
+            Ok(digest)
+        })
+    }
+}
+
+impl Registry {
+    /// Makes `descriptor`, a blob of the repository `from` of the same registry, one of this repository, too: mounted where the
+    /// registry can, copied where it cannot.
+    pub async fn take_blob(&self, from: &Registry, descriptor: &Descriptor) -> Result<(), SourceError> {
+        let digest = descriptor.digest.parse().map_err(|_| SourceError::Protocol {
+            what: from.name(),
+            problem: format!("\"{}\" is no digest", descriptor.digest.escape_debug()),
+        })?;
+        self.copy_blob_from(from, descriptor, &digest).await
+    }
+}
+
+/// The next [`CHUNK`] bytes, fewer only at the end, and the reader back.
+async fn read_piece(mut reader: BlobReader) -> Result<(Bytes, BlobReader), SourceError> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut piece = Vec::with_capacity(CHUNK);
+        (&mut reader).take(CHUNK as u64).read_to_end(&mut piece).map(|_| (Bytes::from(piece), reader))
+    });
+    match read.await {
+        Ok(read) => Ok(read?),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -10,10 +10,10 @@ use super::names;
 use super::plan::{self, Planned, TreeKind, show_path};
 use super::survey::{Collect, Survey, Wanted, blocking};
 use crate::extract::{self, Destination, Item, Node, PublishOptions, Published, StageError, Staged, Staging};
-use crate::image::{Image, Layer};
-use crate::image::label::Record;
 use crate::image::digest::Digest;
+use crate::image::label::Record;
 use crate::image::platform::Platform;
+use crate::image::{Image, Layer};
 use crate::layer::Content;
 use crate::layer::entry::{Entry, Kind};
 use crate::progress::Progress;
@@ -118,7 +118,9 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
         match item.node {
             Node::Directory(children) if name.is_empty() => match request.destination {
                 // Named by the destination, so any name does.
-                Destination::File(_) => items.push((b"root".to_vec(), Item { node: Node::Directory(children), ..item })),
+                Destination::File(_) => {
+                    items.push((b"root".to_vec(), Item { node: Node::Directory(children), ..item }))
+                }
                 _ => items.extend(children),
             },
             node => items.push((name, Item { node, ..item })),
@@ -180,8 +182,7 @@ async fn look_up(
 ) -> Result<Vec<Thing>, Error> {
     let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
     let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
-    let mut survey =
-        Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted));
+    let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted));
     let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
     let mut things = Vec::with_capacity(planned.len());
     for thing in planned {

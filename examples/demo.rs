@@ -50,7 +50,7 @@ fn demonstrate() -> Result<(), String> {
 
 /// What a build might have made: a base of some megabytes, an application, and a last touch.
 fn image() -> Image {
-    // Numbers in disorder, as what compresses to nothing would make for a small download.
+    // Numbers in disorder, as what compresses well would make a small layer.
     let mut state = 1u32;
     let library: Vec<u8> = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -58,7 +58,7 @@ fn image() -> Image {
         state ^= state << 5;
         state.to_le_bytes()
     })
-    .take(2 << 20)
+    .take(3 << 20)
     .flatten()
     .collect();
     let base = [

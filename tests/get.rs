@@ -398,17 +398,23 @@ fn quiet_says_nothing_but_errors() {
 
 #[test]
 fn progress_is_plain_lines_where_there_is_no_terminal() {
-    let (_registry, reference) = tool_image();
-    let none = artifact(&["get", "--progress", "none", &reference, "/bin/tool"]).run().exits(0).stderr;
-    let plain = artifact(&["get", "--progress", "plain", &reference, "/bin/tool"]).run().exits(0).stderr;
-    assert!(plain.lines().count() > none.lines().count(), "{plain}");
-    assert!(!plain.contains(['\r', '\x1b']), "{plain:?}");
+    let registry = Registry::start();
+    let image = Image::new().layer(Layer::new([file("big", vec![1; 1 << 20])]).plain());
+    let reference = registry.push("team/app:1", &image);
+    let none = artifact(&["get", "--progress", "none", &reference, "/big"]).run().exits(0).stderr;
+    for mode in ["plain", "auto"] {
+        let plain =
+            artifact(&["get", "--progress", mode, &reference, "/big"]).run().exits(0).says("layer 1 of 1").stderr;
+        assert!(plain.lines().count() > none.lines().count(), "{plain}");
+        assert!(!plain.contains(['\r', '\x1b']), "{plain:?}");
+    }
 }
 
 #[test]
 fn layers_that_cannot_matter_are_not_fetched() {
     let registry = Registry::start();
-    let base = Layer::new([file("base", vec![1; 2 << 20])]).plain();
+    // A small one might come along with the upper ones, as asking for it later would take longer.
+    let base = Layer::new([file("base", vec![1; 9 << 20])]).plain();
     let image = Image::new().layer(base).layer([dir("bin"), file("bin/tool", "hello")]).pack();
     let reference = registry.push("team/app:1", &image);
     artifact(&["get", &reference, "/bin/tool"]).run().exits(0);

@@ -51,7 +51,7 @@ fn an_image_that_is_not_there_is_exit_code_3_and_names_it() {
 
 #[test]
 fn what_is_no_reference_is_wrong_usage() {
-    for text in ["", "UPPER/case", "a b", "https://registry.example/app", "app@sha256:123", "app:"] {
+    for text in ["", "team/UPPER", "a b", "https://registry.example/app", "app@sha256:123", "app:"] {
         let run = artifact(&["get", text, "/bin/tool"]).run().exits(2);
         assert!(run.stderr.contains(text), "{text:?}: {}", run.stderr);
     }
@@ -103,6 +103,30 @@ fn an_index_may_lie_in_an_index() {
     let inner = Index::new().image(&tool("inner"));
     let reference = registry.push("team/app:1", &Index::new().unspecified(&inner));
     assert_eq!(content(&WorkDir::new(), &reference), "inner");
+    let other = Index::new().image(&tool("other").platform("plan9/mips"));
+    let reference = registry.push("team/app:2", &Index::new().unspecified(&other).unspecified(&inner));
+    assert_eq!(content(&WorkDir::new(), &reference), "inner");
+}
+
+#[test]
+fn an_image_that_an_index_lists_without_a_platform_is_known_by_its_config() {
+    let registry = Registry::start();
+    let index = Index::new().unspecified(&tool("v6").platform("linux/arm/v6")).unspecified(&tool("ours"));
+    let reference = registry.push("team/app:1", &index);
+    assert_eq!(content(&WorkDir::new(), &reference), "ours");
+    let run = artifact(&["get", "--platform", "linux/arm/v6", &reference, "/bin/tool", "-o", "-"]).run().exits(0);
+    assert_eq!(run.out(), "v6");
+}
+
+#[test]
+fn indexes_without_end_are_given_up() {
+    let registry = Registry::start();
+    let mut index = Index::new().image(&tool("deep"));
+    for _ in 0..10 {
+        index = Index::new().unspecified(&index);
+    }
+    let reference = registry.push("team/app:1", &index);
+    artifact(&["get", &reference, "/bin/tool"]).run().exits(1).says("deep");
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! Getting files and directories out of an image: the main job, from a source and paths to written files.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::Error;
+use super::labelled::{ByLabel, Got, mismatch};
+use super::names;
 use super::plan::{self, Planned, TreeKind, show_path};
 use super::survey::{Collect, Survey, Wanted, blocking};
 use crate::extract::{self, Destination, Item, Node, PublishOptions, Published, StageError, Staged, Staging};
-use crate::image::Layer;
 use crate::image::digest::Digest;
+use crate::image::label::Record;
 use crate::image::platform::Platform;
+use crate::image::{Image, Layer};
 use crate::layer::Content;
 use crate::layer::entry::{Entry, Kind};
 use crate::progress::Progress;
-use crate::rootfs::Pattern;
 use crate::source::{self, Source};
 
 /// What to get, and where to put it.
@@ -31,6 +34,9 @@ pub struct Request {
     pub verify: bool,
     /// Whether ownership, setuid and extended attributes are kept.
     pub preserve: bool,
+    /// Whether a record that is only attached, and so not covered by the image's digest, is taken as the source of a digest even
+    /// where the reference names a digest.
+    pub trust_attached: bool,
 }
 
 /// What was got.
@@ -74,32 +80,52 @@ pub struct Fetched {
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     let options = PublishOptions { preserve: request.preserve };
     options.check(&request.destination)?;
-    let patterns = request.paths.iter().map(|path| Pattern::parse(path)).collect::<Result<Vec<_>, _>>()?;
     let image = Arc::new(source::resolve(&*source, &request.platform).await?);
     for layer in &image.layers {
         progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
+    let asked = names::sort(&*source, &image, &request, &*progress).await?;
     let staging = Arc::new(Staging::new(&request.destination)?);
-    let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
-    let mut survey = Survey::new(Arc::clone(&source), Arc::clone(&image), Arc::clone(&staging), Arc::clone(&wanted));
-
-    let name = source.name();
-    let planned = loop {
-        let view = survey.view();
-        if let Some(planned) = plan::plan((&name, &image), &view, &wanted.patterns, wanted.follow)? {
-            break planned;
+    let mut things = Vec::new();
+    let by_label =
+        ByLabel { source: &source, image: &image, index: &asked.index, staging: &staging, progress: &*progress };
+    let mut by_path = asked.by_path;
+    for labelled in asked.by_label {
+        match by_label.get(&labelled.record).await? {
+            Some(got) => things.push(Thing::by_label(labelled, got)),
+            None => {
+                let path = labelled.record.path();
+                progress.notice(&format!("the label of {} does not fit the image; looking for {path}", labelled.name));
+                by_path.push(names::ByPath::of_label(labelled));
+            }
         }
-        let independent = wanted.patterns.iter().all(|pattern| plan::is_settled(&view, pattern, wanted.follow));
-        survey.read_further(independent).await?;
-    };
-    let missing = plan::missing(&planned, &survey);
-    if !missing.is_empty() {
-        survey.read_again(missing).await?;
     }
+    let name = source.name();
+    let (legacy, by_path): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|wanted| wanted.only_in.is_some());
+    for wanted in legacy {
+        // A legacy label names one layer; what else the image holds does not matter.
+        let alone = Arc::new(image.only(wanted.only_in.as_ref()));
+        things.extend(look_up(&source, (&name, &alone), vec![wanted], &staging, &request).await?);
+    }
+    if !by_path.is_empty() {
+        things.extend(look_up(&source, (&name, &image), by_path, &staging, &request).await?);
+    }
+    let things = distinct(things)?;
 
-    let mut files: Vec<Fetched> = planned.iter().map(|thing| fetched(thing, &survey)).collect();
-    let items = with_contents(planned, &survey, &request.destination)?;
-    drop(survey);
+    let (mut files, mut items) = (Vec::new(), Vec::new());
+    for Thing { name, item, fetched, .. } in things {
+        files.push(fetched);
+        match item.node {
+            Node::Directory(children) if name.is_empty() => match request.destination {
+                // Named by the destination, so any name does.
+                Destination::File(_) => {
+                    items.push((b"root".to_vec(), Item { node: Node::Directory(children), ..item }))
+                }
+                _ => items.extend(children),
+            },
+            node => items.push((name, Item { node, ..item })),
+        }
+    }
     let published = blocking(move || match request.destination {
         Destination::Stdout => {
             let warnings = extract::write_stdout(&items, &options, &mut std::io::stdout().lock())?;
@@ -123,6 +149,80 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
         fetched_bytes: source.bytes_fetched(),
         verified: request.verify,
     })
+}
+
+/// One thing that was got, ready to be written.
+struct Thing {
+    position: usize,
+    name: Vec<u8>,
+    path: Vec<u8>,
+    item: Item,
+    fetched: Fetched,
+}
+
+impl Thing {
+    fn by_label(labelled: names::Labelled, got: Got) -> Self {
+        let names::Labelled { position, name, record } = labelled;
+        let digest = matches!(record, Record::File { .. }).then(|| record.digest().clone());
+        let kind = if digest.is_some() { "file" } else { "directory" };
+        let (size, mode) = (record.size(), got.item.metadata.mode);
+        let (path, layer) = (record.path().to_owned(), got.layer);
+        let fetched = Fetched { path: path.clone(), destination: None, kind, size, mode, digest, layer };
+        Thing { position, name: name.into_bytes(), path: path.into_bytes(), item: got.item, fetched }
+    }
+}
+
+/// Gets what stands at paths, by reading layers until they have decided it.
+async fn look_up(
+    source: &Arc<dyn Source>,
+    image: (&str, &Arc<Image>),
+    asked: Vec<names::ByPath>,
+    staging: &Arc<Staging>,
+    request: &Request,
+) -> Result<Vec<Thing>, Error> {
+    let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
+    let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
+    let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted));
+    let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
+    let mut things = Vec::with_capacity(planned.len());
+    for thing in planned {
+        let Some(asked) = asked.get(thing.pattern) else { continue };
+        let fetched = fetched(&thing, &survey);
+        if let (Some(expected), Some(actual)) = (&asked.digest, &fetched.digest)
+            && expected != actual
+        {
+            return Err(mismatch(image.0, expected, actual));
+        }
+        let path = show_path(&thing.path);
+        let item = plan::item(thing.tree, &survey)
+            .ok_or_else(|| Error::Usage(format!("the content of {path} did not come; this is a bug")))?;
+        let name = asked.name.clone().unwrap_or(thing.name);
+        things.push(Thing { position: asked.position, name, path: thing.path, item, fetched });
+    }
+    Ok(things)
+}
+
+/// `things` in the order asked for, without what is named twice. Two things of one name cannot both be written.
+fn distinct(mut things: Vec<Thing>) -> Result<Vec<Thing>, Error> {
+    things.sort_by_key(|thing| thing.position);
+    let mut named: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    let mut distinct = Vec::with_capacity(things.len());
+    for thing in things {
+        match named.get(&thing.name) {
+            Some(path) if *path == thing.path => {}
+            Some(path) => {
+                let (first, second, name) = (show_path(path), show_path(&thing.path), plan::show(&thing.name));
+                return Err(Error::Usage(format!(
+                    "both {first} and {second} would be written as {name}; get them one at a time"
+                )));
+            }
+            None => {
+                named.insert(thing.name.clone(), thing.path.clone());
+                distinct.push(thing);
+            }
+        }
+    }
+    Ok(distinct)
 }
 
 impl Collect for Staging {
@@ -163,30 +263,4 @@ fn fetched(thing: &Planned, survey: &Survey<Staging>) -> Fetched {
         digest,
         layer: thing.tree.layer.and_then(|depth| survey.layer(depth)).map(|layer| layer.digest.clone()),
     }
-}
-
-/// The planned things with their contents. What has no name of its own (the root, `DIR/.`) is taken apart, unless the
-/// destination gives it a name.
-fn with_contents(
-    planned: Vec<Planned>,
-    survey: &Survey<Staging>,
-    destination: &Destination,
-) -> Result<Vec<(Vec<u8>, Item)>, Error> {
-    let mut items = Vec::with_capacity(planned.len());
-    for thing in planned {
-        let path = show_path(&thing.path);
-        let item = plan::item(thing.tree, survey)
-            .ok_or_else(|| Error::Usage(format!("the content of {path} did not come; this is a bug")))?;
-        match item.node {
-            Node::Directory(children) if thing.name.is_empty() => match destination {
-                // Named by the destination, so any name does.
-                Destination::File(_) => {
-                    items.push((b"root".to_vec(), Item { node: Node::Directory(children), ..item }))
-                }
-                _ => items.extend(children),
-            },
-            node => items.push((thing.name, Item { node, ..item })),
-        }
-    }
-    Ok(items)
 }

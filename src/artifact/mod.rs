@@ -4,8 +4,13 @@
 
 mod error;
 pub mod get;
+pub mod label;
+mod labelled;
+mod measure;
+mod names;
 mod plan;
 pub mod range_index;
+mod record;
 mod survey;
 
 pub use error::{Error, ExitClass};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::Error;
-use super::survey::{Collect, Missing, Survey, describe};
+use super::survey::{Collect, Missing, Survey, Wanted, describe};
 use crate::extract::{Item, Metadata, Node as ItemNode, Staging};
 use crate::image::Image;
 use crate::rootfs::nearest::nearest;
@@ -19,8 +19,10 @@ use crate::rootfs::{Child, DataOffset, Directory, Node, NodeKind, Pattern, View,
 pub struct Planned {
     /// The position of the pattern that named it.
     pub pattern: usize,
-    /// The canonical path in the image.
+    /// The path in the image, as named.
     pub path: Vec<u8>,
+    /// The canonical path of what it leads to.
+    pub real_path: Vec<u8>,
     /// The base name it is written under.
     pub name: Vec<u8>,
     /// What it is.
@@ -67,9 +69,30 @@ pub enum TreeKind {
     Special,
 }
 
+/// Reads as many layers as it takes to plan what `wanted` names in `image`, and what of its content had passed by.
+pub async fn complete<C: Collect>(
+    image: (&str, &Image),
+    survey: &mut Survey<C>,
+    wanted: &Wanted,
+) -> Result<Vec<Planned>, Error> {
+    let planned = loop {
+        let view = survey.view();
+        if let Some(planned) = plan(image, &view, &wanted.patterns, wanted.follow)? {
+            break planned;
+        }
+        let independent = wanted.patterns.iter().all(|pattern| is_settled(&view, pattern, wanted.follow));
+        survey.read_further(independent).await?;
+    };
+    let missing = missing(&planned, survey);
+    if !missing.is_empty() {
+        survey.read_again(missing).await?;
+    }
+    Ok(planned)
+}
+
 /// Plans what `patterns` name in `image`, as `view` shows it. Fails with [`Error::NotFound`] as soon as something is known not
 /// to be there.
-pub fn plan(
+fn plan(
     image: (&str, &Image),
     view: &View<'_>,
     patterns: &[Pattern],
@@ -83,33 +106,12 @@ pub fn plan(
             None => complete = false,
         }
     }
-    if !complete {
-        return Ok(None);
-    }
-    // The same thing named twice is one thing; two things of one name cannot both be written.
-    let mut named: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    let mut clash = None;
-    planned.retain(|thing| match named.get(&thing.name) {
-        Some(path) => {
-            if *path != thing.path {
-                clash = clash.take().or_else(|| Some((path.clone(), thing.path.clone(), thing.name.clone())));
-            }
-            false
-        }
-        None => named.insert(thing.name.clone(), thing.path.clone()).is_none(),
-    });
-    match clash {
-        Some((first, second, name)) => {
-            let (first, second, name) = (show_path(&first), show_path(&second), show(&name));
-            Err(Error::Usage(format!("both {first} and {second} would be written as {name}; get them one at a time")))
-        }
-        None => Ok(Some(planned)),
-    }
+    Ok(complete.then_some(planned))
 }
 
 /// Whether a pattern's directory is known, so that no layer can say any more that another place is to be looked at: layers
 /// can then be read in any order. Whatever the view decides already is as good.
-pub fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {
+fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {
     match pattern.literal() {
         Some(path) => !matches!(resolve(view, &path, follow), Found::Unknown { .. }),
         None => false,
@@ -117,7 +119,7 @@ pub fn is_settled(view: &View<'_>, pattern: &Pattern, follow: bool) -> bool {
 }
 
 /// The contents that `planned` names and the survey has not staged.
-pub fn missing<C: Collect>(planned: &[Planned], survey: &Survey<C>) -> Missing {
+fn missing<C: Collect>(planned: &[Planned], survey: &Survey<C>) -> Missing {
     fn collect<C: Collect>(tree: &Tree, pattern: usize, survey: &Survey<C>, missing: &mut Missing) {
         match (&tree.kind, tree.layer) {
             (TreeKind::File { data, .. }, Some(layer)) if survey.content(layer, *data).is_none() => {
@@ -161,24 +163,31 @@ fn plan_one(
         }
         let mut planned = Vec::with_capacity(paths.len());
         for path in paths {
-            let Some(tree) = tree(image, view, pattern, resolve(view, &path, follow))? else { return Ok(None) };
-            planned.push(Planned { pattern: position, name: split(&path).1.to_vec(), path, tree });
+            let found = resolve(view, &path, follow);
+            let Some((real_path, tree)) = tree(image, view, pattern, found)? else { return Ok(None) };
+            planned.push(Planned { pattern: position, name: split(&path).1.to_vec(), path, real_path, tree });
         }
         return Ok(Some(planned));
     };
-    let Some(tree) = tree(image, view, pattern, resolve(view, &literal, follow))? else { return Ok(None) };
+    let found = resolve(view, &literal, follow);
+    let Some((real_path, tree)) = tree(image, view, pattern, found)? else { return Ok(None) };
     let text = pattern.text();
     let last = text.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
     // As in `docker cp`, `DIR/.` is what DIR holds; the root and `..` have no name of their own either.
-    if !matches!(last, b"" | b"." | b"..") {
-        let name = split(literal.strip_suffix(b"/").unwrap_or(&literal)).1.to_vec();
-        return Ok(Some(vec![Planned { pattern: position, path: literal, name, tree }]));
-    }
-    Ok(Some(vec![Planned { pattern: position, path: literal, name: Vec::new(), tree }]))
+    let name = match last {
+        b"" | b"." | b".." => Vec::new(),
+        _ => split(literal.strip_suffix(b"/").unwrap_or(&literal)).1.to_vec(),
+    };
+    Ok(Some(vec![Planned { pattern: position, path: literal, real_path, name, tree }]))
 }
 
-/// What stands at the end of a path, whole.
-fn tree(image: (&str, &Image), view: &View<'_>, pattern: &Pattern, found: Found<'_>) -> Result<Option<Tree>, Error> {
+/// What stands at the end of a path, whole, with its canonical path.
+fn tree(
+    image: (&str, &Image),
+    view: &View<'_>,
+    pattern: &Pattern,
+    found: Found<'_>,
+) -> Result<Option<(Vec<u8>, Tree)>, Error> {
     let unfetchable = |problem: &str| Error::Unfetchable {
         image: image.0.to_owned(),
         path: show(pattern.text()),
@@ -186,11 +195,11 @@ fn tree(image: (&str, &Image), view: &View<'_>, pattern: &Pattern, found: Found<
     };
     match found {
         Found::Unknown { .. } => Ok(None),
-        Found::Directory(directory) => Ok(directory_tree(view, &directory)),
+        Found::Directory(directory) => Ok(directory_tree(view, &directory).map(|tree| (directory.path, tree))),
         Found::Leaf(Leaf { node: Node { kind: NodeKind::Special(_), .. }, .. }) => {
             Err(unfetchable("is a device node or a FIFO, which is never created"))
         }
-        Found::Leaf(leaf) => Ok(Some(leaf_tree(&leaf))),
+        Found::Leaf(leaf) => Ok(Some((leaf.path.clone(), leaf_tree(&leaf)))),
         Found::Loop => Err(unfetchable("leads through more than 40 symlinks; it is a loop")),
         Found::NotADirectory { path } => {
             Err(not_found(image.0, pattern, format!("; {} is not a directory", show_path(&path))))

@@ -97,7 +97,7 @@ const LONG_ABOUT: &str = "\
 Get files and directories out of an image, without a pull and without an engine
 
 PATH is looked up as a container would see it: through all layers, following
-symbolic links. \"*\", \"?\", \"[...]\" and \"**\" match names. What was read is verified
+symbolic links; \"*\", \"?\", \"[...]\" and \"**\" match names. Content is verified
 before it appears under its name.";
 
 const EXAMPLES: &str = "\

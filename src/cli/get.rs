@@ -27,6 +27,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         dereference: options.dereference,
         verify: options.verify,
         preserve: options.preserve,
+        trust_attached: false,
     };
     let report = get(source, request, display.clone()).await?;
     display.close(&summary(&report, begin.elapsed()));

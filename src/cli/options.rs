@@ -94,8 +94,9 @@ impl Options {
             Some(Command::Get(get)) => {
                 let command = format!("{program} get");
                 let default_platform = std::env::var_os("DOCKER_DEFAULT_PLATFORM");
-                let terminal = stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-                let surroundings = Surroundings { default_platform, terminal: terminal && !debug };
+                let smart = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+                let surroundings =
+                    Surroundings { default_platform, terminal: stderr().is_terminal(), undisturbed: smart && !debug };
                 let mut get = GetOptions::new(get, &surroundings).map_err(|problem| {
                     let usage = matches!(problem, Problem::Operands).then(|| arguments::usage("get", program));
                     Stop::Usage(UsageError { message: problem.message(&command), command: command.clone(), usage })
@@ -111,8 +112,10 @@ impl Options {
 /// What counts besides what was typed.
 struct Surroundings {
     default_platform: Option<OsString>,
-    /// Whether bars can be drawn; log lines between them would tear them.
+    /// Whether standard error is a terminal.
     terminal: bool,
+    /// Whether bars would stay whole there: log lines tear them, and so does a terminal that cannot move its cursor.
+    undisturbed: bool,
 }
 
 /// What is wrong with the arguments of `get`.
@@ -133,7 +136,7 @@ impl Problem {
 
 impl GetOptions {
     fn new(typed: GetArguments, surroundings: &Surroundings) -> Result<Self, Problem> {
-        let display = display_mode(&typed, surroundings.terminal);
+        let display = display_mode(&typed, surroundings);
         let mut operands = typed.operands.into_iter();
         let image = operands.next().ok_or(Problem::Operands)?;
         let paths: Vec<Vec<u8>> = operands.map(OsString::into_encoded_bytes).collect();
@@ -179,13 +182,13 @@ fn is_stdout(output: Option<&OsStr>) -> bool {
     matches!(Destination::parse(output), Ok(Destination::Stdout))
 }
 
-fn display_mode(typed: &GetArguments, terminal: bool) -> DisplayMode {
+fn display_mode(typed: &GetArguments, surroundings: &Surroundings) -> DisplayMode {
     match typed.progress {
         _ if typed.quiet => DisplayMode::Quiet,
-        ProgressMode::Auto if terminal => DisplayMode::Bars,
-        ProgressMode::Auto | ProgressMode::Plain => DisplayMode::Lines,
-        ProgressMode::Tty => DisplayMode::Bars,
         ProgressMode::None => DisplayMode::Notices,
+        ProgressMode::Auto if surroundings.terminal && surroundings.undisturbed => DisplayMode::Bars,
+        ProgressMode::Tty if surroundings.terminal => DisplayMode::Bars,
+        ProgressMode::Auto | ProgressMode::Tty | ProgressMode::Plain => DisplayMode::Lines,
     }
 }
 
@@ -299,20 +302,23 @@ mod tests {
 
     #[test]
     fn bars_are_for_terminals_and_quiet_wins() {
-        let mode = |progress, quiet, terminal| {
+        let mode = |progress, quiet, terminal, undisturbed| {
             let words = ["get", "alpine", "/x"].map(OsString::from);
             let Ok(Arguments { command: Some(Command::Get(get)), .. }) = arguments::parse(&words, "docker artifact")
             else {
                 panic!("arguments")
             };
-            display_mode(&GetArguments { progress, quiet, ..get }, terminal)
+            let surroundings = Surroundings { default_platform: None, terminal, undisturbed };
+            display_mode(&GetArguments { progress, quiet, ..get }, &surroundings)
         };
-        assert_eq!(mode(ProgressMode::Auto, false, true), DisplayMode::Bars);
-        assert_eq!(mode(ProgressMode::Auto, false, false), DisplayMode::Lines);
-        assert_eq!(mode(ProgressMode::Plain, false, true), DisplayMode::Lines);
-        assert_eq!(mode(ProgressMode::Tty, false, false), DisplayMode::Bars);
-        assert_eq!(mode(ProgressMode::None, false, true), DisplayMode::Notices);
-        assert_eq!(mode(ProgressMode::Tty, true, true), DisplayMode::Quiet);
+        assert_eq!(mode(ProgressMode::Auto, false, true, true), DisplayMode::Bars);
+        assert_eq!(mode(ProgressMode::Auto, false, true, false), DisplayMode::Lines);
+        assert_eq!(mode(ProgressMode::Auto, false, false, true), DisplayMode::Lines);
+        assert_eq!(mode(ProgressMode::Plain, false, true, true), DisplayMode::Lines);
+        assert_eq!(mode(ProgressMode::Tty, false, true, false), DisplayMode::Bars);
+        assert_eq!(mode(ProgressMode::Tty, false, false, true), DisplayMode::Lines);
+        assert_eq!(mode(ProgressMode::None, false, true, true), DisplayMode::Notices);
+        assert_eq!(mode(ProgressMode::Tty, true, true, true), DisplayMode::Quiet);
     }
 
     #[test]

@@ -144,9 +144,12 @@ impl Progress for Display {
     }
 
     fn notice(&self, line: &str) {
-        if self.mode != DisplayMode::Quiet {
-            let line = sanitize::for_terminal(line);
-            self.bars.suspend(|| say(&line));
+        let line = sanitize::for_terminal(line);
+        match self.mode {
+            DisplayMode::Quiet => {}
+            // Above the bars. A terminal that is gone has nobody before it.
+            DisplayMode::Bars if !self.bars.is_hidden() => drop(self.bars.println(line)),
+            _ => say(&line),
         }
     }
 }
@@ -204,7 +207,7 @@ mod tests {
     fn a_hundred_layers_do_not_fill_the_screen() {
         let display = Display::new(DisplayMode::Bars);
         for layer in 0..100 {
-            display.start(&layer.to_string(), "layer", Some(1));
+            display.start(&layer.to_string(), "layer", Some(1 << 20));
         }
         assert_eq!(display.tasks().running.values().filter(|task| task.bar.is_some()).count(), MAX_BARS);
     }

@@ -18,6 +18,9 @@ pub struct ImageConfig {
     /// The processor architecture, as `GOARCH` names it.
     #[serde(default)]
     pub architecture: String,
+    /// The variant of the architecture, such as `v7` of `arm`.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// The execution parameters, of which the labels matter here.
     #[serde(default, deserialize_with = "null_is_default")]
     pub config: Execution,

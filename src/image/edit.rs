@@ -149,7 +149,8 @@ mod tests {
     use super::*;
     use Step::{Index, Key};
 
-    const CONFIG: &str = r#"{ "b":1.50, "config":{"Cmd":["a\u003cb"],"Labels":{"x":"1","y":"\u003e"}},"a":[{"d":"old"}] }"#;
+    const CONFIG: &str =
+        r#"{ "b":1.50, "config":{"Cmd":["a\u003cb"],"Labels":{"x":"1","y":"\u003e"}},"a":[{"d":"old"}] }"#;
 
     fn set(key: &str, value: Option<&str>) -> (String, Option<String>) {
         (key.to_owned(), value.map(str::to_owned))

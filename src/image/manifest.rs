@@ -107,6 +107,11 @@ struct ShapeOfConfig {
 }
 
 impl Manifest {
+    /// Reads a manifest of whatever kind of artifact, for its descriptors alone.
+    pub fn parse_any(bytes: &[u8]) -> Result<Self, ManifestError> {
+        Ok(Manifest::Image(serde_json::from_slice(bytes)?))
+    }
+
     /// Reads the manifest `bytes`, which came with `media_type` (a `Content-Type` header or a descriptor's field), if
     /// any. The document's own shape decides where the two disagree or are silent.
     pub fn parse(bytes: &[u8], media_type: Option<&str>) -> Result<Self, ManifestError> {

@@ -10,6 +10,7 @@ pub mod platform;
 use config::ImageConfig;
 use digest::{DiffId, Digest};
 use manifest::{Descriptor, ManifestError, OciImageManifest};
+use platform::Platform;
 
 /// One image for one platform, with everything but its layers' bytes.
 #[derive(Clone, Debug)]
@@ -66,6 +67,24 @@ impl Image {
             });
         }
         Ok(Image { digest, manifest, config, layers })
+    }
+
+    /// The platform that the config names.
+    pub fn platform(&self) -> Platform {
+        let ImageConfig { os, architecture, variant, .. } = &self.config;
+        Platform { os: os.clone(), architecture: architecture.clone(), variant: variant.clone() }
+    }
+
+    /// The image as its layer with this blob digest alone would make it.
+    pub fn only(&self, blob: Option<&Digest>) -> Image {
+        let mut image = self.clone();
+        image.layers.retain(|layer| Some(&layer.digest) == blob);
+        image
+    }
+
+    /// The layer with this diff ID.
+    pub fn layer_of(&self, diff_id: &DiffId) -> Option<&Layer> {
+        self.layers.iter().find(|layer| layer.diff_id.as_ref() == Some(diff_id))
     }
 
     /// The length of all layers together in bytes, as stored.

@@ -69,7 +69,7 @@ impl Read for BlobReader<'_> {
 fn scan_blob(blob: Blob<'_>, read: bool, stop_at: Option<&str>) -> (Vec<String>, usize, Result<(), LayerError>) {
     let mut names = Vec::new();
     let count = Rc::new(Cell::new(0));
-    let result = scan(BlobReader(blob, Rc::clone(&count)), &mut |entry, data| {
+    let result = read_layer(BlobReader(blob, Rc::clone(&count)), &mut |entry, data| {
         let name = String::from_utf8_lossy(&entry.path).into_owned();
         if read {
             io::copy(data, &mut io::sink())?;
@@ -79,6 +79,14 @@ fn scan_blob(blob: Blob<'_>, read: bool, stop_at: Option<&str>) -> (Vec<String>,
         Ok::<_, LayerError>(if stop { Flow::Stop } else { Flow::Continue })
     });
     (names, count.get(), result)
+}
+
+/// Decompresses `blob` and scans it.
+fn read_layer(
+    blob: impl Read,
+    visit: &mut dyn FnMut(&Entry, &mut dyn Content) -> Result<Flow, LayerError>,
+) -> Result<(), LayerError> {
+    scan(Decompressed::new(blob)?, visit)
 }
 
 #[test]
@@ -138,7 +146,7 @@ fn an_error_of_the_visitor_ends_the_scan_at_once() {
     let tar = [layer(), vec![0; 1_000_000]].concat();
     let count = Rc::new(Cell::new(0));
     let blob = BlobReader(Blob { bytes: &tar, mismatch: true }, Rc::clone(&count));
-    let result = scan(blob, &mut |_, _| Err(LayerError::Io(io::Error::other("the disk is full"))));
+    let result = read_layer(blob, &mut |_, _| Err(LayerError::Io(io::Error::other("the disk is full"))));
     assert_eq!(result.unwrap_err().to_string(), "the disk is full");
     assert!(count.get() < 10_000);
 }
@@ -190,7 +198,7 @@ fn damage_anywhere_is_survived() {
                 blob[at] = random.below(256) as u8;
             }
             let mut entries = 0;
-            let result = scan(&blob[..], &mut |_, data| {
+            let result = read_layer(&blob[..], &mut |_, data| {
                 entries += 1;
                 // No more, as a hole may be of any size.
                 io::copy(&mut data.take(5_000), &mut io::sink())?;

@@ -67,6 +67,16 @@ impl Pattern {
         Ok(Pattern { text: text.to_vec(), parts })
     }
 
+    /// The path `text`, in which no character has a meaning.
+    pub fn exactly(text: &[u8]) -> Self {
+        Pattern { text: text.to_vec(), parts: components(text).map(|name| Part::Literal(name.to_vec())).collect() }
+    }
+
+    /// Whatever has the base name `name`, wherever it is.
+    pub fn named(name: &[u8]) -> Self {
+        Pattern { text: name.to_vec(), parts: vec![Part::AnyDepth, Part::Literal(name.to_vec())] }
+    }
+
     /// The text as typed.
     pub fn text(&self) -> &[u8] {
         &self.text

@@ -16,7 +16,7 @@ pub use error::SourceError;
 use crate::image::Image;
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
-use crate::image::manifest::{Descriptor, IndexEntry, MAX_MANIFEST_BYTES, Manifest};
+use crate::image::manifest::{Descriptor, IndexEntry, MAX_MANIFEST_BYTES, Manifest, OciImageManifest};
 use crate::image::platform::{self, NoSuchPlatform, Platform};
 
 /// A blob's bytes, to be read on a thread that may block. A failure of the source comes as an [`std::io::Error`] whose
@@ -38,6 +38,9 @@ pub struct RawManifest {
 pub trait Source: Send + Sync {
     /// The image's reference, as messages show it.
     fn name(&self) -> String;
+
+    /// Whether the reference names a digest, which then covers the manifest, the config and the layers.
+    fn is_pinned(&self) -> bool;
 
     /// How many bytes of content (manifests, configs, blobs) have come from the source so far, as stored.
     fn bytes_fetched(&self) -> u64;
@@ -97,21 +100,20 @@ const MAX_NESTED_INDEXES: usize = 8;
 /// config. The platform of an image that comes without an index is not questioned, as in `docker pull`.
 pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, SourceError> {
     let not_an_image = |error| SourceError::NotAnImage { image: source.name(), error };
-    let mut pending = vec![(0, source.manifest(None).await?)];
+    let mut pending = vec![(0, true, source.manifest(None).await?)];
     let mut available = Vec::new();
-    while let Some((depth, raw)) = pending.pop() {
+    while let Some((depth, is_chosen, raw)) = pending.pop() {
         let manifest = Manifest::parse(&raw.bytes, raw.media_type.as_deref()).map_err(not_an_image)?;
         match manifest {
             Manifest::Image(manifest) => {
-                let config: ImageConfig = read_config(source, &manifest.config).await?;
-                let found =
-                    Platform { os: config.os.clone(), architecture: config.architecture.clone(), variant: None };
+                let (image, _) = read_image(source, raw.digest, *manifest).await?;
+                let found = image.platform();
                 // An index entry without a platform says nothing, so its image's config does.
-                if depth > 0 && !found.os.is_empty() && !found.runs_on(platform) {
+                if !is_chosen && !found.os.is_empty() && !found.runs_on(platform) {
                     available.push(found);
                     continue;
                 }
-                return Image::new(raw.digest, *manifest, config).map_err(not_an_image);
+                return Ok(image);
             }
             Manifest::Index(entries) if depth < MAX_NESTED_INDEXES => {
                 available.extend(platform::available(&entries));
@@ -119,7 +121,7 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
                 // with nothing fitting.
                 for entry in platform::candidates(&entries, platform).into_iter().take(8).rev() {
                     let exact = entry.platform.is_some();
-                    pending.push((depth + 1, source.manifest(Some(&entry.digest)).await?));
+                    pending.push((depth + 1, exact, source.manifest(Some(&entry.digest)).await?));
                     if exact {
                         break;
                     }
@@ -137,16 +139,41 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
     Err(SourceError::NoSuchPlatform { image: source.name(), error })
 }
 
-async fn read_config(source: &dyn Source, descriptor: &Descriptor) -> Result<ImageConfig, SourceError> {
+/// The image that `manifest`, of digest `digest`, describes, and its config as it is written.
+pub async fn read_image(
+    source: &dyn Source,
+    digest: Digest,
+    manifest: OciImageManifest,
+) -> Result<(Image, String), SourceError> {
+    let malformed = |problem: String| SourceError::Protocol { what: source.name(), problem };
+    let text = read_text(source, &manifest.config).await?;
+    let config: ImageConfig =
+        serde_json::from_str(&text).map_err(|error| malformed(format!("its config cannot be read: {error}")))?;
+    let image = Image::new(digest, manifest, config);
+    Ok((image.map_err(|error| SourceError::NotAnImage { image: source.name(), error })?, text))
+}
+
+/// A small blob that is text, such as a config.
+async fn read_text(source: &dyn Source, descriptor: &Descriptor) -> Result<String, SourceError> {
+    let malformed = |problem: String| SourceError::Protocol { what: source.name(), problem };
+    let bytes = read_small(source, descriptor).await?;
+    String::from_utf8(bytes).map_err(|_| malformed(format!("{} is not UTF-8", descriptor.digest)))
+}
+
+/// A whole blob of at most [`MAX_MANIFEST_BYTES`].
+pub async fn read_small(source: &dyn Source, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
     let malformed = |problem: String| SourceError::Protocol { what: source.name(), problem };
     if u64::try_from(descriptor.size).unwrap_or(u64::MAX) > MAX_MANIFEST_BYTES {
-        return Err(malformed(format!("its config of {} bytes is larger than any config may be", descriptor.size)));
+        let (digest, size) = (&descriptor.digest, descriptor.size);
+        return Err(malformed(format!("{digest} of {size} bytes is larger than any config may be")));
     }
     let mut reader = source.blob(descriptor).await?;
     let read = tokio::task::spawn_blocking(move || {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).map(|_| bytes)
     });
-    let bytes = read.await.map_err(|error| malformed(error.to_string()))?.map_err(SourceError::from)?;
-    serde_json::from_slice(&bytes).map_err(|error| malformed(format!("its config cannot be read: {error}")))
+    match read.await {
+        Ok(bytes) => Ok(bytes?),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
 }

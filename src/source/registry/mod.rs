@@ -188,6 +188,10 @@ impl Source for Registry {
         self.reference.whole()
     }
 
+    fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
+    }
+
     fn bytes_fetched(&self) -> u64 {
         self.transport.fetched()
     }
@@ -217,6 +221,8 @@ impl Source for Registry {
     }
 }
 
+const LOWER_CASE: &str = "a repository's name is in lower case";
+
 /// Reads a reference, and its digest as one that can be verified.
 fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceError> {
     let invalid = |problem: String| SourceError::InvalidReference { text: text.to_owned(), problem };
@@ -230,13 +236,15 @@ fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceErro
             ParseError::ReferenceInvalidFormat if text.contains("://") => {
                 "it is a URL; leave the scheme away, as in registry.example.com/app:1".into()
             }
-            ParseError::ReferenceInvalidFormat if repository.contains(char::is_uppercase) => {
-                "a repository's name is in lower case".into()
-            }
+            ParseError::ReferenceInvalidFormat if repository.contains(char::is_uppercase) => LOWER_CASE.into(),
             ParseError::ReferenceInvalidFormat => "it is not of the form [HOST[:PORT]/]NAME[:TAG][@DIGEST]".into(),
             other => other.to_string(),
         })
     })?;
+    // The parser lets capitals through in a first component that could be a host but is none, as in `Team/app`.
+    if reference.repository().contains(char::is_uppercase) {
+        return Err(invalid(LOWER_CASE.to_owned()));
+    }
     let pinned = reference.digest().map(str::parse::<Digest>).transpose();
     let pinned = pinned.map_err(|error| invalid(error.to_string()))?;
     Ok((reference, pinned))
@@ -274,7 +282,9 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_told_why() {
         assert!(error_of("").contains("it is empty"));
-        assert!(error_of("registry.test/App:1").contains("lower case"));
+        for capital in ["registry.test/App:1", "App", "Team/app", "UPPER/case"] {
+            assert!(error_of(capital).contains("lower case"), "{capital}");
+        }
         assert!(error_of("https://registry.test/app").contains("leave the scheme away"));
         assert!(error_of("app:").contains("[HOST[:PORT]/]NAME[:TAG][@DIGEST]"));
         assert!(error_of("app@sha256:abc").contains("is not an image reference"));

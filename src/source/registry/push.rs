@@ -99,7 +99,12 @@ impl Registry {
         self.put_manifest(&tag_of(subject), OCI_IMAGE_INDEX_MEDIA_TYPE, bytes).await.map(drop)
     }
 
-    async fn copy_blob_from(&self, from: &Registry, descriptor: &Descriptor, digest: &Digest) -> Result<(), SourceError> {
+    async fn copy_blob_from(
+        &self,
+        from: &Registry,
+        descriptor: &Descriptor,
+        digest: &Digest,
+    ) -> Result<(), SourceError> {
         let repository = from.reference.repository();
         let Some(mut target) = self.begin_upload(digest, Some(repository)).await? else { return Ok(()) };
         // The registry does not mount, so the blob crosses the wire: piece by piece, as it may be of any size.

@@ -1,0 +1,133 @@
+//! Telling names from paths: what was asked for, sorted by the way in which it will be got.
+//!
+//! A word without a slash is an artifact's name first and a path second; a path that happens to be labelled is got by its label.
+
+use super::error::Error;
+use super::get::Request;
+use super::labelled::RangeIndex;
+use crate::image::Image;
+use crate::image::digest::Digest;
+use crate::image::label::{Artifact, Label, Record, artifacts};
+use crate::progress::Progress;
+use crate::rootfs::Pattern;
+use crate::source::Source;
+
+/// What was asked for.
+pub struct Asked {
+    /// What labels say where it is.
+    pub by_label: Vec<Labelled>,
+    /// What is to be looked up.
+    pub by_path: Vec<ByPath>,
+    /// The image's range index, where one is of use.
+    pub index: RangeIndex,
+}
+
+/// An artifact with a record.
+pub struct Labelled {
+    /// Where it stands among what was asked for.
+    pub position: usize,
+    /// The name it gets.
+    pub name: String,
+    /// What its label says.
+    pub record: Record,
+}
+
+/// Something to be looked up in the rootfs.
+pub struct ByPath {
+    /// Where it stands among what was asked for.
+    pub position: usize,
+    /// The path or glob.
+    pub pattern: Pattern,
+    /// The name it gets, where that is not its base name.
+    pub name: Option<Vec<u8>>,
+    /// The digest that it must have, where a label promises one.
+    pub digest: Option<Digest>,
+    /// The one layer to look in, by its blob, where a label names one.
+    pub only_in: Option<Digest>,
+}
+
+impl ByPath {
+    /// The labelled thing, to be looked up although its label does not help.
+    pub fn of_label(labelled: Labelled) -> Self {
+        let digest = matches!(labelled.record, Record::File { .. }).then(|| labelled.record.digest().clone());
+        ByPath {
+            position: labelled.position,
+            pattern: Pattern::exactly(labelled.record.path().as_bytes()),
+            name: Some(labelled.name.into_bytes()),
+            digest,
+            only_in: None,
+        }
+    }
+}
+
+/// Sorts what `request` names in `image`. Asks for the image's range index where it can be of use.
+pub async fn sort(
+    source: &dyn Source,
+    image: &Image,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Asked, Error> {
+    let labels = artifacts(image);
+    let mut asked = Asked { by_label: Vec::new(), by_path: Vec::new(), index: RangeIndex::default() };
+    let mut unknown = Vec::new();
+    for (position, path) in request.paths.iter().enumerate() {
+        let pattern = Pattern::parse(path)?;
+        let plain = |pattern| ByPath { position, pattern, name: None, digest: None, only_in: None };
+        let word = std::str::from_utf8(path).ok().filter(|word| !word.contains('/'));
+        let named = word.and_then(|word| labels.iter().find(|artifact| artifact.name == word));
+        match named {
+            Some(Artifact { name, label: Label::Resolved(record) }) => {
+                asked.by_label.push(Labelled { position, name: name.clone(), record: record.clone() });
+            }
+            Some(Artifact { name, label: Label::Declared { path } }) => {
+                let name = Some(name.clone().into_bytes());
+                asked.by_path.push(ByPath { name, ..plain(Pattern::exactly(path.as_bytes())) });
+            }
+            Some(Artifact { name, label: Label::Legacy { blob } }) => {
+                let pattern = Pattern::named(name.as_bytes());
+                asked.by_path.push(ByPath { only_in: Some(blob.clone()), ..plain(pattern) });
+            }
+            Some(Artifact { name, label: Label::Malformed { problem } }) => {
+                progress.notice(&format!("the label of {name} cannot be read ({problem}); looking for a path"));
+                asked.by_path.push(plain(pattern));
+            }
+            None => match labelled_path(&pattern, &labels) {
+                Some((name, record)) => asked.by_label.push(Labelled { position, name, record }),
+                None if word.is_some() && pattern.literal().is_some() => unknown.push((position, pattern, word)),
+                None => asked.by_path.push(plain(pattern)),
+            },
+        }
+    }
+    if !asked.by_label.is_empty() || !unknown.is_empty() {
+        asked.index = RangeIndex::fetch(source, &image.digest, progress).await;
+    }
+    let attached = asked.index.records();
+    for (position, pattern, word) in unknown {
+        let record = word.and_then(|word| attached.iter().find(|(name, _)| name == word));
+        match record {
+            Some((name, record)) => {
+                if source.is_pinned() && !request.trust_attached {
+                    return Err(Error::Usage(format!(
+                        "{name} is named only by a record attached to {}, which the digest that you gave does not cover; \
+                         name its path ({}), or say --trust-attached",
+                        source.name(),
+                        record.path()
+                    )));
+                }
+                asked.by_label.push(Labelled { position, name: name.clone(), record: record.clone() });
+            }
+            None => asked.by_path.push(ByPath { position, pattern, name: None, digest: None, only_in: None }),
+        }
+    }
+    Ok(asked)
+}
+
+/// The record of a path that happens to be labelled, with the base name it is asked for by.
+fn labelled_path(pattern: &Pattern, labels: &[Artifact]) -> Option<(String, Record)> {
+    let path = String::from_utf8(pattern.literal()?).ok()?;
+    let record = labels.iter().find_map(|artifact| match &artifact.label {
+        Label::Resolved(record) if record.path() == path => Some(record.clone()),
+        _ => None,
+    })?;
+    Some((path.rsplit('/').next()?.to_owned(), record))
+}

@@ -1,0 +1,128 @@
+//! From what a survey found to what labels and range indexes say of it.
+
+use super::error::Error;
+use super::measure::{Measure, Measured};
+use super::plan::{Planned, Tree, TreeKind, show, show_path};
+use super::range_index::{Listed, ListedKind, Part, Place, StoredExtent, listing_digest};
+use super::survey::Survey;
+use crate::extract::Metadata;
+use crate::image::digest::{DiffId, Digest};
+use crate::image::label::{Mode, Name, Record};
+use crate::image::{Image, Layer};
+use crate::rootfs::{DataOffset, join};
+
+/// What is known of the artifact `name`, which `planned` is, in one piece: record, listing, extents.
+pub fn part(
+    name: Name,
+    planned: &Planned,
+    image: &Image,
+    survey: &Survey<Measure>,
+    measure: &Measure,
+) -> Result<Part, Error> {
+    let path = utf8(&planned.real_path, &planned.real_path)?;
+    let mut listing = Listing { survey, top: &planned.real_path, entries: Vec::new() };
+    listing.add(&[], &planned.tree)?;
+    let entries = listing.entries;
+    let (path, mode) = (format!("/{path}"), Mode(planned.tree.metadata.mode & 0o7777));
+    let record = match (&planned.tree.kind, entries.as_slice()) {
+        (
+            TreeKind::File { size, .. },
+            [Listed { kind: ListedKind::File { digest, .. }, place: Some(Place { layer, offset }), .. }],
+        ) => Record::File { path, size: *size, mode, digest: digest.clone(), layer: layer.clone(), offset: *offset },
+        (TreeKind::Directory(_), entries) => Record::Directory {
+            path,
+            size: planned.tree.size(),
+            mode,
+            digest: listing_digest(entries),
+            layers: layers_of(image, entries),
+        },
+        _ => return Err(Error::Usage(format!("{path} is neither a file nor a directory, and cannot be labelled"))),
+    };
+    let mut extents = Vec::new();
+    for layer in &image.layers {
+        let Some(diff_id) = &layer.diff_id else { continue };
+        for extent in measure.extents(planned.pattern, layer.index) {
+            let holds = |entry: &Listed| holds(entry, diff_id, &extent.uncompressed);
+            if entries.iter().any(holds) {
+                extents.push(StoredExtent::new(diff_id.clone(), layer.digest.clone(), &extent));
+            }
+        }
+    }
+    Ok(Part { name, record, entries, extents })
+}
+
+/// Whether the stretch `uncompressed` of the layer's tar holds the content of `entry`.
+pub fn holds(entry: &Listed, layer: &DiffId, uncompressed: &std::ops::Range<u64>) -> bool {
+    let (ListedKind::File { size, .. }, Some(place)) = (&entry.kind, &entry.place) else { return false };
+    let end = place.offset.checked_add(*size);
+    *size > 0
+        && place.layer == *layer
+        && place.offset >= uncompressed.start
+        && end.is_some_and(|end| end <= uncompressed.end)
+}
+
+/// The layers that hold parts of a directory, bottom first.
+fn layers_of(image: &Image, entries: &[Listed]) -> Vec<DiffId> {
+    let is_used = |diff_id: &DiffId| {
+        entries.iter().any(|entry| entry.place.as_ref().is_some_and(|place| place.layer == *diff_id))
+    };
+    let mut layers: Vec<DiffId> = image.layers.iter().filter_map(|layer| layer.diff_id.clone()).collect();
+    layers.retain(is_used);
+    layers.dedup();
+    layers
+}
+
+struct Listing<'a> {
+    survey: &'a Survey<Measure>,
+    /// The artifact's own path.
+    top: &'a [u8],
+    entries: Vec<Listed>,
+}
+
+impl Listing<'_> {
+    /// Lists what is at `path` below the artifact, and then what is in it, names in byte order.
+    fn add(&mut self, path: &[u8], tree: &Tree) -> Result<(), Error> {
+        let shown = join(self.top, path);
+        let Metadata { mode, mtime, .. } = tree.metadata;
+        let mut place = None;
+        let kind = match &tree.kind {
+            TreeKind::Special => return Ok(()),
+            TreeKind::Directory(_) => ListedKind::Directory,
+            TreeKind::Symlink(target) => ListedKind::Symlink { target: utf8(target, &shown)? },
+            TreeKind::File { size, data } => {
+                let (digest, layer) = self.measured(tree, *data, &shown)?;
+                place = Some(Place { layer, offset: data.0 });
+                ListedKind::File { size: *size, digest }
+            }
+        };
+        let path_text = utf8(path, &shown)?;
+        self.entries.push(Listed { path: path_text, kind, mode: Mode(mode & 0o7777), mtime: mtime.0, place });
+        if let TreeKind::Directory(children) = &tree.kind {
+            for (name, child) in children {
+                self.add(&join(path, name), child)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn measured(&self, tree: &Tree, data: DataOffset, path: &[u8]) -> Result<(Digest, DiffId), Error> {
+        let layer: Option<&Layer> = tree.layer.and_then(|depth| self.survey.layer(depth));
+        let measured: Option<&Measured> = tree.layer.and_then(|depth| self.survey.content(depth, data));
+        match (measured, layer.and_then(|layer| layer.diff_id.clone())) {
+            (Some(Measured { sparse: true, .. }), _) => {
+                Err(Error::Usage(format!("{} is stored with holes, and cannot be labelled", show_path(path))))
+            }
+            (Some(measured), Some(diff_id)) => Ok((measured.digest.clone(), diff_id)),
+            (_, None) => {
+                Err(Error::Usage("the image's config lists no diff IDs, so nothing can be labelled".to_owned()))
+            }
+            (None, _) => Err(Error::Usage(format!("the content of {} did not come; this is a bug", show_path(path)))),
+        }
+    }
+}
+
+fn utf8(text: &[u8], path: &[u8]) -> Result<String, Error> {
+    let text = std::str::from_utf8(text);
+    text.map(str::to_owned)
+        .map_err(|_| Error::Usage(format!("{} is not named in UTF-8, and cannot be labelled", show(&join(b"", path)))))
+}

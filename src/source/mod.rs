@@ -96,6 +96,9 @@ pub trait Push: Source {
 /// How many image indexes may lie inside one another.
 const MAX_NESTED_INDEXES: usize = 8;
 
+/// How many entries of an image index that name no platform are looked at.
+const MAX_UNSPECIFIED: usize = 8;
+
 /// The image that `source` names, for `platform`: follows image indexes (nested ones too) to the manifest, and reads the
 /// config. The platform of an image that comes without an index is not questioned, as in `docker pull`.
 pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, SourceError> {
@@ -117,14 +120,13 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
             }
             Manifest::Index(entries) if depth < MAX_NESTED_INDEXES => {
                 available.extend(platform::available(&entries));
-                // Best candidate last, so that it is popped first; the others serve only if that one is an index
-                // with nothing fitting.
-                for entry in platform::candidates(&entries, platform).into_iter().take(8).rev() {
-                    let exact = entry.platform.is_some();
-                    pending.push((depth + 1, exact, source.manifest(Some(&entry.digest)).await?));
-                    if exact {
-                        break;
-                    }
+                let candidates = platform::candidates(&entries, platform);
+                // An entry that names the platform is the one. Of those that name none, each has to be looked at, and the
+                // first is popped first.
+                let is_chosen = candidates.first().is_some_and(|best| best.platform.is_some());
+                let count = if is_chosen { 1 } else { MAX_UNSPECIFIED };
+                for entry in candidates.into_iter().take(count).rev() {
+                    pending.push((depth + 1, is_chosen, source.manifest(Some(&entry.digest)).await?));
                 }
             }
             Manifest::Index(_) => {

@@ -3,6 +3,7 @@
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 DIST := docker-artifact-$(VERSION)-$(shell uname -s | tr A-Z a-z)-$(shell uname -m)
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .PHONY: build install test lint demo bench dist help
 
@@ -27,11 +28,16 @@ demo: build ## Get files out of an image made on the spot: no Docker, no network
 bench: build ## Compare with the tools people use instead
 	benches/run
 
-dist: build ## Pack the binary into dist/
+# The target is named although it is this machine's own: without that, the flags would also apply to what runs in the build.
+dist: ## Pack a static binary, which runs in any image, into dist/
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target $(HOST)
+	rm -rf dist
 	mkdir -p dist/$(DIST)
-	cp target/release/docker-artifact install.sh README.md CHANGELOG.md LICENSE dist/$(DIST)/
+	cp target/$(HOST)/release/docker-artifact dist/
+	cp dist/docker-artifact install.sh README.md CHANGELOG.md LICENSE dist/$(DIST)/
 	tar -czf dist/$(DIST).tar.gz -C dist $(DIST)
-	cd dist && sha256sum $(DIST).tar.gz >$(DIST).tar.gz.sha256
+	rm -r dist/$(DIST)
+	cd dist && sha256sum docker-artifact $(DIST).tar.gz >SHA256SUMS
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target about; do printf '  %-8s %s\n' "$$target" "$$about"; done

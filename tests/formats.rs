@@ -1,0 +1,100 @@
+//! The examples of `docs/formats.md` against the program: what it writes of that layer, and what it reads.
+
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use docker_artifact::artifact::range_index::{Listed, Part, StoredExtent, listing_digest};
+use docker_artifact::image::digest::{DiffId, Digest};
+use docker_artifact::image::label::Record;
+use docker_artifact::layer::checkpoint::ExtentReader;
+use docker_artifact::layer::{self, Content, Flow, LayerError, Tracked};
+
+const FORMATS: &str = include_str!("../docs/formats.md");
+
+/// The text of the example `name`.
+fn example(name: &str) -> &'static str {
+    let (_, block) = FORMATS.split_once(&format!("<!-- example: {name} -->\n```")).unwrap();
+    let (_, text) = block.split_once('\n').unwrap();
+    text.split_once("\n```").unwrap().0
+}
+
+fn blob() -> Vec<u8> {
+    STANDARD.decode(example("blob").replace('\n', "")).unwrap()
+}
+
+fn part() -> Part {
+    serde_json::from_str(example("part")).unwrap()
+}
+
+#[test]
+fn the_label_is_written_as_in_the_example() {
+    let record: Record = serde_json::from_str(example("label")).unwrap();
+    assert_eq!(record.to_label(), example("label"));
+    assert_eq!(part().record, record);
+}
+
+#[test]
+fn the_extent_is_measured_as_in_the_example() {
+    let blob = blob();
+    let Record::File { layer, .. } = part().record else { panic!("a file") };
+    let mut extents = Vec::new();
+    layer::scan(Tracked::new(&blob[..]).unwrap(), &mut |entry, data: &mut dyn Content| {
+        std::io::copy(data, &mut std::io::sink()).map_err(LayerError::Io)?;
+        if entry.path == b"bin/hello" {
+            extents.push(StoredExtent::new(layer.clone(), Digest::of(&blob), &data.extent().unwrap()));
+        }
+        Ok::<_, LayerError>(Flow::Continue)
+    })
+    .unwrap();
+    assert_eq!(extents, part().extents, "{}", serde_json::to_string_pretty(&extents).unwrap());
+}
+
+#[test]
+fn the_file_is_read_through_the_extent_as_in_the_example() {
+    let (blob, part) = (blob(), part());
+    let Record::File { size, digest, offset, layer, .. } = &part.record else { panic!("a file") };
+    let [stored] = &part.extents[..] else { panic!("one extent") };
+    let extent = stored.extent(blob.len() as u64).unwrap();
+    let range = extent.compressed.start as usize..extent.compressed.end as usize;
+    assert!(FORMATS.contains(&format!("the bytes {} to {} of the blob", range.start, range.end - 1)));
+    let mut reader = ExtentReader::new(&extent.checkpoint, &blob[range]).unwrap();
+    let mut header = [0; 512];
+    reader.read_exact(&mut header).unwrap();
+    assert_eq!(extent.uncompressed.start + 512, *offset);
+    let mut content = vec![0; *size as usize];
+    reader.read_exact(&mut content).unwrap();
+    assert_eq!(Digest::of(&content), *digest);
+
+    let mut tar = Vec::new();
+    flate2::read::GzDecoder::new(&blob[..]).read_to_end(&mut tar).unwrap();
+    assert_eq!(DiffId(Digest::of(&tar)), *layer);
+}
+
+#[test]
+fn a_part_is_stored_and_read_back_with_fields_that_nobody_knows() {
+    assert_eq!(Part::from_bytes(&part().to_bytes().unwrap()).unwrap(), part());
+    let mut json: serde_json::Value = serde_json::from_str(example("part")).unwrap();
+    for place in ["", "/record", "/entries/0", "/entries/0/place", "/extents/0", "/extents/0/checkpoint"] {
+        json.pointer_mut(place).unwrap().as_object_mut().unwrap().insert("later".into(), [1].as_slice().into());
+    }
+    assert_eq!(serde_json::from_value::<Part>(json).unwrap(), part());
+}
+
+#[test]
+fn the_directory_has_the_digest_of_its_lines() {
+    let lines = example("listing");
+    let entries: Vec<Listed> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let digest = Digest::of(format!("{lines}\n").as_bytes());
+    assert_eq!(listing_digest(&entries), digest);
+    assert!(FORMATS.contains(&format!("its digest is `{digest}`")));
+}
+
+#[test]
+fn listings_escape_no_more_than_json_must() {
+    let name = "a\"\\\u{8}\t\n\u{c}\r\u{1}\u{7f}/é";
+    let line = r#"{"path":"a\"\\\b\t\n\f\r\u0001"#.to_owned() + "\u{7f}" + r#"/é","type":"directory","mode":"0755","mtime":-1}"#;
+    let entry: Listed = serde_json::from_str(&line).unwrap();
+    assert_eq!(entry.path, name);
+    assert_eq!(listing_digest(&[entry]), Digest::of((line + "\n").as_bytes()));
+}

@@ -6,6 +6,12 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+mod get;
+mod label;
+
+pub use get::GetArguments;
+pub use label::LabelArguments;
+
 use super::help;
 
 /// Get files out of an image without pulling it
@@ -34,43 +40,24 @@ pub enum Command {
     /// Get files and directories out of an image
     #[command(
         override_usage = "[OPTIONS] IMAGE PATH [PATH...]",
-        long_about = LONG_ABOUT,
-        before_help = EXAMPLES,
+        long_about = get::LONG_ABOUT,
+        before_help = get::EXAMPLES,
         args_override_self = true
     )]
     Get(GetArguments),
+    /// Name artifacts in an image, and make them cheap to get
+    #[command(
+        override_usage = "[OPTIONS] IMAGE [[NAME=]PATH...]",
+        long_about = label::LONG_ABOUT,
+        before_help = label::EXAMPLES,
+        args_override_self = true
+    )]
+    Label(LabelArguments),
 }
 
-/// The arguments of `get`, as typed.
+/// How to reach a registry, for every command that does.
 #[derive(Debug, clap::Args)]
-pub struct GetArguments {
-    /// The image, then the paths. Their number is checked later, so that the message can be Docker's.
-    #[arg(hide = true)]
-    pub operands: Vec<OsString>,
-    /// Where to put it: a directory, a file name, or "-" for standard output (default: the current directory)
-    #[arg(short, long, value_name = "string", value_hint = clap::ValueHint::AnyPath)]
-    pub output: Option<OsString>,
-    /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
-    #[arg(long, value_name = "string")]
-    pub platform: Option<String>,
-    /// Stop reading at the end of the file, without checking the digest of its layer
-    #[arg(long)]
-    pub no_verify: bool,
-    /// Keep a symbolic link named by PATH instead of following it
-    #[arg(long)]
-    pub no_dereference: bool,
-    /// Keep ownership and setuid bits (needs root)
-    #[arg(long)]
-    pub preserve: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
-    #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
-    pub progress: ProgressMode,
-    /// Print what was written: "table", "json", or a Go template such as "{{.Path}} {{.Size}}"
-    #[arg(long, value_name = "string")]
-    pub format: Option<String>,
+pub struct RegistryArguments {
     /// Speak HTTP without TLS to the registry
     #[arg(long)]
     pub plain_http: bool,
@@ -92,18 +79,6 @@ pub enum ProgressMode {
     /// Nothing.
     None,
 }
-
-const LONG_ABOUT: &str = "\
-Get files and directories out of an image, without a pull and without an engine
-
-PATH is looked up as a container would see it: through all layers, following
-symbolic links; \"*\", \"?\", \"[...]\" and \"**\" match names. Content is verified
-before it appears under its name.";
-
-const EXAMPLES: &str = "\
-docker artifact get debian:12 /bin/ls
-docker artifact get -o tools/ alpine /bin/busybox '/etc/*-release'
-docker artifact get --platform linux/arm64 -o - alpine /etc/os-release";
 
 /// Why there are no arguments to work with.
 #[derive(Debug)]
@@ -231,7 +206,7 @@ mod tests {
         let error = usage_error("gets alpine");
         assert_eq!(error.message, "unknown command: gets; did you mean get?");
         assert_eq!(error.command, "docker artifact");
-        assert_eq!(usage_error("label alpine").message, "unknown command: label");
+        assert_eq!(usage_error("pull alpine").message, "unknown command: pull");
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! clap's types stay in this folder. [`run`] is the whole way: arguments become [`options`], the library does the work,
 //! and whatever failed becomes one line and one [`Exit`].
 
+mod access;
 pub mod arguments;
 pub mod completion;
 pub mod exit;
 pub mod format;
 mod get;
 mod help;
+mod label;
 pub mod options;
 pub mod progress;
 pub mod sanitize;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use exit::Exit;
-use options::{Action, Options};
+use options::{Action, DisplayMode, Options};
 use progress::Display;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -77,20 +79,30 @@ pub fn run(invocation: Invocation) -> Exit {
     if options.debug {
         log();
     }
-    match options.action {
-        Action::Get(get) => {
-            let to_stdout = get.to_stdout();
-            let display = Arc::new(Display::new(get.display));
-            match work(display.clone(), get::run(get, display.clone())) {
-                Ok(()) => Exit::Done,
-                Err(failure) => {
-                    display.clear();
-                    if !failure.is_broken_pipe(to_stdout) {
-                        report(&options.command, &failure, options.debug);
-                    }
-                    failure.exit()
-                }
+    let Options { command, debug, action } = options;
+    let command = (command.as_str(), debug);
+    match action {
+        Action::Get(get) => perform(command, get.display, get.to_stdout(), |display| get::run(get, display)),
+        Action::Label(label) => perform(command, label.display, false, |display| label::run(label, display)),
+    }
+}
+
+/// Runs the command of this name, with a display. `to_stdout` says whether standard output gets content, whose reader may go.
+fn perform<F: Future<Output = Result<(), Failure>>>(
+    (command, debug): (&str, bool),
+    mode: DisplayMode,
+    to_stdout: bool,
+    run: impl FnOnce(Arc<Display>) -> F,
+) -> Exit {
+    let display = Arc::new(Display::new(mode));
+    match work(display.clone(), run(display.clone())) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            display.clear();
+            if !failure.is_broken_pipe(to_stdout) {
+                report(command, &failure, debug);
             }
+            failure.exit()
         }
     }
 }

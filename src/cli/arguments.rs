@@ -8,9 +8,11 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, V
 
 mod get;
 mod label;
+mod ls;
 
 pub use get::GetArguments;
 pub use label::LabelArguments;
+pub use ls::LsArguments;
 
 use super::help;
 
@@ -53,6 +55,14 @@ pub enum Command {
         args_override_self = true
     )]
     Label(LabelArguments),
+    /// List the artifacts of an image, its files or its layers
+    #[command(
+        override_usage = "[OPTIONS] IMAGE [PATH...]",
+        long_about = ls::LONG_ABOUT,
+        before_help = ls::EXAMPLES,
+        args_override_self = true
+    )]
+    Ls(LsArguments),
 }
 
 /// How to reach a registry, for every command that does.

@@ -7,13 +7,16 @@ mod access;
 pub mod arguments;
 pub mod completion;
 pub mod exit;
+mod file_mode;
 pub mod format;
 mod get;
 mod help;
 mod label;
+mod ls;
 pub mod options;
 pub mod progress;
 pub mod sanitize;
+mod timestamp;
 
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
@@ -84,6 +87,7 @@ pub fn run(invocation: Invocation) -> Exit {
     match action {
         Action::Get(get) => perform(command, get.display, get.to_stdout(), |display| get::run(get, display)),
         Action::Label(label) => perform(command, label.display, false, |display| label::run(label, display)),
+        Action::Ls(ls) => perform(command, ls.display, false, |display| ls::run(ls, display)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod get;
 mod label;
+mod ls;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, stderr};
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 pub use get::GetOptions;
 pub use label::{LabelOptions, Output};
+pub use ls::{LsOptions, What};
 
 use super::arguments::{self, Arguments, Command, ProgressMode, Stop, UsageError};
 use super::format::{Columns, Format};
@@ -33,6 +35,8 @@ pub enum Action {
     Get(GetOptions),
     /// Name artifacts.
     Label(LabelOptions),
+    /// List what is there.
+    Ls(LsOptions),
 }
 
 /// What is shown on standard error besides errors.
@@ -59,6 +63,7 @@ impl Options {
         let (name, action) = match command {
             Command::Get(typed) => ("get", GetOptions::new(typed, &surroundings).map(Action::Get)),
             Command::Label(typed) => ("label", LabelOptions::new(typed, &surroundings).map(Action::Label)),
+            Command::Ls(typed) => ("ls", LsOptions::new(typed, &surroundings).map(Action::Ls)),
         };
         let command = format!("{program} {name}");
         match action {
@@ -139,9 +144,8 @@ impl From<String> for Problem {
 }
 
 /// The argument of `--format`, for rows of these columns.
-fn format(typed: Option<&str>, columns: &'static Columns) -> Result<Option<Format>, Problem> {
-    let format = typed.map(|text| Format::parse(text, columns)).transpose();
-    format.map_err(|invalid| Problem::Other(invalid.to_string()))
+fn format(typed: &str, columns: &'static Columns) -> Result<Format, Problem> {
+    Format::parse(typed, columns).map_err(|invalid| Problem::Other(invalid.to_string()))
 }
 
 /// A flag's value, or an operand, as text.

@@ -1,5 +1,6 @@
 //! What the program works with: the arguments read, checked and freed of clap.
 
+mod copy_binary;
 mod get;
 mod label;
 mod ls;
@@ -8,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 
+pub use copy_binary::CopyBinaryOptions;
 pub use get::GetOptions;
 pub use label::{LabelOptions, Output};
 pub use ls::{LsOptions, What};
@@ -37,6 +39,8 @@ pub enum Action {
     Label(LabelOptions),
     /// List what is there.
     Ls(LsOptions),
+    /// Copy a file into an image that is being built.
+    CopyBinary(CopyBinaryOptions),
 }
 
 /// What is shown on standard error besides errors.
@@ -65,11 +69,28 @@ impl Options {
             Command::Label(typed) => ("label", LabelOptions::new(typed, &surroundings).map(Action::Label)),
             Command::Ls(typed) => ("ls", LsOptions::new(typed, &surroundings).map(Action::Ls)),
         };
-        let command = format!("{program} {name}");
+        let usage = || arguments::usage(name, program);
+        Options::of(format!("{program} {name}"), debug, action, usage)
+    }
+
+    /// Reads what stands after `copy_binary`.
+    pub fn copy_binary(words: &[OsString]) -> Result<Self, Stop> {
+        let typed = arguments::parse_copy_binary(words)?;
+        let debug = typed.debug;
+        let action = CopyBinaryOptions::new(typed, &Surroundings::here(debug, None)).map(Action::CopyBinary);
+        Options::of(arguments::COPY_BINARY.to_owned(), debug, action, arguments::copy_binary_usage)
+    }
+
+    fn of(
+        command: String,
+        debug: bool,
+        action: Result<Action, Problem>,
+        usage: impl FnOnce() -> String,
+    ) -> Result<Self, Stop> {
         match action {
             Ok(action) => Ok(Options { command, debug, action }),
             Err(problem) => {
-                let usage = matches!(problem, Problem::Operands(_)).then(|| arguments::usage(name, program));
+                let usage = matches!(problem, Problem::Operands(_)).then(usage);
                 Err(Stop::Usage(UsageError { message: problem.message(&command), command, usage }))
             }
         }

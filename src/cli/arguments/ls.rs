@@ -10,8 +10,8 @@ List the artifacts of an image, its files or its layers
 
 Artifacts are what \"docker artifact label\" and LABEL in a Dockerfile name. READ
 says what getting one costs: \"range\" is the file alone, \"layer\" the layer that
-holds it. With a PATH, or --all, files are listed as a container would see them,
-with the layer that each comes from.";
+holds it. With a PATH, or --all, files are listed as a container would see
+them, with the layer that each comes from.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\

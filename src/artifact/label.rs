@@ -153,7 +153,11 @@ pub async fn label(
         return Ok(Labelled { old: root.digest, new, images, pushed: false });
     }
 
-    let elsewhere = to.reference().repository() != from.reference().repository();
+    let place = |registry: &Registry| {
+        let reference = registry.reference();
+        (reference.resolve_registry().to_owned(), reference.repository().to_owned())
+    };
+    let elsewhere = place(&to) != place(&from);
     if elsewhere {
         for image in &relabelled {
             let config = image.config.is_none().then_some(&image.config_descriptor);

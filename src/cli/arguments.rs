@@ -6,11 +6,15 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+mod copy_binary;
 mod get;
 mod label;
+mod ls;
 
+pub use copy_binary::CopyBinaryArguments;
 pub use get::GetArguments;
 pub use label::LabelArguments;
+pub use ls::LsArguments;
 
 use super::help;
 
@@ -53,6 +57,14 @@ pub enum Command {
         args_override_self = true
     )]
     Label(LabelArguments),
+    /// List the artifacts of an image, its files or its layers
+    #[command(
+        override_usage = "[OPTIONS] IMAGE [PATH...]",
+        long_about = ls::LONG_ABOUT,
+        before_help = ls::EXAMPLES,
+        args_override_self = true
+    )]
+    Ls(LsArguments),
 }
 
 /// How to reach a registry, for every command that does.
@@ -115,17 +127,42 @@ pub fn command(program: &'static str) -> clap::Command {
 /// Reads `words`, what was typed after `program`.
 pub fn parse(words: &[OsString], program: &'static str) -> Result<Arguments, Stop> {
     let mut command = command(program);
+    match read(&mut command, words, program)? {
+        Arguments { version: true, .. } => Err(version(program)),
+        Arguments { command: None, .. } => Err(Stop::Print(command.render_help().to_string())),
+        arguments => Ok(arguments),
+    }
+}
+
+/// Reads `words`, what was typed after `copy_binary`.
+pub fn parse_copy_binary(words: &[OsString]) -> Result<CopyBinaryArguments, Stop> {
+    let arguments: CopyBinaryArguments = read(&mut copy_binary(), words, COPY_BINARY)?;
+    if arguments.version { Err(version(COPY_BINARY)) } else { Ok(arguments) }
+}
+
+/// What a person types to get a file while an image is being built.
+pub const COPY_BINARY: &str = "copy_binary";
+
+fn copy_binary() -> clap::Command {
+    help::dress(CopyBinaryArguments::command(), COPY_BINARY)
+}
+
+fn read<T: FromArgMatches>(command: &mut clap::Command, words: &[OsString], program: &'static str) -> Result<T, Stop> {
     let line = std::iter::once(OsString::from(program)).chain(words.iter().cloned());
-    let parsed = command.try_get_matches_from_mut(line).and_then(|matches| Arguments::from_arg_matches(&matches));
-    match parsed {
-        Ok(Arguments { version: true, .. }) => {
-            Err(Stop::Print(format!("{program} version {}\n", env!("CARGO_PKG_VERSION"))))
-        }
-        Ok(Arguments { command: None, .. }) => Err(Stop::Print(command.render_help().to_string())),
+    match command.try_get_matches_from_mut(line).and_then(|matches| T::from_arg_matches(&matches)) {
         Ok(arguments) => Ok(arguments),
         Err(error) if error.kind() == ErrorKind::DisplayHelp => Err(Stop::Print(error.to_string())),
-        Err(error) => Err(Stop::Usage(explain(&error, &command, words, program))),
+        Err(error) => Err(Stop::Usage(explain(&error, command, words, program))),
     }
+}
+
+fn version(program: &str) -> Stop {
+    Stop::Print(format!("{program} version {}\n", env!("CARGO_PKG_VERSION")))
+}
+
+/// How `copy_binary` is called, as help shows it.
+pub fn copy_binary_usage() -> String {
+    help::usage(&copy_binary())
 }
 
 /// The usage line of the subcommand `name`, as help shows it.

@@ -73,7 +73,7 @@ pub fn pinned(image: &str, digest: &Digest) -> String {
 }
 
 /// The closing line: what, from which digest, how much of the image that took, how long.
-fn summary(report: &Report, took: Duration) -> String {
+pub fn summary(report: &Report, took: Duration) -> String {
     let total = DecimalBytes(report.files.iter().map(|file| file.size).sum());
     let what = match report.files.as_slice() {
         [file] if file.kind == "file" => format!("{} ({total})", file.path),

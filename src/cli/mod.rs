@@ -6,16 +6,21 @@
 mod access;
 pub mod arguments;
 pub mod completion;
+mod copy_binary;
 pub mod exit;
+mod file_mode;
 pub mod format;
 mod get;
 mod help;
 mod label;
+mod ls;
 pub mod options;
 pub mod progress;
 pub mod sanitize;
+mod timestamp;
 
 use std::error::Error as StdError;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,7 +76,16 @@ fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static
 
 /// Runs a command, reports how it went, and gives the exit code.
 pub fn run(invocation: Invocation) -> Exit {
-    let options = match Options::parse(invocation) {
+    carry_out(Options::parse(invocation))
+}
+
+/// Runs `copy_binary`, of which `words` were typed after its name.
+pub fn copy_binary(words: &[OsString]) -> Exit {
+    carry_out(Options::copy_binary(words))
+}
+
+fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
+    let options = match options {
         Ok(options) => options,
         Err(arguments::Stop::Print(text)) => return print(&text),
         Err(arguments::Stop::Usage(error)) => return misused(&error),
@@ -84,6 +98,8 @@ pub fn run(invocation: Invocation) -> Exit {
     match action {
         Action::Get(get) => perform(command, get.display, get.to_stdout(), |display| get::run(get, display)),
         Action::Label(label) => perform(command, label.display, false, |display| label::run(label, display)),
+        Action::Ls(ls) => perform(command, ls.display, false, |display| ls::run(ls, display)),
+        Action::CopyBinary(copy) => perform(command, copy.display, false, |display| copy_binary::run(copy, display)),
     }
 }
 

@@ -1,14 +1,18 @@
 //! What the program works with: the arguments read, checked and freed of clap.
 
+mod copy_binary;
 mod get;
 mod label;
+mod ls;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 
+pub use copy_binary::CopyBinaryOptions;
 pub use get::GetOptions;
 pub use label::{LabelOptions, Output};
+pub use ls::{LsOptions, What};
 
 use super::arguments::{self, Arguments, Command, ProgressMode, Stop, UsageError};
 use super::format::{Columns, Format};
@@ -33,6 +37,10 @@ pub enum Action {
     Get(GetOptions),
     /// Name artifacts.
     Label(LabelOptions),
+    /// List what is there.
+    Ls(LsOptions),
+    /// Copy a file into an image that is being built.
+    CopyBinary(CopyBinaryOptions),
 }
 
 /// What is shown on standard error besides errors.
@@ -59,12 +67,30 @@ impl Options {
         let (name, action) = match command {
             Command::Get(typed) => ("get", GetOptions::new(typed, &surroundings).map(Action::Get)),
             Command::Label(typed) => ("label", LabelOptions::new(typed, &surroundings).map(Action::Label)),
+            Command::Ls(typed) => ("ls", LsOptions::new(typed, &surroundings).map(Action::Ls)),
         };
-        let command = format!("{program} {name}");
+        let usage = || arguments::usage(name, program);
+        Options::of(format!("{program} {name}"), debug, action, usage)
+    }
+
+    /// Reads what stands after `copy_binary`.
+    pub fn copy_binary(words: &[OsString]) -> Result<Self, Stop> {
+        let typed = arguments::parse_copy_binary(words)?;
+        let debug = typed.debug;
+        let action = CopyBinaryOptions::new(typed, &Surroundings::here(debug, None)).map(Action::CopyBinary);
+        Options::of(arguments::COPY_BINARY.to_owned(), debug, action, arguments::copy_binary_usage)
+    }
+
+    fn of(
+        command: String,
+        debug: bool,
+        action: Result<Action, Problem>,
+        usage: impl FnOnce() -> String,
+    ) -> Result<Self, Stop> {
         match action {
             Ok(action) => Ok(Options { command, debug, action }),
             Err(problem) => {
-                let usage = matches!(problem, Problem::Operands(_)).then(|| arguments::usage(name, program));
+                let usage = matches!(problem, Problem::Operands(_)).then(usage);
                 Err(Stop::Usage(UsageError { message: problem.message(&command), command, usage }))
             }
         }
@@ -139,9 +165,8 @@ impl From<String> for Problem {
 }
 
 /// The argument of `--format`, for rows of these columns.
-fn format(typed: Option<&str>, columns: &'static Columns) -> Result<Option<Format>, Problem> {
-    let format = typed.map(|text| Format::parse(text, columns)).transpose();
-    format.map_err(|invalid| Problem::Other(invalid.to_string()))
+fn format(typed: &str, columns: &'static Columns) -> Result<Format, Problem> {
+    Format::parse(typed, columns).map_err(|invalid| Problem::Other(invalid.to_string()))
 }
 
 /// A flag's value, or an operand, as text.

@@ -68,7 +68,7 @@ impl GetOptions {
             preserve: typed.preserve,
             trust_attached: typed.trust_attached,
             display,
-            format: format(typed.format.as_deref(), &COLUMNS)?,
+            format: typed.format.as_deref().map(|typed| format(typed, &COLUMNS)).transpose()?,
             access: Access::new(typed.registry, surroundings.docker_config.clone()),
         })
     }

@@ -69,7 +69,7 @@ impl LabelOptions {
         if let Some(name) = remove.iter().find(|name| names.contains(name)) {
             return Err(Problem::Other(format!("{name} is to be removed and to be labelled; do one of them")));
         }
-        let format = format(typed.format.as_deref(), &COLUMNS)?;
+        let format = typed.format.as_deref().map(|typed| format(typed, &COLUMNS)).transpose()?;
         let output = match (typed.print_args, format, typed.quiet) {
             (true, Some(_), _) | (true, _, true) => {
                 let problem = "--print-args prints arguments and nothing else; leave out --format and --quiet";

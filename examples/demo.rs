@@ -28,9 +28,13 @@ fn demonstrate() -> Result<(), String> {
     let stage = Stage::new()?;
     println!("An image of three layers is in a registry at {}. None of it is pulled.", registry.host());
 
-    stage.comment("One file, by the path it has in a container: /bin is a link in one layer, and the file in another.");
-    stage.run(&["get", &reference, "/bin/hello"])?;
+    stage.comment("One file: only the small layers that can hold it are fetched, and its layer is verified.");
+    stage.run(&["get", &reference, "/usr/bin/hello"])?;
     stage.shell("./hello")?;
+
+    stage.comment("By the path it has in a container: /bin is a link in the lowest layer, which is needed to know.");
+    stage.run(&["get", &reference, "/bin/hello", "-o", "hello-again"])?;
+    stage.shell("cmp hello hello-again && ls -l hello-again")?;
 
     stage.comment("Straight to standard output.");
     stage.run(&["get", "-q", &reference, "/etc/os-release", "-o", "-"])?;
@@ -72,6 +76,8 @@ fn image() -> Image {
         file("usr/lib/libdemo.so", library),
     ];
     let application = [
+        dir("usr"),
+        dir("usr/bin"),
         file("usr/bin/hello", "#!/bin/sh\necho \"Hello from a container image that nobody pulled.\"\n").mode(0o755),
         dir("etc/demo"),
         file("etc/demo/demo.conf", "greeting = hello\n"),

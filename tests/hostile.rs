@@ -270,13 +270,13 @@ fn pax_records_that_are_malformed() {
 
 #[test]
 fn a_pax_header_of_many_megabytes() {
-    let value = "x".repeat(40 << 20);
+    let value = "x".repeat(8 << 20);
     unharmed(vec![Layer::new([file("f", "x").pax("comment", &value)])]);
 }
 
 #[test]
 fn a_gnu_long_name_of_many_megabytes() {
-    layer([typed("././@LongLink", b'L', vec![b'a'; 40 << 20]), file("f", "x")]);
+    layer([typed("././@LongLink", b'L', vec![b'a'; 8 << 20]), file("f", "x")]);
 }
 
 #[test]
@@ -323,12 +323,15 @@ fn a_gnu_sparse_header_whose_pieces_overlap_or_never_end() {
     let sparse = || sparse_file("f", SparseFormat::Gnu, 4096, pieces);
     layer([sparse().tamper(|header| header.as_mut_bytes()[410..421].copy_from_slice(b"00000000001"))]);
     layer([sparse().tamper(|header| header.as_mut_bytes()[482] = 1)]);
-    layer([sparse().tamper(|header| header.as_mut_bytes()[483..494].copy_from_slice(b"77777777777"))]);
+    layer([sparse().tamper(|header| header.as_mut_bytes()[483..494].copy_from_slice(b"00000000100"))]);
 }
 
 #[test]
 fn a_sparse_file_of_eight_exabytes_is_not_filled_with_zeros() {
-    layer([sparse_file("f", SparseFormat::Pax10, 1 << 62, &[(0, &[1; 512])])]);
+    for format in [SparseFormat::Pax00, SparseFormat::Pax01, SparseFormat::Pax10] {
+        let run = layer([sparse_file("f", format, 1 << 62, &[(0, &[1; 512])])]);
+        assert_ne!(run.code, 0, "{format:?}");
+    }
 }
 
 #[test]
@@ -369,8 +372,8 @@ fn entries_of_unknown_types() {
 
 #[test]
 fn a_decompression_bomb_that_is_mostly_nothing() {
-    // 256 MiB of zeros in 256 KiB: read through, never held.
-    let run = unharmed(vec![Layer::new([file("zeros", vec![0; 256 << 20])])]);
+    // A thousand times what it is when compressed: read through, never held.
+    let run = unharmed(vec![Layer::new([file("zeros", vec![0; 64 << 20])])]);
     assert_eq!(run.code, 0, "{}", run.stderr);
 }
 
@@ -381,8 +384,8 @@ fn directories_nested_a_thousand_deep() {
 }
 
 #[test]
-fn fifty_thousand_entries_of_one_name() {
-    let entries = (0..50_000).map(|i| if i % 2 == 0 { file("x", "file") } else { dir("x") });
+fn five_thousand_entries_of_one_name() {
+    let entries = (0..5_000).map(|i| if i % 2 == 0 { file("x", "file") } else { dir("x") });
     unharmed(vec![Layer::new(entries)]);
 }
 

@@ -13,6 +13,10 @@ pub(super) struct Segment {
 /// The most segments that a file may have: 16 MiB of memory, and 64 GiB of file where every second block of 32 KiB is a hole.
 const MAX_SEGMENTS: usize = 1 << 20;
 
+/// The most bytes of holes that a file may have. The zeros are hashed, so a few bytes of tar could keep a processor busy for
+/// years; the largest honest file of this kind, a `lastlog` with the highest user ID, has 1.2 TB.
+const MAX_HOLES: u64 = 2 << 40;
+
 /// Appends a segment. Empty ones (GNU tar ends its maps with one) say nothing and are left out, though not unchecked.
 pub(super) fn push(map: &mut Vec<Segment>, segment: Segment) -> Result<(), &'static str> {
     let end = map.last().map_or(0, |last| last.offset + last.length);
@@ -36,6 +40,9 @@ pub(super) fn check(map: &[Segment], size: u64, stored: u64) -> Result<(), &'sta
     let data: u64 = map.iter().map(|segment| segment.length).sum();
     if end > size {
         return Err("its sparse map reaches beyond the file's end");
+    }
+    if size - data > MAX_HOLES {
+        return Err("has holes of more than 2 TiB");
     }
     if data != stored {
         return Err("its sparse map does not fit the data that is stored");

@@ -96,16 +96,24 @@ pub trait Push: Source {
 /// How many image indexes may lie inside one another.
 const MAX_NESTED_INDEXES: usize = 8;
 
-/// How many entries of an image index that name no platform are looked at.
-const MAX_UNSPECIFIED: usize = 8;
+/// How many manifests are fetched to find one for the platform: indexes whose entries name none could lead on for ever.
+const MAX_MANIFESTS: usize = 64;
 
 /// The image that `source` names, for `platform`: follows image indexes (nested ones too) to the manifest, and reads the
 /// config. The platform of an image that comes without an index is not questioned, as in `docker pull`.
 pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, SourceError> {
     let not_an_image = |error| SourceError::NotAnImage { image: source.name(), error };
-    let mut pending = vec![(0, true, source.manifest(None).await?)];
+    let malformed = |problem| SourceError::Protocol { what: source.name(), problem };
+    // The best candidate comes last, so that it is popped first; the others serve only if it leads to nothing fitting.
+    let mut pending = vec![(0, true, None)];
     let mut available = Vec::new();
-    while let Some((depth, is_chosen, raw)) = pending.pop() {
+    let mut fetched = 0;
+    while let Some((depth, is_chosen, digest)) = pending.pop() {
+        if fetched == MAX_MANIFESTS {
+            return Err(malformed(format!("none of the {MAX_MANIFESTS} manifests looked at is for {platform}")));
+        }
+        fetched += 1;
+        let raw = source.manifest(digest.as_ref()).await?;
         let manifest = Manifest::parse(&raw.bytes, raw.media_type.as_deref()).map_err(not_an_image)?;
         match manifest {
             Manifest::Image(manifest) => {
@@ -120,20 +128,16 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
             }
             Manifest::Index(entries) if depth < MAX_NESTED_INDEXES => {
                 available.extend(platform::available(&entries));
-                let candidates = platform::candidates(&entries, platform);
-                // An entry that names the platform is the one. Of those that name none, each has to be looked at, and the
-                // first is popped first.
-                let is_chosen = candidates.first().is_some_and(|best| best.platform.is_some());
-                let count = if is_chosen { 1 } else { MAX_UNSPECIFIED };
-                for entry in candidates.into_iter().take(count).rev() {
-                    pending.push((depth + 1, is_chosen, source.manifest(Some(&entry.digest)).await?));
+                for entry in platform::candidates(&entries, platform).into_iter().rev() {
+                    pending.push((
+                        depth + 1,
+                        entry.platform.as_ref().is_some_and(|platform| !platform.os.is_empty()),
+                        Some(entry.digest.clone()),
+                    ));
                 }
             }
             Manifest::Index(_) => {
-                return Err(SourceError::Protocol {
-                    what: source.name(),
-                    problem: format!("image indexes lie more than {MAX_NESTED_INDEXES} deep in one another"),
-                });
+                return Err(malformed(format!("image indexes lie more than {MAX_NESTED_INDEXES} deep in one another")));
             }
         }
     }

@@ -29,7 +29,10 @@ fn the_static_binary_finds_registries_from_an_image_made_from_scratch() {
     let dockerfile = "FROM scratch\nCOPY docker-artifact /docker-artifact\nWORKDIR /tmp\nENTRYPOINT [\"/docker-artifact\", \"get\"]\n";
     fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
     let tag = format!("docker-artifact-static:{}", process::id());
-    run(Command::new("docker").env("DOCKER_BUILDKIT", "0").args(["build", "--quiet", "--tag", &tag]).arg(context.path()));
+    run(Command::new("docker")
+        .env("DOCKER_BUILDKIT", "0")
+        .args(["build", "--quiet", "--tag", &tag])
+        .arg(context.path()));
     at_exit(&format!("docker rmi {tag}"));
 
     // By address, by a name that is loopback's by definition, by one in /etc/hosts, and without a home directory.

@@ -10,9 +10,7 @@ fn main() -> ExitCode {
         Ok(Call::Metadata) => cli::print(&plugin::metadata()),
         Ok(Call::Complete { words, describe }) => cli::print(&cli::completion::answer(&words, describe)),
         Ok(Call::Command(invocation)) => cli::run(invocation),
-        Ok(Call::CopyBinary) => {
-            cli::refuse("copy_binary", "RUN copy_binary is not part of this version; use docker-artifact get")
-        }
+        Ok(Call::CopyBinary(words)) => cli::copy_binary(&words),
         Err(invalid) => cli::refuse("docker-artifact", &invalid.to_string()),
     };
     exit.into()

@@ -35,8 +35,8 @@ pub enum Call {
     },
     /// A command to run.
     Command(Invocation),
-    /// Started under the name `copy_binary`.
-    CopyBinary,
+    /// Started under the name `copy_binary`, with these words after it.
+    CopyBinary(Vec<OsString>),
 }
 
 /// A command line, with what is Docker's taken off.
@@ -105,7 +105,7 @@ impl Call {
         let mut arguments = arguments.into_iter();
         let program = arguments.next().unwrap_or_default();
         if Path::new(&program).file_name() == Some(OsStr::new("copy_binary")) {
-            return Ok(Call::CopyBinary);
+            return Ok(Call::CopyBinary(arguments.collect()));
         }
         let words: Vec<OsString> = arguments.collect();
         match words.first().and_then(|word| word.to_str()) {
@@ -364,7 +364,8 @@ mod tests {
 
     #[test]
     fn copy_binary_is_told_by_the_programs_name() {
-        assert_eq!(parse("/usr/local/bin/copy_binary --from=x /y"), Call::CopyBinary);
+        let words = ["--from=x", "/y"].map(OsString::from).to_vec();
+        assert_eq!(parse("/usr/local/bin/copy_binary --from=x /y"), Call::CopyBinary(words));
     }
 
     #[tokio::test]

@@ -252,7 +252,7 @@ fn fetched(thing: &Planned, survey: &Survey<Staging>) -> Fetched {
         TreeKind::File { .. } => "file",
         TreeKind::Directory(_) => "directory",
         TreeKind::Symlink(_) => "symlink",
-        TreeKind::Special => "special",
+        TreeKind::Special(_) => "special",
     };
     Fetched {
         path: show_path(&thing.path),

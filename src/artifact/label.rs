@@ -33,6 +33,8 @@ pub struct Request {
     pub attach: bool,
     /// Find out what would be written, and write nothing.
     pub dry_run: bool,
+    /// The digest that the reference must name, where that is known.
+    pub expected: Option<Digest>,
 }
 
 /// What was labelled.
@@ -78,6 +80,12 @@ pub async fn label(
     progress: Arc<dyn Progress>,
 ) -> Result<Labelled, Error> {
     let root = from.manifest(None).await?;
+    if let Some(expected) = request.expected.as_ref().filter(|expected| **expected != root.digest) {
+        return Err(Error::Source(SourceError::Protocol {
+            what: from.name(),
+            problem: format!("it should be {expected} and is {}; was it built anew meanwhile?", root.digest),
+        }));
+    }
     let document = text(&from, &root)?;
     let parsed = parse(&*from, &root)?;
     let tag = to.reference().tag().map(str::to_owned);
@@ -145,7 +153,11 @@ pub async fn label(
         return Ok(Labelled { old: root.digest, new, images, pushed: false });
     }
 
-    let elsewhere = to.reference().repository() != from.reference().repository();
+    let place = |registry: &Registry| {
+        let reference = registry.reference();
+        (reference.resolve_registry().to_owned(), reference.repository().to_owned())
+    };
+    let elsewhere = place(&to) != place(&from);
     if elsewhere {
         for image in &relabelled {
             let config = image.config.is_none().then_some(&image.config_descriptor);

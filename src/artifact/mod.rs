@@ -6,6 +6,7 @@ mod error;
 pub mod get;
 pub mod label;
 mod labelled;
+pub mod list;
 mod measure;
 mod names;
 mod plan;

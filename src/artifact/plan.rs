@@ -10,6 +10,7 @@ use super::error::Error;
 use super::survey::{Collect, Missing, Survey, Wanted, describe};
 use crate::extract::{Item, Metadata, Node as ItemNode, Staging};
 use crate::image::Image;
+use crate::layer::entry::Special;
 use crate::rootfs::nearest::nearest;
 use crate::rootfs::walk::{Found, Leaf, leaf, resolve};
 use crate::rootfs::{Child, DataOffset, Directory, Node, NodeKind, Pattern, View, join, split};
@@ -46,7 +47,7 @@ impl Tree {
         match &self.kind {
             TreeKind::File { size, .. } => *size,
             TreeKind::Directory(children) => children.values().map(Tree::size).fold(0, u64::saturating_add),
-            TreeKind::Symlink(_) | TreeKind::Special => 0,
+            TreeKind::Symlink(_) | TreeKind::Special(_) => 0,
         }
     }
 }
@@ -66,28 +67,45 @@ pub enum TreeKind {
     /// A symbolic link.
     Symlink(Vec<u8>),
     /// A device node or FIFO.
-    Special,
+    Special(Special),
 }
 
-/// Reads as many layers as it takes to plan what `wanted` names in `image`, and what of its content had passed by.
+/// Reads as many layers as it takes to plan what `wanted` names in `image`, and what of its content had passed by. Fails where
+/// that is a device node or a FIFO, which has none.
 pub async fn complete<C: Collect>(
     image: (&str, &Image),
     survey: &mut Survey<C>,
     wanted: &Wanted,
 ) -> Result<Vec<Planned>, Error> {
-    let planned = loop {
-        let view = survey.view();
-        if let Some(planned) = plan(image, &view, &wanted.patterns, wanted.follow)? {
-            break planned;
-        }
-        let independent = wanted.patterns.iter().all(|pattern| is_settled(&view, pattern, wanted.follow));
-        survey.read_further(independent).await?;
-    };
+    let planned = outline(image, survey, wanted).await?;
+    if let Some(special) = planned.iter().find(|thing| matches!(thing.tree.kind, TreeKind::Special(_))) {
+        return Err(Error::Unfetchable {
+            image: image.0.to_owned(),
+            path: show_path(&special.path),
+            problem: "is a device node or a FIFO, which is never created".to_owned(),
+        });
+    }
     let missing = missing(&planned, survey);
     if !missing.is_empty() {
         survey.read_again(missing).await?;
     }
     Ok(planned)
+}
+
+/// Reads as many layers as it takes to plan what `wanted` names in `image`, whatever has passed by.
+pub async fn outline<C: Collect>(
+    image: (&str, &Image),
+    survey: &mut Survey<C>,
+    wanted: &Wanted,
+) -> Result<Vec<Planned>, Error> {
+    loop {
+        let view = survey.view();
+        if let Some(planned) = plan(image, &view, &wanted.patterns, wanted.follow)? {
+            return Ok(planned);
+        }
+        let independent = wanted.patterns.iter().all(|pattern| is_settled(&view, pattern, wanted.follow));
+        survey.read_further(independent).await?;
+    }
 }
 
 /// Plans what `patterns` name in `image`, as `view` shows it. Fails with [`Error::NotFound`] as soon as something is known not
@@ -141,7 +159,7 @@ pub fn item(tree: Tree, survey: &Survey<Staging>) -> Option<Item> {
     let node = match tree.kind {
         TreeKind::File { data, .. } => ItemNode::File(Arc::clone(survey.content(tree.layer?, data)?)),
         TreeKind::Symlink(target) => ItemNode::Symlink(target),
-        TreeKind::Special => ItemNode::Special,
+        TreeKind::Special(_) => ItemNode::Special,
         TreeKind::Directory(children) => {
             let children = children.into_iter().map(|(name, child)| Some((name, item(child, survey)?)));
             ItemNode::Directory(children.collect::<Option<_>>()?)
@@ -196,9 +214,6 @@ fn tree(
     match found {
         Found::Unknown { .. } => Ok(None),
         Found::Directory(directory) => Ok(directory_tree(view, &directory).map(|tree| (directory.path, tree))),
-        Found::Leaf(Leaf { node: Node { kind: NodeKind::Special(_), .. }, .. }) => {
-            Err(unfetchable("is a device node or a FIFO, which is never created"))
-        }
         Found::Leaf(leaf) => Ok(Some((leaf.path.clone(), leaf_tree(&leaf)))),
         Found::Loop => Err(unfetchable("leads through more than 40 symlinks; it is a loop")),
         Found::NotADirectory { path } => {
@@ -241,7 +256,9 @@ fn leaf_tree(leaf: &Leaf<'_>) -> Tree {
     let kind = match &leaf.node.kind {
         NodeKind::File { size, data, .. } => TreeKind::File { size: *size, data: *data },
         NodeKind::Symlink(target) => TreeKind::Symlink(target.to_vec()),
-        NodeKind::Directory { .. } | NodeKind::LinkBelow(_) | NodeKind::Special(_) => TreeKind::Special,
+        NodeKind::Special(special) => TreeKind::Special(*special),
+        // A leaf is neither.
+        NodeKind::Directory { .. } | NodeKind::LinkBelow(_) => TreeKind::Special(Special::Fifo),
     };
     Tree { metadata: metadata(leaf.node), layer: Some(leaf.layer), kind }
 }

@@ -86,7 +86,7 @@ impl Listing<'_> {
         let Metadata { mode, mtime, .. } = tree.metadata;
         let mut place = None;
         let kind = match &tree.kind {
-            TreeKind::Special => return Ok(()),
+            TreeKind::Special(_) => return Ok(()),
             TreeKind::Directory(_) => ListedKind::Directory,
             TreeKind::Symlink(target) => ListedKind::Symlink { target: utf8(target, &shown)? },
             TreeKind::File { size, data } => {

@@ -6,6 +6,16 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+mod copy_binary;
+mod get;
+mod label;
+mod ls;
+
+pub use copy_binary::CopyBinaryArguments;
+pub use get::GetArguments;
+pub use label::LabelArguments;
+pub use ls::LsArguments;
+
 use super::help;
 
 /// Get files out of an image without pulling it
@@ -34,43 +44,32 @@ pub enum Command {
     /// Get files and directories out of an image
     #[command(
         override_usage = "[OPTIONS] IMAGE PATH [PATH...]",
-        long_about = LONG_ABOUT,
-        before_help = EXAMPLES,
+        long_about = get::LONG_ABOUT,
+        before_help = get::EXAMPLES,
         args_override_self = true
     )]
     Get(GetArguments),
+    /// Name artifacts in an image, and make them cheap to get
+    #[command(
+        override_usage = "[OPTIONS] IMAGE [[NAME=]PATH...]",
+        long_about = label::LONG_ABOUT,
+        before_help = label::EXAMPLES,
+        args_override_self = true
+    )]
+    Label(LabelArguments),
+    /// List the artifacts of an image, its files or its layers
+    #[command(
+        override_usage = "[OPTIONS] IMAGE [PATH...]",
+        long_about = ls::LONG_ABOUT,
+        before_help = ls::EXAMPLES,
+        args_override_self = true
+    )]
+    Ls(LsArguments),
 }
 
-/// The arguments of `get`, as typed.
+/// How to reach a registry, for every command that does.
 #[derive(Debug, clap::Args)]
-pub struct GetArguments {
-    /// The image, then the paths. Their number is checked later, so that the message can be Docker's.
-    #[arg(hide = true)]
-    pub operands: Vec<OsString>,
-    /// Where to put it: a directory, a file name, or "-" for standard output (default: the current directory)
-    #[arg(short, long, value_name = "string", value_hint = clap::ValueHint::AnyPath)]
-    pub output: Option<OsString>,
-    /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
-    #[arg(long, value_name = "string")]
-    pub platform: Option<String>,
-    /// Stop reading at the end of the file, without checking the digest of its layer
-    #[arg(long)]
-    pub no_verify: bool,
-    /// Keep a symbolic link named by PATH instead of following it
-    #[arg(long)]
-    pub no_dereference: bool,
-    /// Keep ownership and setuid bits (needs root)
-    #[arg(long)]
-    pub preserve: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
-    #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
-    pub progress: ProgressMode,
-    /// Print what was written: "table", "json", or a Go template such as "{{.Path}} {{.Size}}"
-    #[arg(long, value_name = "string")]
-    pub format: Option<String>,
+pub struct RegistryArguments {
     /// Speak HTTP without TLS to the registry
     #[arg(long)]
     pub plain_http: bool,
@@ -92,18 +91,6 @@ pub enum ProgressMode {
     /// Nothing.
     None,
 }
-
-const LONG_ABOUT: &str = "\
-Get files and directories out of an image, without a pull and without an engine
-
-PATH is looked up as a container would see it: through all layers, following
-symbolic links; \"*\", \"?\", \"[...]\" and \"**\" match names. Content is verified
-before it appears under its name.";
-
-const EXAMPLES: &str = "\
-docker artifact get debian:12 /bin/ls
-docker artifact get -o tools/ alpine /bin/busybox '/etc/*-release'
-docker artifact get --platform linux/arm64 -o - alpine /etc/os-release";
 
 /// Why there are no arguments to work with.
 #[derive(Debug)]
@@ -140,17 +127,42 @@ pub fn command(program: &'static str) -> clap::Command {
 /// Reads `words`, what was typed after `program`.
 pub fn parse(words: &[OsString], program: &'static str) -> Result<Arguments, Stop> {
     let mut command = command(program);
+    match read(&mut command, words, program)? {
+        Arguments { version: true, .. } => Err(version(program)),
+        Arguments { command: None, .. } => Err(Stop::Print(command.render_help().to_string())),
+        arguments => Ok(arguments),
+    }
+}
+
+/// Reads `words`, what was typed after `copy_binary`.
+pub fn parse_copy_binary(words: &[OsString]) -> Result<CopyBinaryArguments, Stop> {
+    let arguments: CopyBinaryArguments = read(&mut copy_binary(), words, COPY_BINARY)?;
+    if arguments.version { Err(version(COPY_BINARY)) } else { Ok(arguments) }
+}
+
+/// What a person types to get a file while an image is being built.
+pub const COPY_BINARY: &str = "copy_binary";
+
+fn copy_binary() -> clap::Command {
+    help::dress(CopyBinaryArguments::command(), COPY_BINARY)
+}
+
+fn read<T: FromArgMatches>(command: &mut clap::Command, words: &[OsString], program: &'static str) -> Result<T, Stop> {
     let line = std::iter::once(OsString::from(program)).chain(words.iter().cloned());
-    let parsed = command.try_get_matches_from_mut(line).and_then(|matches| Arguments::from_arg_matches(&matches));
-    match parsed {
-        Ok(Arguments { version: true, .. }) => {
-            Err(Stop::Print(format!("{program} version {}\n", env!("CARGO_PKG_VERSION"))))
-        }
-        Ok(Arguments { command: None, .. }) => Err(Stop::Print(command.render_help().to_string())),
+    match command.try_get_matches_from_mut(line).and_then(|matches| T::from_arg_matches(&matches)) {
         Ok(arguments) => Ok(arguments),
         Err(error) if error.kind() == ErrorKind::DisplayHelp => Err(Stop::Print(error.to_string())),
-        Err(error) => Err(Stop::Usage(explain(&error, &command, words, program))),
+        Err(error) => Err(Stop::Usage(explain(&error, command, words, program))),
     }
+}
+
+fn version(program: &str) -> Stop {
+    Stop::Print(format!("{program} version {}\n", env!("CARGO_PKG_VERSION")))
+}
+
+/// How `copy_binary` is called, as help shows it.
+pub fn copy_binary_usage() -> String {
+    help::usage(&copy_binary())
 }
 
 /// The usage line of the subcommand `name`, as help shows it.
@@ -231,7 +243,7 @@ mod tests {
         let error = usage_error("gets alpine");
         assert_eq!(error.message, "unknown command: gets; did you mean get?");
         assert_eq!(error.command, "docker artifact");
-        assert_eq!(usage_error("label alpine").message, "unknown command: label");
+        assert_eq!(usage_error("pull alpine").message, "unknown command: pull");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What `--format` prints of what was written: a table, JSON, or a Go template as in Docker's own commands.
+//! What `--format` prints: rows as a table, as JSON, or by a Go template as in Docker's own commands.
 //!
 //! Of Go's templates this reads fields and `json`: what people write after `--format`. Anything else is refused with the
 //! list of what there is, never printed as an empty string.
@@ -6,19 +6,27 @@
 use std::fmt::Write as _;
 
 use indicatif::DecimalBytes;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::sanitize;
-use crate::artifact::get::{Fetched, Report};
+use crate::image::digest::Digest;
 
-/// The columns of `--format table`.
-const TABLE: &str = "{{.Path}}\\t{{.Destination}}\\t{{.Size}}\\t{{.Mode}}";
+/// What a command prints rows of. A row is a JSON object; a field that it lacks is printed as nothing.
+#[derive(Debug)]
+pub struct Columns {
+    /// The template of `table`.
+    pub table: &'static str,
+    /// The names of the fields.
+    pub fields: &'static [&'static str],
+}
+
+/// How many characters a table shows of a build step, as `docker history` does.
+const STEP_WIDTH: usize = 45;
 
 /// Blanks between the columns of a table, as in Docker's.
 const GAP: usize = 3;
 
-/// How to print what was written.
+/// How to print rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `table`, or `table TEMPLATE`: aligned columns under a heading, with sizes for people.
@@ -52,48 +60,31 @@ pub enum InvalidFormat {
     #[error("--format: \"{{{{\" without its \"}}}}\" in \"{0}\"")]
     Unclosed(String),
     /// Something in `{{` and `}}` that is no field.
-    #[error("--format: \"{{{{{0}}}}}\" is not known; there is {fields}, {{{{json .}}}} and {{{{json .Field}}}}", fields = field_list())]
-    Unknown(String),
-}
-
-/// One written thing, as JSON shows it. The names of the fields are those of the templates.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row<'a> {
-    path: &'a str,
-    destination: Option<String>,
-    r#type: &'a str,
-    size: u64,
-    mode: String,
-    digest: Option<&'a str>,
-    layer: Option<&'a str>,
-    image: String,
-    verified: bool,
-}
-
-const FIELDS: [&str; 9] = ["Path", "Destination", "Type", "Size", "Mode", "Digest", "Layer", "Image", "Verified"];
-
-fn field_list() -> String {
-    FIELDS.map(|field| format!("{{{{.{field}}}}}")).join(", ")
+    #[error("--format: \"{{{{{action}}}}}\" is not known; there is {fields}, {{{{json .}}}} and {{{{json .Field}}}}")]
+    Unknown {
+        /// What it is.
+        action: String,
+        /// The fields that there are.
+        fields: String,
+    },
 }
 
 impl Format {
     /// Reads the argument of `--format`.
-    pub fn parse(text: &str) -> Result<Self, InvalidFormat> {
+    pub fn parse(text: &str, columns: &'static Columns) -> Result<Self, InvalidFormat> {
         match text.trim() {
             "" => Err(InvalidFormat::Empty),
-            "table" => pieces(TABLE).map(Format::Table),
+            "table" => pieces(columns.table, columns).map(Format::Table),
             "json" => Ok(Format::Json),
             _ => match text.trim_start().strip_prefix("table ") {
-                Some(template) => pieces(template.trim()).map(Format::Table),
-                None => pieces(text).map(Format::Template),
+                Some(template) => pieces(template.trim(), columns).map(Format::Table),
+                None => pieces(text, columns).map(Format::Template),
             },
         }
     }
 
-    /// The text that standard output gets for `report`.
-    pub fn render(&self, report: &Report) -> String {
-        let rows = report.files.iter().map(|file| values(report, file));
+    /// The text that standard output gets for `rows`. Digests are shortened in a table, unless it is to be `whole`.
+    pub fn render(&self, rows: &[Value], whole: bool) -> String {
         let mut text = String::new();
         match self {
             Format::Json => {
@@ -103,12 +94,13 @@ impl Format {
             }
             Format::Template(pieces) => {
                 for row in rows {
-                    let _ = writeln!(text, "{}", line(pieces, &row, false));
+                    let _ = writeln!(text, "{}", line(pieces, row, Reader::Program));
                 }
             }
             Format::Table(pieces) => {
+                let reader = if whole { Reader::Person } else { Reader::Glancer };
                 let mut lines = vec![heading(pieces)];
-                lines.extend(rows.map(|row| line(pieces, &row, true)));
+                lines.extend(rows.iter().map(|row| line(pieces, row, reader)));
                 align(&lines, &mut text);
             }
         }
@@ -116,7 +108,18 @@ impl Format {
     }
 }
 
-fn pieces(template: &str) -> Result<Vec<Piece>, InvalidFormat> {
+/// For whom a field is printed.
+#[derive(Clone, Copy, PartialEq)]
+enum Reader {
+    /// Everything is exact.
+    Program,
+    /// Sizes are rounded.
+    Person,
+    /// Digests and build steps are shortened, too.
+    Glancer,
+}
+
+fn pieces(template: &str, columns: &'static Columns) -> Result<Vec<Piece>, InvalidFormat> {
     // Docker, too, reads these two escapes outside of the template's language, for shells that cannot type them.
     let template = template.replace("\\t", "\t").replace("\\n", "\n");
     let mut rest = template.as_str();
@@ -126,7 +129,10 @@ fn pieces(template: &str) -> Result<Vec<Piece>, InvalidFormat> {
         if !text.is_empty() {
             pieces.push(Piece::Text(text.to_owned()));
         }
-        pieces.push(piece(action.trim()).ok_or_else(|| InvalidFormat::Unknown(action.trim().to_owned()))?);
+        pieces.push(piece(action.trim(), columns).ok_or_else(|| InvalidFormat::Unknown {
+            action: action.trim().to_owned(),
+            fields: columns.fields.iter().map(|field| format!("{{{{.{field}}}}}")).collect::<Vec<_>>().join(", "),
+        })?);
         rest = after;
     }
     if !rest.is_empty() {
@@ -135,8 +141,8 @@ fn pieces(template: &str) -> Result<Vec<Piece>, InvalidFormat> {
     Ok(pieces)
 }
 
-fn piece(action: &str) -> Option<Piece> {
-    let field = |name: &str| FIELDS.into_iter().find(|field| name.strip_prefix('.') == Some(field));
+fn piece(action: &str, columns: &'static Columns) -> Option<Piece> {
+    let field = |name: &str| columns.fields.iter().copied().find(|field| name.strip_prefix('.') == Some(field));
     match action.strip_prefix("json ").map(str::trim) {
         Some(".") => Some(Piece::JsonAll),
         Some(name) => field(name).map(Piece::JsonField),
@@ -144,27 +150,7 @@ fn piece(action: &str) -> Option<Piece> {
     }
 }
 
-fn values(report: &Report, file: &Fetched) -> Value {
-    let row = Row {
-        path: &file.path,
-        // A path that is not UTF-8 has no exact form in JSON.
-        destination: file.destination.as_ref().map(|path| match path.to_str() {
-            Some(path) => path.to_owned(),
-            None => sanitize::for_terminal(path.as_os_str().as_encoded_bytes()),
-        }),
-        r#type: file.kind,
-        size: file.size,
-        mode: format!("{:04o}", file.mode),
-        digest: file.digest.as_ref().map(|digest| digest.as_str()),
-        layer: file.layer.as_ref().map(|digest| digest.as_str()),
-        image: super::get::pinned(report),
-        verified: report.verified,
-    };
-    // A struct of strings and numbers always serialises.
-    serde_json::to_value(row).unwrap_or_default()
-}
-
-fn line(pieces: &[Piece], row: &Value, for_people: bool) -> String {
+fn line(pieces: &[Piece], row: &Value, reader: Reader) -> String {
     pieces
         .iter()
         .map(|piece| match piece {
@@ -172,13 +158,28 @@ fn line(pieces: &[Piece], row: &Value, for_people: bool) -> String {
             Piece::JsonAll => sanitize::json(&row.to_string()),
             Piece::JsonField(field) => sanitize::json(&row[*field].to_string()),
             Piece::Field(field) => match &row[*field] {
+                Value::String(text) if reader == Reader::Glancer => sanitize::for_terminal(shorten(field, text)),
                 Value::String(text) => sanitize::for_terminal(text),
                 Value::Null => String::new(),
-                Value::Number(bytes) if for_people => DecimalBytes(bytes.as_u64().unwrap_or(0)).to_string(),
+                Value::Number(bytes) if reader != Reader::Program && field.ends_with("Size") => {
+                    DecimalBytes(bytes.as_u64().unwrap_or(0)).to_string()
+                }
                 other => other.to_string(),
             },
         })
         .collect()
+}
+
+/// A digest's first digits, each where there are several, and the beginning of a build step; else the text.
+fn shorten(field: &str, text: &str) -> String {
+    let digests: Option<Vec<Digest>> = text.split(',').map(|part| part.parse().ok()).collect();
+    match digests {
+        Some(digests) => digests.iter().map(Digest::short).collect::<Vec<_>>().join(","),
+        None if field == "Step" && text.chars().count() > STEP_WIDTH => {
+            text.chars().take(STEP_WIDTH - 1).chain(['…']).collect()
+        }
+        None => text.to_owned(),
+    }
 }
 
 fn heading(pieces: &[Piece]) -> String {
@@ -216,31 +217,25 @@ fn align(lines: &[String], text: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::image::digest::Digest;
+    use serde_json::json;
 
-    fn report() -> Report {
-        let file = |path: &str, destination: Option<&str>, size| Fetched {
-            path: path.to_owned(),
-            destination: destination.map(Into::into),
-            kind: "file",
-            size,
-            mode: 0o755,
-            digest: Some(Digest::of(b"content")),
-            layer: None,
-        };
-        Report {
-            image: "registry.example/tools:1".to_owned(),
-            digest: Digest::of(b"manifest"),
-            files: vec![file("/bin/ls", Some("ls"), 138_208), file("/e\\x1bvil", Some("e\x1bvil\u{202e}"), 3)],
-            image_bytes: 1000,
-            fetched_bytes: 500,
-            verified: true,
-        }
+    use super::*;
+
+    const COLUMNS: Columns = Columns {
+        table: "{{.Path}}\\t{{.Destination}}\\t{{.Size}}\\t{{.Mode}}",
+        fields: &["Path", "Destination", "Size", "Mode", "Digest", "Index", "Step"],
+    };
+
+    fn rows() -> Vec<Value> {
+        let digest = Digest::of(b"content");
+        vec![
+            json!({"Path": "/bin/ls", "Destination": "ls", "Size": 138_208, "Mode": "0755", "Digest": digest, "Index": 12}),
+            json!({"Path": "/e\\x1bvil", "Destination": "e\x1bvil\u{202e}", "Size": 3, "Mode": "0755", "Digest": null}),
+        ]
     }
 
     fn rendered(format: &str) -> String {
-        Format::parse(format).unwrap().render(&report())
+        Format::parse(format, &COLUMNS).unwrap().render(&rows(), false)
     }
 
     #[test]
@@ -251,29 +246,32 @@ mod tests {
              /bin/ls     ls                 138.21 kB   0755\n\
              /e\\x1bvil   e\\x1bvil\\u{202e}   3 B         0755\n"
         );
-        assert_eq!(rendered("table {{.Type}}\\t{{.Mode}}").lines().next(), Some("TYPE   MODE"));
+        assert_eq!(rendered("table {{.Index}}\\t{{.Mode}}").lines().nth(1), Some("12      0755"));
+    }
+
+    #[test]
+    fn a_table_shortens_what_is_long_unless_it_is_to_be_whole() {
+        let format = Format::parse("table {{.Digest}}", &COLUMNS).unwrap();
+        let digest = Digest::of(b"content");
+        assert_eq!(format.render(&rows(), false).lines().nth(1), Some(digest.short()));
+        assert_eq!(format.render(&rows(), true).lines().nth(1), Some(digest.as_str()));
+        assert_eq!(rendered("{{.Digest}}").lines().next(), Some(digest.as_str()));
+        assert_eq!(shorten("Layer", &format!("{digest},{digest}")), format!("{0},{0}", digest.short()));
+        assert_eq!(shorten("Step", &"x".repeat(50)), format!("{}…", "x".repeat(44)));
+        assert_eq!(shorten("Path", &"x".repeat(50)), "x".repeat(50));
     }
 
     #[test]
     fn json_is_one_exact_object_a_line() {
         let text = rendered("json");
-        let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(rows.len(), 2);
-        assert_eq!(rows[0]["Path"], "/bin/ls");
-        assert_eq!(rows[0]["Size"], 138_208);
-        assert_eq!(rows[0]["Mode"], "0755");
-        assert_eq!(rows[0]["Layer"], Value::Null);
-        assert_eq!(rows[0]["Verified"], true);
-        assert_eq!(rows[0]["Image"], format!("registry.example/tools:1@{}", Digest::of(b"manifest")));
-        assert_eq!(rows[1]["Destination"], "e\x1bvil\u{202e}");
+        let read: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read, rows());
         assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
-        let fields: Vec<&String> = rows[0].as_object().unwrap().keys().collect();
-        assert_eq!(fields, FIELDS);
     }
 
     #[test]
     fn a_template_prints_fields_and_text() {
-        assert_eq!(rendered("{{.Path}} {{ .Size }}\\t{{.Layer}}|"), "/bin/ls 138208\t|\n/e\\x1bvil 3\t|\n");
+        assert_eq!(rendered("{{.Path}} {{ .Size }}\\t{{.Step}}|"), "/bin/ls 138208\t|\n/e\\x1bvil 3\t|\n");
         assert_eq!(rendered("{{json .Path}}").lines().next(), Some("\"/bin/ls\""));
         assert_eq!(rendered("{{json .}}"), rendered("json"));
         assert_eq!(rendered("{{.Destination}}").lines().nth(1), Some("e\\x1bvil\\u{202e}"));
@@ -282,12 +280,12 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused_with_what_there_is() {
         for action in ["{{.Nope}}", "{{Path}}", "{{range .}}", "{{json .Nope}}", "{{upper .Path}}", "{{}}"] {
-            let error = Format::parse(action).unwrap_err();
-            assert!(matches!(error, InvalidFormat::Unknown(_)), "{action}");
+            let error = Format::parse(action, &COLUMNS).unwrap_err();
+            assert!(matches!(error, InvalidFormat::Unknown { .. }), "{action}");
             let text = error.to_string();
             assert!(text.contains(action) && text.contains("{{.Path}}, {{.Destination}}"), "{text}");
         }
-        assert_eq!(Format::parse("{{.Path"), Err(InvalidFormat::Unclosed("{{.Path".into())));
-        assert_eq!(Format::parse(" "), Err(InvalidFormat::Empty));
+        assert_eq!(Format::parse("{{.Path", &COLUMNS), Err(InvalidFormat::Unclosed("{{.Path".into())));
+        assert_eq!(Format::parse(" ", &COLUMNS), Err(InvalidFormat::Empty));
     }
 }

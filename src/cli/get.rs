@@ -4,22 +4,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::DecimalBytes;
+use serde_json::{Value, json};
 
 use super::Failure;
-use super::options::{Access, GetOptions, Location};
+use super::format::Columns;
+use super::options::GetOptions;
 use super::progress::Display;
+use super::sanitize;
 use crate::artifact::Error;
-use crate::artifact::get::{Report, Request, get};
+use crate::artifact::get::{Fetched, Report, Request, get};
 use crate::extract::Destination;
-use crate::progress::Progress;
-use crate::source::Source;
-use crate::source::registry::{Registry, RegistryOptions};
+use crate::image::digest::Digest;
+
+/// What is printed of what was written.
+pub const COLUMNS: Columns = Columns {
+    table: "{{.Path}}\\t{{.Destination}}\\t{{.Size}}\\t{{.Mode}}",
+    fields: &["Path", "Destination", "Type", "Size", "Mode", "Digest", "Layer", "Image", "Verified"],
+};
 
 /// Gets what `options` say, and prints what was asked to be printed.
 pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failure> {
     let begin = Instant::now();
     let destination = Destination::parse(options.output.as_deref()).map_err(Error::from)?;
-    let source = open(&options.image, options.access, display.clone())?;
+    let source = options.access.open(&options.image, display.clone()).map_err(Error::from)?;
     let request = Request {
         paths: options.paths,
         platform: options.platform,
@@ -27,41 +34,54 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         dereference: options.dereference,
         verify: options.verify,
         preserve: options.preserve,
-        trust_attached: false,
+        trust_attached: options.trust_attached,
     };
     let report = get(source, request, display.clone()).await?;
     display.close(&summary(&report, begin.elapsed()));
     match options.format {
-        Some(format) => super::write_out(&format.render(&report)).map_err(Failure::Output),
+        Some(format) => super::write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
         None => Ok(()),
     }
 }
 
-/// The source that an image is in: one arm for each kind of place.
-fn open(image: &Location, access: Access, progress: Arc<dyn Progress>) -> Result<Arc<dyn Source>, Error> {
-    match image {
-        Location::Registry(reference) => {
-            let Access { plain_http, insecure, docker_config } = access;
-            let options = RegistryOptions { plain_http, insecure, docker_config, ..Default::default() };
-            Ok(Arc::new(Registry::new(reference, options, progress)?))
-        }
-    }
+fn rows(report: &Report) -> Vec<Value> {
+    let image = pinned(&report.image, &report.digest);
+    report.files.iter().map(|file| row(report, file, &image)).collect()
+}
+
+fn row(report: &Report, file: &Fetched, image: &str) -> Value {
+    json!({
+        "Path": file.path,
+        // A path that is not UTF-8 has no exact form in JSON.
+        "Destination": file.destination.as_ref().map(|path| match path.to_str() {
+            Some(path) => path.to_owned(),
+            None => sanitize::for_terminal(path.as_os_str().as_encoded_bytes()),
+        }),
+        "Type": file.kind,
+        "Size": file.size,
+        "Mode": format!("{:04o}", file.mode),
+        "Digest": file.digest,
+        "Layer": file.layer,
+        "Image": image,
+        "Verified": report.verified,
+    })
 }
 
 /// The image's reference with the digest that was found there.
-pub fn pinned(report: &Report) -> String {
-    if report.image.contains('@') { report.image.clone() } else { format!("{}@{}", report.image, report.digest) }
+pub fn pinned(image: &str, digest: &Digest) -> String {
+    if image.contains('@') { image.to_owned() } else { format!("{image}@{digest}") }
 }
 
 /// The closing line: what, from which digest, how much of the image that took, how long.
-fn summary(report: &Report, took: Duration) -> String {
+pub fn summary(report: &Report, took: Duration) -> String {
     let total = DecimalBytes(report.files.iter().map(|file| file.size).sum());
     let what = match report.files.as_slice() {
         [file] if file.kind == "file" => format!("{} ({total})", file.path),
         [file] => file.path.clone(),
         files => format!("{} ({total})", count(files.iter().map(|file| file.kind))),
     };
-    let (image, fetched, of) = (pinned(report), DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
+    let (image, fetched, of) =
+        (pinned(&report.image, &report.digest), DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
     let verified = if report.verified { "" } else { "; not verified" };
     format!("{what} from {image}: fetched {fetched} of {of} in {}{verified}", seconds(took))
 }
@@ -94,8 +114,6 @@ fn seconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::get::Fetched;
-    use crate::image::digest::Digest;
 
     fn report(kinds: &[&'static str], verified: bool) -> Report {
         let file = |kind: &&'static str| Fetched {
@@ -134,11 +152,20 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_in_a_row() {
+        let rows = rows(&report(&["file", "symlink"], true));
+        let fields: Vec<&String> = rows[0].as_object().unwrap().keys().collect();
+        assert_eq!(fields, COLUMNS.fields);
+        assert_eq!((&rows[0]["Size"], &rows[0]["Mode"]), (&json!(138_200), &json!("0755")));
+        assert_eq!(rows[1]["Digest"], Value::Null);
+    }
+
+    #[test]
     fn a_digest_is_not_said_twice() {
         let mut report = report(&["symlink"], true);
-        assert_eq!(pinned(&report), format!("docker.io/library/debian:12@{}", report.digest));
+        assert_eq!(pinned(&report.image, &report.digest), format!("docker.io/library/debian:12@{}", report.digest));
         report.image = format!("debian@{}", report.digest);
-        assert_eq!(pinned(&report), report.image);
+        assert_eq!(pinned(&report.image, &report.digest), report.image);
         assert!(summary(&report, Duration::ZERO).starts_with("/bin/symlink from debian@"));
     }
 }

@@ -3,23 +3,30 @@
 //! clap's types stay in this folder. [`run`] is the whole way: arguments become [`options`], the library does the work,
 //! and whatever failed becomes one line and one [`Exit`].
 
+mod access;
 pub mod arguments;
 pub mod completion;
+mod copy_binary;
 pub mod exit;
+mod file_mode;
 pub mod format;
 mod get;
 mod help;
+mod label;
+mod ls;
 pub mod options;
 pub mod progress;
 pub mod sanitize;
+mod timestamp;
 
 use std::error::Error as StdError;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use exit::Exit;
-use options::{Action, Options};
+use options::{Action, DisplayMode, Options};
 use progress::Display;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -69,7 +76,16 @@ fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static
 
 /// Runs a command, reports how it went, and gives the exit code.
 pub fn run(invocation: Invocation) -> Exit {
-    let options = match Options::parse(invocation) {
+    carry_out(Options::parse(invocation))
+}
+
+/// Runs `copy_binary`, of which `words` were typed after its name.
+pub fn copy_binary(words: &[OsString]) -> Exit {
+    carry_out(Options::copy_binary(words))
+}
+
+fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
+    let options = match options {
         Ok(options) => options,
         Err(arguments::Stop::Print(text)) => return print(&text),
         Err(arguments::Stop::Usage(error)) => return misused(&error),
@@ -77,20 +93,32 @@ pub fn run(invocation: Invocation) -> Exit {
     if options.debug {
         log();
     }
-    match options.action {
-        Action::Get(get) => {
-            let to_stdout = get.to_stdout();
-            let display = Arc::new(Display::new(get.display));
-            match work(display.clone(), get::run(get, display.clone())) {
-                Ok(()) => Exit::Done,
-                Err(failure) => {
-                    display.clear();
-                    if !failure.is_broken_pipe(to_stdout) {
-                        report(&options.command, &failure, options.debug);
-                    }
-                    failure.exit()
-                }
+    let Options { command, debug, action } = options;
+    let command = (command.as_str(), debug);
+    match action {
+        Action::Get(get) => perform(command, get.display, get.to_stdout(), |display| get::run(get, display)),
+        Action::Label(label) => perform(command, label.display, false, |display| label::run(label, display)),
+        Action::Ls(ls) => perform(command, ls.display, false, |display| ls::run(ls, display)),
+        Action::CopyBinary(copy) => perform(command, copy.display, false, |display| copy_binary::run(copy, display)),
+    }
+}
+
+/// Runs the command of this name, with a display. `to_stdout` says whether standard output gets content, whose reader may go.
+fn perform<F: Future<Output = Result<(), Failure>>>(
+    (command, debug): (&str, bool),
+    mode: DisplayMode,
+    to_stdout: bool,
+    run: impl FnOnce(Arc<Display>) -> F,
+) -> Exit {
+    let display = Arc::new(Display::new(mode));
+    match work(display.clone(), run(display.clone())) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            display.clear();
+            if !failure.is_broken_pipe(to_stdout) {
+                report(command, &failure, debug);
             }
+            failure.exit()
         }
     }
 }

@@ -1,12 +1,21 @@
 //! What the program works with: the arguments read, checked and freed of clap.
 
+mod copy_binary;
+mod get;
+mod label;
+mod ls;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 
-use super::arguments::{self, Arguments, Command, GetArguments, ProgressMode, Stop, UsageError};
-use super::format::Format;
-use crate::extract::Destination;
+pub use copy_binary::CopyBinaryOptions;
+pub use get::GetOptions;
+pub use label::{LabelOptions, Output};
+pub use ls::{LsOptions, What};
+
+use super::arguments::{self, Arguments, Command, ProgressMode, Stop, UsageError};
+use super::format::{Columns, Format};
 use crate::image::platform::Platform;
 use crate::plugin::Invocation;
 
@@ -26,49 +35,12 @@ pub struct Options {
 pub enum Action {
     /// Get files and directories.
     Get(GetOptions),
-}
-
-/// The options of `get`.
-#[derive(Debug)]
-pub struct GetOptions {
-    /// Where the image is.
-    pub image: Location,
-    /// What to get: paths or globs inside the image, as raw bytes.
-    pub paths: Vec<Vec<u8>>,
-    /// The platform whose image is meant.
-    pub platform: Platform,
-    /// Where to put it, as typed.
-    pub output: Option<OsString>,
-    /// Whether a symbolic link named by a path is followed.
-    pub dereference: bool,
-    /// Whether layers are read to their end and checked.
-    pub verify: bool,
-    /// Whether ownership and setuid bits are kept.
-    pub preserve: bool,
-    /// What is shown while it goes on.
-    pub display: DisplayMode,
-    /// How to print what was written; `None` prints nothing.
-    pub format: Option<Format>,
-    /// How to reach the registry.
-    pub access: Access,
-}
-
-/// How to reach a registry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Access {
-    /// HTTP without TLS.
-    pub plain_http: bool,
-    /// TLS without checking the certificate.
-    pub insecure: bool,
-    /// The folder of Docker's `config.json`, where one was named.
-    pub docker_config: Option<PathBuf>,
-}
-
-/// Where an image is, by Docker's own prefixes. Each place that images can be got from is one variant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// `registry://REF`, or no prefix.
-    Registry(String),
+    /// Name artifacts.
+    Label(LabelOptions),
+    /// List what is there.
+    Ls(LsOptions),
+    /// Copy a file into an image that is being built.
+    CopyBinary(CopyBinaryOptions),
 }
 
 /// What is shown on standard error besides errors.
@@ -90,21 +62,37 @@ impl Options {
         let program = invocation.program();
         let Arguments { debug, command, .. } = arguments::parse(&invocation.words, program)?;
         let debug = debug || invocation.globals.debug;
-        match command {
-            Some(Command::Get(get)) => {
-                let command = format!("{program} get");
-                let default_platform = std::env::var_os("DOCKER_DEFAULT_PLATFORM");
-                let smart = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-                let surroundings =
-                    Surroundings { default_platform, terminal: stderr().is_terminal(), undisturbed: smart && !debug };
-                let mut get = GetOptions::new(get, &surroundings).map_err(|problem| {
-                    let usage = matches!(problem, Problem::Operands).then(|| arguments::usage("get", program));
-                    Stop::Usage(UsageError { message: problem.message(&command), command: command.clone(), usage })
-                })?;
-                get.access.docker_config = invocation.globals.config;
-                Ok(Options { command, debug, action: Action::Get(get) })
+        let Some(command) = command else { return Err(Stop::Print(String::new())) };
+        let surroundings = Surroundings::here(debug, invocation.globals.config);
+        let (name, action) = match command {
+            Command::Get(typed) => ("get", GetOptions::new(typed, &surroundings).map(Action::Get)),
+            Command::Label(typed) => ("label", LabelOptions::new(typed, &surroundings).map(Action::Label)),
+            Command::Ls(typed) => ("ls", LsOptions::new(typed, &surroundings).map(Action::Ls)),
+        };
+        let usage = || arguments::usage(name, program);
+        Options::of(format!("{program} {name}"), debug, action, usage)
+    }
+
+    /// Reads what stands after `copy_binary`.
+    pub fn copy_binary(words: &[OsString]) -> Result<Self, Stop> {
+        let typed = arguments::parse_copy_binary(words)?;
+        let debug = typed.debug;
+        let action = CopyBinaryOptions::new(typed, &Surroundings::here(debug, None)).map(Action::CopyBinary);
+        Options::of(arguments::COPY_BINARY.to_owned(), debug, action, arguments::copy_binary_usage)
+    }
+
+    fn of(
+        command: String,
+        debug: bool,
+        action: Result<Action, Problem>,
+        usage: impl FnOnce() -> String,
+    ) -> Result<Self, Stop> {
+        match action {
+            Ok(action) => Ok(Options { command, debug, action }),
+            Err(problem) => {
+                let usage = matches!(problem, Problem::Operands(_)).then(usage);
+                Err(Stop::Usage(UsageError { message: problem.message(&command), command, usage }))
             }
-            None => Err(Stop::Print(String::new())),
         }
     }
 }
@@ -116,200 +104,124 @@ struct Surroundings {
     terminal: bool,
     /// Whether bars would stay whole there: log lines tear them, and so does a terminal that cannot move its cursor.
     undisturbed: bool,
+    /// The folder of Docker's `config.json`, where one was named.
+    docker_config: Option<PathBuf>,
 }
 
-/// What is wrong with the arguments of `get`.
+impl Surroundings {
+    fn here(debug: bool, docker_config: Option<PathBuf>) -> Self {
+        let smart = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        Surroundings {
+            default_platform: std::env::var_os("DOCKER_DEFAULT_PLATFORM"),
+            terminal: stderr().is_terminal(),
+            undisturbed: smart && !debug,
+            docker_config,
+        }
+    }
+
+    fn display_mode(&self, progress: ProgressMode, quiet: bool) -> DisplayMode {
+        match progress {
+            _ if quiet => DisplayMode::Quiet,
+            ProgressMode::None => DisplayMode::Notices,
+            ProgressMode::Auto if self.terminal && self.undisturbed => DisplayMode::Bars,
+            ProgressMode::Tty if self.terminal => DisplayMode::Bars,
+            ProgressMode::Auto | ProgressMode::Tty | ProgressMode::Plain => DisplayMode::Lines,
+        }
+    }
+
+    /// The platform that was typed, else Docker's `DOCKER_DEFAULT_PLATFORM` (empty is unset), else the host's.
+    fn platform(&self, typed: Option<String>) -> Result<Platform, Problem> {
+        let default = self.default_platform.as_deref();
+        let (from, text) = match (typed, default.filter(|default| !default.is_empty())) {
+            (Some(typed), _) => ("--platform", typed),
+            (None, Some(default)) => ("DOCKER_DEFAULT_PLATFORM", default.to_string_lossy().into_owned()),
+            (None, None) => return Ok(Platform::host()),
+        };
+        text.parse().map_err(|invalid| Problem::Other(format!("{from}: {invalid}")))
+    }
+}
+
+/// What is wrong with the arguments of a command.
 #[derive(Debug, PartialEq, Eq)]
 enum Problem {
-    Operands,
+    /// This is missing, or there is too much.
+    Operands(&'static str),
     Other(String),
 }
 
 impl Problem {
     fn message(self, command: &str) -> String {
         match self {
-            Problem::Operands => format!("'{command}' requires an IMAGE and at least one PATH"),
+            Problem::Operands(needed) => format!("'{command}' requires {needed}"),
             Problem::Other(message) => message,
         }
     }
 }
 
-impl GetOptions {
-    fn new(typed: GetArguments, surroundings: &Surroundings) -> Result<Self, Problem> {
-        let display = display_mode(&typed, surroundings);
-        let mut operands = typed.operands.into_iter();
-        let image = operands.next().ok_or(Problem::Operands)?;
-        let paths: Vec<Vec<u8>> = operands.map(OsString::into_encoded_bytes).collect();
-        if paths.is_empty() {
-            return Err(Problem::Operands);
-        }
-        if paths.iter().any(Vec::is_empty) {
-            return Err(Problem::Other("a PATH is empty; write / for the whole image".to_owned()));
-        }
-        if is_stdout(typed.output.as_deref()) && typed.format.is_some() {
-            let problem = "--format prints to standard output, which --output - gives to the content; use one of them";
-            return Err(Problem::Other(problem.to_owned()));
-        }
-        if typed.output.as_ref().is_some_and(|output| output.is_empty()) {
-            return Err(Problem::Other("--output is empty; write . for the current directory".to_owned()));
-        }
-        Ok(GetOptions {
-            image: Location::parse(&image).map_err(Problem::Other)?,
-            paths,
-            platform: platform(typed.platform, surroundings.default_platform.as_deref()).map_err(Problem::Other)?,
-            output: typed.output,
-            dereference: !typed.no_dereference,
-            verify: !typed.no_verify,
-            preserve: typed.preserve,
-            display,
-            format: typed
-                .format
-                .as_deref()
-                .map(Format::parse)
-                .transpose()
-                .map_err(|invalid| Problem::Other(invalid.to_string()))?,
-            access: Access { plain_http: typed.plain_http, insecure: typed.insecure, docker_config: None },
-        })
-    }
-
-    /// Whether the content goes to standard output.
-    pub fn to_stdout(&self) -> bool {
-        is_stdout(self.output.as_deref())
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        Problem::Other(message)
     }
 }
 
-fn is_stdout(output: Option<&OsStr>) -> bool {
-    matches!(Destination::parse(output), Ok(Destination::Stdout))
+/// The argument of `--format`, for rows of these columns.
+fn format(typed: &str, columns: &'static Columns) -> Result<Format, Problem> {
+    Format::parse(typed, columns).map_err(|invalid| Problem::Other(invalid.to_string()))
 }
 
-fn display_mode(typed: &GetArguments, surroundings: &Surroundings) -> DisplayMode {
-    match typed.progress {
-        _ if typed.quiet => DisplayMode::Quiet,
-        ProgressMode::None => DisplayMode::Notices,
-        ProgressMode::Auto if surroundings.terminal && surroundings.undisturbed => DisplayMode::Bars,
-        ProgressMode::Tty if surroundings.terminal => DisplayMode::Bars,
-        ProgressMode::Auto | ProgressMode::Tty | ProgressMode::Plain => DisplayMode::Lines,
-    }
-}
-
-/// The platform that was typed, else Docker's `DOCKER_DEFAULT_PLATFORM` (empty is unset), else the host's.
-fn platform(typed: Option<String>, default: Option<&OsStr>) -> Result<Platform, String> {
-    let (from, text) = match (typed, default.filter(|default| !default.is_empty())) {
-        (Some(typed), _) => ("--platform", typed),
-        (None, Some(default)) => ("DOCKER_DEFAULT_PLATFORM", default.to_string_lossy().into_owned()),
-        (None, None) => return Ok(Platform::host()),
-    };
-    text.parse().map_err(|invalid| format!("{from}: {invalid}"))
-}
-
-impl Location {
-    /// Reads an IMAGE.
-    fn parse(typed: &OsStr) -> Result<Self, String> {
-        let text = typed.to_str().ok_or_else(|| format!("\"{}\" is not an image reference", typed.display()))?;
-        let (prefix, rest) = match text.split_once("://") {
-            Some((prefix, rest)) => (Some(prefix), rest),
-            None => (None, text),
-        };
-        match prefix {
-            None | Some("registry") if rest.is_empty() => {
-                Err("IMAGE is empty; write a reference such as debian:12".to_owned())
-            }
-            None | Some("registry") => Ok(Location::Registry(rest.to_owned())),
-            Some("local" | "archive" | "oci-dir") => Err(format!(
-                "\"{text}\": images at {}:// are not supported yet; use one in a registry",
-                prefix.unwrap_or_default()
-            )),
-            Some("http" | "https" | "docker") => Err(format!(
-                "\"{text}\" is not an image reference; leave out the \"{}://\"",
-                prefix.unwrap_or_default()
-            )),
-            Some(_) => {
-                Err(format!("\"{text}\" is not an image reference; write registry://REFERENCE, or REFERENCE alone"))
-            }
-        }
-    }
+/// A flag's value, or an operand, as text.
+fn text(typed: &OsStr) -> Result<&str, Problem> {
+    typed.to_str().ok_or_else(|| Problem::Other(format!("\"{}\" is not UTF-8", typed.display())))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt;
-
     use super::*;
     use crate::plugin::Call;
 
-    fn options(line: &[&[u8]]) -> Result<GetOptions, UsageError> {
-        let words = [b"docker-artifact".as_slice(), b"artifact", b"get"].into_iter().chain(line.iter().copied());
+    /// What `docker artifact` makes of `line`.
+    pub fn action(line: &[&[u8]]) -> Result<Action, UsageError> {
+        use std::os::unix::ffi::OsStringExt;
+        let words = [b"docker-artifact".as_slice(), b"artifact"].into_iter().chain(line.iter().copied());
         let Ok(Call::Command(invocation)) = Call::parse(words.map(|word| OsString::from_vec(word.to_vec()))) else {
             panic!("a command")
         };
         match Options::parse(invocation) {
-            Ok(Options { action: Action::Get(get), .. }) => Ok(get),
+            Ok(Options { action, .. }) => Ok(action),
             Err(Stop::Usage(error)) => Err(error),
             Err(Stop::Print(text)) => panic!("{text}"),
         }
     }
 
-    fn message(line: &str) -> String {
+    /// What is wrong with `line`.
+    pub fn message(line: &str) -> String {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        options(&words).unwrap_err().message
+        action(&words).unwrap_err().message
     }
 
-    #[test]
-    fn paths_arrive_as_raw_bytes() {
-        let get = options(&[b"alpine", b"/caf\xe9", b"--", b"-x"]).unwrap();
-        assert_eq!(get.image, Location::Registry("alpine".into()));
-        assert_eq!(get.paths, [b"/caf\xe9".to_vec(), b"-x".to_vec()]);
-        assert!(get.verify && get.dereference && !get.preserve);
-    }
-
-    #[test]
-    fn an_image_and_a_path_are_needed() {
-        for line in [&[][..], &[b"alpine".as_slice()]] {
-            let error = options(line).unwrap_err();
-            assert_eq!(error.message, "'docker artifact get' requires an IMAGE and at least one PATH");
-            assert!(error.usage.is_some());
-        }
-        assert!(options(&[b"alpine", b""]).unwrap_err().message.contains("PATH is empty"));
-    }
-
-    #[test]
-    fn the_registry_prefix_is_taken_off_and_other_places_are_not_built_yet() {
-        assert_eq!(Location::parse("registry://a/b:c".as_ref()), Ok(Location::Registry("a/b:c".into())));
-        for image in ["local://alpine", "archive://image.tar", "oci-dir://layout:tag"] {
-            assert!(message(&format!("{image} /x")).contains("not supported yet"), "{image}");
-        }
-        assert!(message("https://ghcr.io/a/b /x").contains("leave out the \"https://\""));
-        assert!(message("registry:// /x").contains("IMAGE is empty"));
+    fn surroundings(default_platform: Option<&str>, terminal: bool, undisturbed: bool) -> Surroundings {
+        let default_platform = default_platform.map(OsString::from);
+        Surroundings { default_platform, terminal, undisturbed, docker_config: None }
     }
 
     #[test]
     fn the_platform_is_the_typed_one_then_dockers_then_the_hosts() {
-        let default = Some(OsStr::new("linux/s390x"));
-        assert_eq!(platform(Some("linux/arm/v7".into()), default).unwrap().to_string(), "linux/arm/v7");
-        assert_eq!(platform(None, default).unwrap().to_string(), "linux/s390x");
-        assert_eq!(platform(None, Some(OsStr::new(""))).unwrap(), Platform::host());
-        assert_eq!(platform(None, None).unwrap(), Platform::host());
-        assert!(platform(None, Some(OsStr::new("vax"))).unwrap_err().starts_with("DOCKER_DEFAULT_PLATFORM: "));
-        assert!(message("--platform vax alpine /x").starts_with("--platform: \"vax\" is not a platform"));
-    }
-
-    #[test]
-    fn standard_output_serves_one_purpose() {
-        assert!(message("-o - --format json alpine /x").contains("use one of them"));
-        assert!(options(&[b"-o", b"-", b"alpine", b"/x"]).unwrap().to_stdout());
-        assert!(!options(&[b"-o", b"./-", b"alpine", b"/x"]).unwrap().to_stdout());
+        let platform = |typed: Option<&str>, default| {
+            surroundings(default, false, false).platform(typed.map(str::to_owned)).map(|platform| platform.to_string())
+        };
+        let host = Ok(Platform::host().to_string());
+        assert_eq!(platform(Some("linux/arm/v7"), Some("linux/s390x")), Ok("linux/arm/v7".to_owned()));
+        assert_eq!(platform(None, Some("linux/s390x")), Ok("linux/s390x".to_owned()));
+        assert_eq!(platform(None, Some("")), host);
+        assert_eq!(platform(None, None), host);
+        assert!(platform(None, Some("vax")).unwrap_err().message("").starts_with("DOCKER_DEFAULT_PLATFORM: "));
+        assert!(message("get --platform vax alpine /x").starts_with("--platform: \"vax\" is not a platform"));
     }
 
     #[test]
     fn bars_are_for_terminals_and_quiet_wins() {
         let mode = |progress, quiet, terminal, undisturbed| {
-            let words = ["get", "alpine", "/x"].map(OsString::from);
-            let Ok(Arguments { command: Some(Command::Get(get)), .. }) = arguments::parse(&words, "docker artifact")
-            else {
-                panic!("arguments")
-            };
-            let surroundings = Surroundings { default_platform: None, terminal, undisturbed };
-            display_mode(&GetArguments { progress, quiet, ..get }, &surroundings)
+            surroundings(None, terminal, undisturbed).display_mode(progress, quiet)
         };
         assert_eq!(mode(ProgressMode::Auto, false, true, true), DisplayMode::Bars);
         assert_eq!(mode(ProgressMode::Auto, false, true, false), DisplayMode::Lines);
@@ -323,6 +235,7 @@ mod tests {
 
     #[test]
     fn an_unreadable_format_is_wrong_usage() {
-        assert!(message("--format {{.Nope}} alpine /x").contains("Nope"));
+        assert!(message("get --format {{.Nope}} alpine /x").contains("Nope"));
+        assert!(message("label --format {{.Nope}} alpine /x").contains("Nope"));
     }
 }

@@ -1,0 +1,93 @@
+//! Where an image is, by Docker's own prefixes, and how to get there: the one place that makes sources of what was typed.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::arguments::RegistryArguments;
+use crate::progress::Progress;
+use crate::source::registry::{Registry, RegistryOptions};
+use crate::source::{Source, SourceError};
+
+/// How to reach a registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// HTTP without TLS.
+    pub plain_http: bool,
+    /// TLS without checking the certificate.
+    pub insecure: bool,
+    /// The folder of Docker's `config.json`, where one was named.
+    pub docker_config: Option<PathBuf>,
+}
+
+/// Where an image is, by Docker's own prefixes. Each place that images can be got from is one variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// `registry://REF`, or no prefix.
+    Registry(String),
+}
+
+impl Access {
+    /// What was typed, with the folder of Docker's `config.json` where one was named.
+    pub fn new(typed: RegistryArguments, docker_config: Option<PathBuf>) -> Self {
+        Access { plain_http: typed.plain_http, insecure: typed.insecure, docker_config }
+    }
+
+    /// The image in a registry that `reference` names.
+    pub fn registry(&self, reference: &str, progress: Arc<dyn Progress>) -> Result<Arc<Registry>, SourceError> {
+        let Access { plain_http, insecure, docker_config } = self.clone();
+        let options = RegistryOptions { plain_http, insecure, docker_config, ..Default::default() };
+        Ok(Arc::new(Registry::new(reference, options, progress)?))
+    }
+
+    /// The source that an image is in: one arm for each kind of place.
+    pub fn open(&self, image: &Location, progress: Arc<dyn Progress>) -> Result<Arc<dyn Source>, SourceError> {
+        match image {
+            Location::Registry(reference) => Ok(self.registry(reference, progress)?),
+        }
+    }
+}
+
+impl Location {
+    /// Reads an IMAGE.
+    pub fn parse(typed: &OsStr) -> Result<Self, String> {
+        let text = typed.to_str().ok_or_else(|| format!("\"{}\" is not an image reference", typed.display()))?;
+        let (prefix, rest) = match text.split_once("://") {
+            Some((prefix, rest)) => (Some(prefix), rest),
+            None => (None, text),
+        };
+        match prefix {
+            None | Some("registry") if rest.is_empty() => {
+                Err("IMAGE is empty; write a reference such as debian:12".to_owned())
+            }
+            None | Some("registry") => Ok(Location::Registry(rest.to_owned())),
+            Some("local" | "archive" | "oci-dir") => Err(format!(
+                "\"{text}\": images at {}:// are not supported yet; use one in a registry",
+                prefix.unwrap_or_default()
+            )),
+            Some("http" | "https" | "docker") => Err(format!(
+                "\"{text}\" is not an image reference; leave out the \"{}://\"",
+                prefix.unwrap_or_default()
+            )),
+            Some(_) => {
+                Err(format!("\"{text}\" is not an image reference; write registry://REFERENCE, or REFERENCE alone"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_prefix_is_taken_off_and_other_places_are_not_built_yet() {
+        let refused = |image: &str| Location::parse(image.as_ref()).unwrap_err();
+        assert_eq!(Location::parse("registry://a/b:c".as_ref()), Ok(Location::Registry("a/b:c".into())));
+        for image in ["local://alpine", "archive://image.tar", "oci-dir://layout:tag"] {
+            assert!(refused(image).contains("not supported yet"), "{image}");
+        }
+        assert!(refused("https://ghcr.io/a/b").contains("leave out the \"https://\""));
+        assert!(refused("registry://").contains("IMAGE is empty"));
+    }
+}

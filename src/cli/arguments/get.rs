@@ -1,0 +1,57 @@
+//! What may be typed after `docker artifact get`.
+
+use std::ffi::OsString;
+
+use super::{ProgressMode, RegistryArguments};
+
+/// What the command is about.
+pub const LONG_ABOUT: &str = "\
+Get files and directories out of an image, without a pull and without an engine
+
+PATH is looked up as a container would see it: through all layers, following
+symbolic links; \"*\", \"?\", \"[...]\" and \"**\" match names. Content is verified
+before it appears under its name.";
+
+/// How it is called.
+pub const EXAMPLES: &str = "\
+docker artifact get debian:12 /bin/ls
+docker artifact get -o tools/ alpine /bin/busybox '/etc/*-release'
+docker artifact get --platform linux/arm64 -o - alpine /etc/os-release";
+
+/// The arguments of `get`, as typed.
+#[derive(Debug, clap::Args)]
+pub struct GetArguments {
+    /// The image, then the paths. Their number is checked later, so that the message can be Docker's.
+    #[arg(hide = true)]
+    pub operands: Vec<OsString>,
+    /// Where to put it: a directory, a file name, or "-" for standard output (default: the current directory)
+    #[arg(short, long, value_name = "string", value_hint = clap::ValueHint::AnyPath)]
+    pub output: Option<OsString>,
+    /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
+    #[arg(long, value_name = "string")]
+    pub platform: Option<String>,
+    /// Stop reading at the end of the file, without checking the digest of its layer
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Keep a symbolic link named by PATH instead of following it
+    #[arg(long)]
+    pub no_dereference: bool,
+    /// Keep ownership and setuid bits (needs root)
+    #[arg(long)]
+    pub preserve: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
+    #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
+    pub progress: ProgressMode,
+    /// Print what was written: "table", "json", or a Go template such as "{{.Path}} {{.Size}}"
+    #[arg(long, value_name = "string")]
+    pub format: Option<String>,
+    /// Take an attached record as the source of a digest although IMAGE is pinned
+    #[arg(long)]
+    pub trust_attached: bool,
+    /// How to reach the registry.
+    #[command(flatten)]
+    pub registry: RegistryArguments,
+}

@@ -1,0 +1,58 @@
+//! What may be typed after `docker artifact label`.
+
+use std::ffi::OsString;
+
+use super::{ProgressMode, RegistryArguments};
+
+/// What the command is about.
+pub const LONG_ABOUT: &str = "\
+Name artifacts in an image, and make them cheap to get
+
+The label of each PATH is written into the image's config, and what it takes to
+read that file alone is kept beside the image. Layers stay as they are. NAME is
+the base name of PATH unless it is given. With no PATH, what the Dockerfile
+declared by LABEL org.docker-artifact.NAME=/path is labelled.";
+
+/// How it is called.
+pub const EXAMPLES: &str = "\
+docker artifact label registry.example/app:1 /usr/bin/tool
+docker artifact label -t registry.example/app:labelled registry.example/app:1 cli=/opt/app/bin/cli
+docker artifact label --metadata-file build.json";
+
+/// The arguments of `label`, as typed.
+#[derive(Debug, clap::Args)]
+pub struct LabelArguments {
+    /// The image, then names and paths.
+    #[arg(hide = true)]
+    pub operands: Vec<OsString>,
+    /// Give the result this name instead of moving the tag of IMAGE: another tag or repository of the same registry
+    #[arg(short, long, value_name = "string")]
+    pub tag: Option<OsString>,
+    /// Forget the artifact of this name (may be repeated)
+    #[arg(long, value_name = "name")]
+    pub remove: Vec<String>,
+    /// Print what would be written, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave the image as it is, and attach the records to it
+    #[arg(long)]
+    pub attach: bool,
+    /// Take IMAGE and its digest from what "docker buildx build --metadata-file" wrote
+    #[arg(long, value_name = "file", value_hint = clap::ValueHint::AnyPath)]
+    pub metadata_file: Option<OsString>,
+    /// Print the labels as arguments of a later "docker build", and write nothing
+    #[arg(long)]
+    pub print_args: bool,
+    /// Print nothing but the digest of the result
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
+    #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
+    pub progress: ProgressMode,
+    /// Print what was labelled: "table", "json", or a Go template such as "{{.Name}} {{.Digest}}"
+    #[arg(long, value_name = "string")]
+    pub format: Option<String>,
+    /// How to reach the registry.
+    #[command(flatten)]
+    pub registry: RegistryArguments,
+}

@@ -1,0 +1,52 @@
+//! What may be typed after `docker artifact ls`.
+
+use std::ffi::OsString;
+
+use super::{ProgressMode, RegistryArguments};
+
+/// What the command is about.
+pub const LONG_ABOUT: &str = "\
+List the artifacts of an image, its files or its layers
+
+Artifacts are what \"docker artifact label\" and LABEL in a Dockerfile name. READ
+says what getting one costs: \"range\" is the file alone, \"layer\" the layer that
+holds it. With a PATH, or --all, files are listed as a container would see
+them, with the layer that each comes from.";
+
+/// How it is called.
+pub const EXAMPLES: &str = "\
+docker artifact ls registry.example/app:1
+docker artifact ls debian:12 /etc '/usr/bin/*sum'
+docker artifact ls --layers --no-trunc alpine";
+
+/// The arguments of `ls`, as typed.
+#[derive(Debug, clap::Args)]
+pub struct LsArguments {
+    /// The image, then paths.
+    #[arg(hide = true)]
+    pub operands: Vec<OsString>,
+    /// List files: those at each PATH, or all
+    #[arg(short, long)]
+    pub all: bool,
+    /// List layers, with the build step that made each
+    #[arg(long)]
+    pub layers: bool,
+    /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
+    #[arg(long, value_name = "string")]
+    pub platform: Option<String>,
+    /// Print names alone: of artifacts, paths of files, digests of layers
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Shorten nothing
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Print as "table", "json", or by a Go template such as "{{.Name}} {{.Size}}"
+    #[arg(long, value_name = "string")]
+    pub format: Option<String>,
+    /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
+    #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
+    pub progress: ProgressMode,
+    /// How to reach the registry.
+    #[command(flatten)]
+    pub registry: RegistryArguments,
+}

@@ -1,0 +1,196 @@
+//! `docker artifact label`: from its options to what the library does, and from what it did to what a person reads.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::access::Location;
+use super::format::{Columns, Format};
+use super::get::pinned;
+use super::options::{LabelOptions, Output};
+use super::progress::Display;
+use super::sanitize;
+use crate::artifact::Error;
+use crate::artifact::label::{Labelled, label};
+use crate::image::label::{Mode, Name, Record};
+use crate::source::Source as _;
+
+/// What is printed of what was labelled.
+pub const COLUMNS: Columns = Columns {
+    table: "{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Digest}}",
+    fields: &["Name", "Path", "Type", "Size", "Mode", "Digest", "Layer", "Platform", "Image", "Label"],
+};
+
+/// The columns where there is more than one platform.
+const WITH_PLATFORM: &str = "table {{.Platform}}\\t{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Digest}}";
+
+/// Labels what `options` say, and prints what was asked to be printed.
+pub async fn run(options: LabelOptions, display: Arc<Display>) -> Result<(), Failure> {
+    let Location::Registry(image) = &options.image;
+    let from = options.access.registry(image, display.clone()).map_err(Error::from)?;
+    let to = match &options.tag {
+        Some(Location::Registry(tag)) => options.access.registry(tag, display.clone()).map_err(Error::from)?,
+        None => Arc::clone(&from),
+    };
+    let names = (from.name(), to.name());
+    let dry_run = options.request.dry_run;
+    let labelled = label(from, to, options.request, display.clone()).await?;
+    let text = match options.output {
+        Output::Arguments => arguments(&labelled)?,
+        Output::Digest => format!("{}\n", labelled.new),
+        Output::Format(format) => format.render(&rows(&labelled, &names.1), false),
+        Output::Table => table(&labelled, &names.1),
+    };
+    display.clear();
+    super::write_out(&text).map_err(Failure::Output)?;
+    display.close(&summary(&labelled, (&names.0, &names.1), dry_run));
+    Ok(())
+}
+
+/// What was labelled; nothing where nothing is labelled any more.
+fn table(labelled: &Labelled, to: &str) -> String {
+    let rows = rows(labelled, to);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let template = if labelled.images.len() > 1 { WITH_PLATFORM } else { "table" };
+    // Both are well-formed.
+    Format::parse(template, &COLUMNS).map(|format| format.render(&rows, false)).unwrap_or_default()
+}
+
+fn rows(labelled: &Labelled, to: &str) -> Vec<Value> {
+    let image = pinned(to, &labelled.new);
+    let of_image = |platform: &str, (name, record): &(Name, Record)| {
+        let (kind, mode, layers) = match record {
+            Record::File { mode, layer, .. } => ("file", mode, vec![layer.to_string()]),
+            Record::Directory { mode, layers, .. } => {
+                ("directory", mode, layers.iter().map(ToString::to_string).collect())
+            }
+        };
+        let Mode(bits) = mode;
+        json!({
+            "Name": name.as_str(),
+            "Path": record.path(),
+            "Type": kind,
+            "Size": record.size(),
+            "Mode": format!("{bits:04o}"),
+            "Digest": record.digest(),
+            "Layer": layers.join(","),
+            "Platform": platform,
+            "Image": image,
+            "Label": record.to_label(),
+        })
+    };
+    let images = labelled.images.iter();
+    images.flat_map(|image| image.artifacts.iter().map(|artifact| of_image(&image.platform, artifact))).collect()
+}
+
+/// The labels as arguments that a shell hands on to `docker build` unchanged, in one line.
+fn arguments(labelled: &Labelled) -> Result<String, Error> {
+    let mut images = labelled.images.iter();
+    let first = images.next().map(|image| image.artifacts.as_slice()).unwrap_or_default();
+    if images.any(|image| image.artifacts != first) {
+        let problem = "--print-args: the platforms have different labels, and one build gives all of them the same; \
+                       label the image that is pushed instead";
+        return Err(Error::Usage(problem.to_owned()));
+    }
+    let argument = |(name, record): &(Name, Record)| {
+        // What a terminal would obey can only stand in a string, where JSON has another way to write it.
+        let value = sanitize::json(&record.to_label());
+        format!("--label {}", quoted(&format!("{}={value}", name.label_key())))
+    };
+    let arguments: Vec<String> = first.iter().map(argument).collect();
+    Ok(if arguments.is_empty() { String::new() } else { format!("{}\n", arguments.join(" ")) })
+}
+
+/// One word of a POSIX shell (XCU section 2.2.2, *Single-Quotes*).
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The closing line: what the image was and what it is now.
+fn summary(labelled: &Labelled, (from, to): (&str, &str), dry_run: bool) -> String {
+    let (old, new) = (pinned(from, &labelled.old), pinned(to, &labelled.new));
+    match (dry_run, labelled.pushed, old == new) {
+        (true, _, true) => format!("{old} would stay as it is"),
+        (true, _, false) => format!("{old} would become {new}"),
+        (false, false, _) => format!("nothing changed: {new}"),
+        (false, true, true) => format!("{old} stays as it is; its range index was attached"),
+        (false, true, false) => format!("{old} -> {new}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::label::LabelledImage;
+    use crate::image::digest::{DiffId, Digest};
+
+    fn record(path: &str) -> Record {
+        Record::File {
+            path: path.to_owned(),
+            size: 1_048_576,
+            mode: Mode(0o755),
+            digest: Digest::of(b"tool"),
+            layer: DiffId(Digest::of(b"layer")),
+            offset: 512,
+        }
+    }
+
+    fn labelled(paths: &[&str]) -> Labelled {
+        let image = |path: &&str| LabelledImage {
+            platform: "linux/amd64".to_owned(),
+            artifacts: vec![("tool".parse().unwrap(), record(path))],
+        };
+        let images = paths.iter().map(image).collect();
+        Labelled { old: Digest::of(b"old"), new: Digest::of(b"new"), images, pushed: true }
+    }
+
+    #[test]
+    fn a_table_has_a_column_of_platforms_only_where_there_are_several() {
+        let digest = Digest::of(b"tool");
+        let short = digest.short();
+        let expected = format!("NAME   PATH        SIZE      DIGEST\ntool   /bin/tool   1.05 MB   {short}\n");
+        assert_eq!(table(&labelled(&["/bin/tool"]), "a:1"), expected);
+        assert!(table(&labelled(&["/a", "/b"]), "a:1").starts_with("PLATFORM      NAME"));
+        assert_eq!(table(&labelled(&[]), "a:1"), "");
+        Format::parse("table", &COLUMNS).unwrap();
+        Format::parse(WITH_PLATFORM, &COLUMNS).unwrap();
+    }
+
+    #[test]
+    fn every_field_is_in_a_row() {
+        let row = rows(&labelled(&["/bin/tool"]), "a:1").remove(0);
+        assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), COLUMNS.fields);
+        assert_eq!(row["Image"], format!("a:1@{}", Digest::of(b"new")));
+    }
+
+    #[test]
+    fn arguments_come_through_a_shell_unchanged_and_show_no_control_character() {
+        let text = arguments(&labelled(&["/it's\u{7f}"])).unwrap();
+        let value = text.strip_prefix("--label 'org.docker-artifact.tool=").unwrap().strip_suffix("'\n").unwrap();
+        let value = value.replace("'\\''", "'");
+        assert_eq!(serde_json::from_str::<Record>(&value).unwrap(), record("/it's\u{7f}"));
+        assert!(!text.contains('\u{7f}'));
+        assert!(arguments(&labelled(&["/a", "/a"])).is_ok());
+        assert!(matches!(arguments(&labelled(&["/a", "/b"])), Err(Error::Usage(_))));
+        assert_eq!(arguments(&labelled(&[])).unwrap(), "");
+    }
+
+    #[test]
+    fn the_closing_line_says_what_became_of_the_image() {
+        let (old, new) = (format!("a:1@{}", Digest::of(b"old")), format!("a:1@{}", Digest::of(b"new")));
+        let mut labelled = labelled(&["/x"]);
+        assert_eq!(summary(&labelled, ("a:1", "a:1"), false), format!("{old} -> {new}"));
+        assert_eq!(summary(&labelled, ("a:1", "a:1"), true), format!("{old} would become {new}"));
+        labelled.new = labelled.old.clone();
+        assert_eq!(
+            summary(&labelled, ("a:1", "a:1"), false),
+            format!("{old} stays as it is; its range index was attached")
+        );
+        assert_eq!(summary(&labelled, ("a:1", "a:1"), true), format!("{old} would stay as it is"));
+        labelled.pushed = false;
+        assert_eq!(summary(&labelled, ("a:1", "a:1"), false), format!("nothing changed: {old}"));
+    }
+}

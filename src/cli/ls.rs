@@ -1,0 +1,226 @@
+//! `docker artifact ls`: the artifacts, files or layers of an image as rows.
+
+use std::sync::Arc;
+
+use indicatif::DecimalBytes;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::format::Columns;
+use super::get::pinned;
+use super::options::{LsOptions, What};
+use super::progress::Display;
+use super::{file_mode, sanitize, timestamp};
+use crate::artifact::Error;
+use crate::artifact::list::{FileKind, ListedArtifact, ListedFile, Listing, Read, list_artifacts, list_files};
+use crate::image::Layer;
+use crate::image::label::Record;
+use crate::progress::Progress as _;
+use crate::source;
+
+/// What is printed of artifacts.
+pub const ARTIFACTS: Columns = Columns {
+    table: "{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Layer}}\\t{{.Read}}",
+    fields: &["Name", "Path", "Type", "Size", "Mode", "Digest", "Layer", "Read", "Image"],
+};
+
+/// What is printed of files.
+pub const FILES: Columns = Columns {
+    table: "{{.Permissions}}\\t{{.Owner}}\\t{{.Size}}\\t{{.Modified}}\\t{{.Layer}}\\t{{.Name}}",
+    fields: &[
+        "Permissions",
+        "Owner",
+        "Size",
+        "Modified",
+        "Layer",
+        "Name",
+        "Path",
+        "Target",
+        "Type",
+        "Mode",
+        "Uid",
+        "Gid",
+        "Image",
+    ],
+};
+
+/// What is printed of layers.
+pub const LAYERS: Columns = Columns {
+    table: "{{.Index}}\\t{{.Size}}\\t{{.Digest}}\\t{{.Step}}",
+    fields: &["Index", "Size", "Digest", "DiffID", "MediaType", "Step", "Image"],
+};
+
+/// Lists what `options` say.
+pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
+    let LsOptions { image, what, platform, format, whole, access, .. } = options;
+    let source = access.open(&image, display.clone()).map_err(Error::from)?;
+    let (rows, hint) = match what {
+        What::Artifacts => {
+            let listing = list_artifacts(&*source, &platform, &*display).await?;
+            let hint = listing
+                .items
+                .is_empty()
+                .then(|| format!("{0} has no artifacts; to make one: docker artifact label {0} /path", listing.image));
+            (rows(&listing, artifact), hint)
+        }
+        What::Files(paths) => {
+            let listing = list_files(source, &platform, &paths, &*display).await?;
+            (rows(&listing, file), None)
+        }
+        What::Layers => {
+            let image = source::resolve(&*source, &platform).await.map_err(Error::from)?;
+            let listing = Listing { image: source.name(), digest: image.digest.clone(), items: image.layers };
+            (rows(&listing, layer), None)
+        }
+    };
+    display.clear();
+    if let Some(hint) = hint {
+        display.notice(&hint);
+        return Ok(());
+    }
+    super::write_out(&format.render(&rows, whole)).map_err(Failure::Output)
+}
+
+fn rows<T>(listing: &Listing<T>, row: impl Fn(&T) -> Value) -> Vec<Value> {
+    let image = pinned(&listing.image, &listing.digest);
+    let with_image = |item| {
+        let mut row = row(item);
+        row["Image"] = json!(image);
+        row
+    };
+    listing.items.iter().map(with_image).collect()
+}
+
+fn artifact(artifact: &ListedArtifact) -> Value {
+    let kind = artifact.record.as_ref().map(|record| match record {
+        Record::File { .. } => "file",
+        Record::Directory { .. } => "directory",
+    });
+    let layers: Vec<&str> = artifact.layers.iter().map(|digest| digest.as_str()).collect();
+    json!({
+        "Name": artifact.name,
+        "Path": artifact.path,
+        "Type": kind,
+        "Size": artifact.size(),
+        "Mode": artifact.mode().map(|bits| format!("{bits:04o}")),
+        "Digest": artifact.record.as_ref().map(Record::digest),
+        "Layer": layers.join(","),
+        "Read": match &artifact.read {
+            Read::Range => "range".to_owned(),
+            Read::Layer { size } => format!("layer ({})", DecimalBytes(*size)),
+            Read::Path => "path".to_owned(),
+            Read::Declared => "declared".to_owned(),
+            Read::Legacy { size } => format!("legacy, layer ({})", DecimalBytes(*size)),
+            Read::Attached => "attached".to_owned(),
+            Read::Malformed { problem } => format!("malformed: {problem}"),
+        },
+    })
+}
+
+fn file(file: &ListedFile) -> Value {
+    let (size, target) = match &file.kind {
+        FileKind::File { size } => (*size, None),
+        // As `ls` has it, a link is as long as its target.
+        FileKind::Symlink(target) => (target.len() as u64, Some(shown(target))),
+        FileKind::Directory | FileKind::Special(_) => (0, None),
+    };
+    let path = shown(&file.path);
+    json!({
+        "Permissions": file_mode::text(&file.kind, file.mode),
+        "Owner": format!("{}/{}", file.uid, file.gid),
+        "Size": size,
+        "Modified": timestamp::utc(file.mtime),
+        "Layer": file.layer,
+        "Name": match &target {
+            Some(target) => format!("{path} -> {target}"),
+            None => path.clone(),
+        },
+        "Path": path,
+        "Target": target,
+        "Type": file_mode::kind(&file.kind),
+        "Mode": format!("{:04o}", file.mode),
+        "Uid": file.uid,
+        "Gid": file.gid,
+    })
+}
+
+/// A path that is not UTF-8 has no exact form in JSON.
+fn shown(path: &[u8]) -> String {
+    match std::str::from_utf8(path) {
+        Ok(path) => path.to_owned(),
+        Err(_) => sanitize::for_terminal(path),
+    }
+}
+
+fn layer(layer: &Layer) -> Value {
+    json!({
+        "Index": layer.index + 1,
+        "Size": layer.size,
+        "Digest": layer.digest,
+        "DiffID": layer.diff_id,
+        "MediaType": layer.descriptor.media_type,
+        "Step": layer.created_by,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::format::Format;
+    use crate::image::digest::Digest;
+
+    fn listed(read: Read) -> ListedArtifact {
+        ListedArtifact { name: "tool".to_owned(), path: None, record: None, layers: Vec::new(), read }
+    }
+
+    fn listed_file(path: &[u8], kind: FileKind) -> ListedFile {
+        ListedFile { path: path.to_vec(), kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None }
+    }
+
+    fn listing<T>(items: Vec<T>) -> Listing<T> {
+        Listing { image: "a:1".to_owned(), digest: Digest::of(b""), items }
+    }
+
+    #[track_caller]
+    fn has_every_field(row: &Value, columns: &'static Columns) {
+        let mut found: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut fields = columns.fields.to_vec();
+        found.sort_unstable();
+        fields.sort_unstable();
+        assert_eq!(found, fields);
+        Format::parse("table", columns).unwrap();
+    }
+
+    #[test]
+    fn every_field_is_in_a_row() {
+        has_every_field(&rows(&listing(vec![listed(Read::Range)]), artifact)[0], &ARTIFACTS);
+        has_every_field(&rows(&listing(vec![listed_file(b"/x", FileKind::Directory)]), file)[0], &FILES);
+        let descriptor = crate::image::manifest::Descriptor { media_type: "tar".to_owned(), ..Default::default() };
+        let (digest, size) = (Digest::of(b"layer"), 7);
+        let plain = Layer { index: 0, digest, size, descriptor, diff_id: None, created_by: None };
+        let row = &rows(&listing(vec![plain]), layer)[0];
+        has_every_field(row, &LAYERS);
+        assert_eq!(row["Index"], 1);
+    }
+
+    #[test]
+    fn how_an_artifact_is_read_says_what_it_costs() {
+        let read = |read| artifact(&listed(read))["Read"].as_str().unwrap().to_owned();
+        assert_eq!(read(Read::Range), "range");
+        assert_eq!(read(Read::Layer { size: 12_300_000 }), "layer (12.30 MB)");
+        assert_eq!(read(Read::Malformed { problem: "no JSON".to_owned() }), "malformed: no JSON");
+    }
+
+    #[test]
+    fn a_link_shows_where_it_leads_and_a_name_is_never_obeyed() {
+        let row = file(&listed_file(b"/bin/sh", FileKind::Symlink(b"da\xffsh".to_vec())));
+        assert_eq!(row["Name"], "/bin/sh -> da\\xffsh");
+        assert_eq!((&row["Path"], &row["Size"]), (&json!("/bin/sh"), &json!(5)));
+        let rows = rows(&listing(vec![listed_file(b"/e\x1b[2Jvil", FileKind::File { size: 3 })]), file);
+        let table = Format::parse("table", &FILES).unwrap().render(&rows, false);
+        assert!(
+            table.ends_with("-rw-r--r--    1000/50   3 B    1970-01-01T00:00:00Z           /e\\x1b[2Jvil\n"),
+            "{table}"
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! The options of `docker artifact label`.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read as _;
+
+use serde_json::Value;
+
+use super::{DisplayMode, Problem, Surroundings, format, text};
+use crate::artifact::label::Request;
+use crate::cli::access::{Access, Location};
+use crate::cli::arguments::LabelArguments;
+use crate::cli::format::Format;
+use crate::cli::label::COLUMNS;
+use crate::image::digest::Digest;
+use crate::image::label::Name;
+
+/// A metadata file larger than this many bytes is refused. One that holds provenance has some megabytes.
+const MAX_METADATA_BYTES: u64 = 64 << 20;
+
+/// The options of `label`.
+#[derive(Debug)]
+pub struct LabelOptions {
+    /// Where the image is.
+    pub image: Location,
+    /// Where the result goes, if not where the image is.
+    pub tag: Option<Location>,
+    /// What to label, and how.
+    pub request: Request,
+    /// What standard output gets.
+    pub output: Output,
+    /// What is shown while it goes on.
+    pub display: DisplayMode,
+    /// How to reach the registry.
+    pub access: Access,
+}
+
+/// What standard output gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A table of what was labelled.
+    Table,
+    /// What was labelled, in a form of one's own.
+    Format(Format),
+    /// The labels, as arguments of `docker build`.
+    Arguments,
+    /// The digest of the result.
+    Digest,
+}
+
+impl LabelOptions {
+    pub(super) fn new(typed: LabelArguments, surroundings: &Surroundings) -> Result<Self, Problem> {
+        let mut operands = typed.operands.into_iter();
+        let (image, expected) = match &typed.metadata_file {
+            Some(file) => {
+                let (image, digest) = metadata(file)?;
+                (image, Some(digest))
+            }
+            None => (Location::parse(&operands.next().ok_or(Problem::Operands("an IMAGE"))?)?, None),
+        };
+        let add = operands.map(artifact).collect::<Result<Vec<_>, _>>()?;
+        let mut names = BTreeSet::new();
+        if let Some((name, _)) = add.iter().find(|(name, _)| !names.insert(name)) {
+            return Err(Problem::Other(format!("two PATHs would be named {name}; write NAME=PATH for one of them")));
+        }
+        let remove = typed.remove.iter().map(|name| name.parse().map_err(|error| format!("--remove: {error}")));
+        let remove = remove.collect::<Result<Vec<Name>, _>>()?;
+        if let Some(name) = remove.iter().find(|name| names.contains(name)) {
+            return Err(Problem::Other(format!("{name} is to be removed and to be labelled; do one of them")));
+        }
+        let format = typed.format.as_deref().map(|typed| format(typed, &COLUMNS)).transpose()?;
+        let output = match (typed.print_args, format, typed.quiet) {
+            (true, Some(_), _) | (true, _, true) => {
+                let problem = "--print-args prints arguments and nothing else; leave out --format and --quiet";
+                return Err(Problem::Other(problem.to_owned()));
+            }
+            (true, ..) => Output::Arguments,
+            (_, Some(format), _) => Output::Format(format),
+            (_, _, true) => Output::Digest,
+            _ => Output::Table,
+        };
+        if typed.attach && (typed.tag.is_some() || typed.print_args || !remove.is_empty()) {
+            let problem =
+                "--attach leaves the labels and the tag of IMAGE alone; leave out --tag, --remove and --print-args";
+            return Err(Problem::Other(problem.to_owned()));
+        }
+        let dry_run = typed.dry_run || typed.print_args;
+        Ok(LabelOptions {
+            image,
+            tag: typed
+                .tag
+                .as_deref()
+                .map(Location::parse)
+                .transpose()
+                .map_err(|problem| format!("--tag: {problem}"))?,
+            request: Request { add, remove, attach: typed.attach, dry_run, expected },
+            output,
+            display: surroundings.display_mode(typed.progress, typed.quiet),
+            access: Access::new(typed.registry, surroundings.docker_config.clone()),
+        })
+    }
+}
+
+/// Reads `[NAME=]PATH`. What stands before `=` is a name only where it could be one: a path may hold `=`, too.
+fn artifact(typed: OsString) -> Result<(Name, Vec<u8>), Problem> {
+    let bytes = typed.into_encoded_bytes();
+    let mut parts = bytes.splitn(2, |byte| *byte == b'=');
+    if let (Some(before), Some(path)) = (parts.next(), parts.next())
+        && let Some(name) = name(before)
+    {
+        return match path {
+            b"" => Err(Problem::Other(format!("{name} has no PATH; write NAME=PATH"))),
+            path => Ok((name, path.to_vec())),
+        };
+    }
+    let base = bytes.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
+    match name(base) {
+        Some(name) => Ok((name, bytes)),
+        None => {
+            let path = bytes.escape_ascii();
+            Err(Problem::Other(format!("the base name of \"{path}\" is no artifact's name; write NAME=PATH")))
+        }
+    }
+}
+
+fn name(bytes: &[u8]) -> Option<Name> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+/// The image and its digest, as `docker buildx build --metadata-file` wrote them. Of several names the first one counts.
+fn metadata(file: &OsStr) -> Result<(Location, Digest), Problem> {
+    let shown = text(file).unwrap_or("--metadata-file");
+    let unreadable = |problem: &str| Problem::Other(format!("{shown}: {problem}"));
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_METADATA_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| unreadable(&error.to_string()))?;
+    if bytes.len() as u64 > MAX_METADATA_BYTES {
+        return Err(unreadable("it is too large for what \"docker buildx build --metadata-file\" writes"));
+    }
+    let metadata: Value = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error.to_string()))?;
+    let field = |key: &str| {
+        let missing = || unreadable(&format!("it has no {key}; build with --tag and --push, and --metadata-file"));
+        metadata[key].as_str().filter(|text| !text.is_empty()).ok_or_else(missing)
+    };
+    let name = field("image.name")?.split(',').next().unwrap_or_default().trim();
+    let digest = field("containerimage.digest")?.parse::<Digest>();
+    let digest = digest.map_err(|error| unreadable(&format!("containerimage.digest: {error}")))?;
+    Ok((Location::parse(name.as_ref()).map_err(|problem| unreadable(&problem))?, digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Action;
+    use super::super::tests::{action, message};
+    use super::*;
+
+    fn options(line: &str) -> LabelOptions {
+        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        match action(&words) {
+            Ok(Action::Label(label)) => label,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn added(line: &str) -> Vec<(String, String)> {
+        let added = options(line).request.add.into_iter();
+        added.map(|(name, path)| (name.to_string(), String::from_utf8(path).unwrap())).collect()
+    }
+
+    fn pair(name: &str, path: &str) -> (String, String) {
+        (name.to_owned(), path.to_owned())
+    }
+
+    #[test]
+    fn a_name_is_given_or_the_base_name() {
+        assert_eq!(added("label alpine /usr/bin/tool"), [pair("tool", "/usr/bin/tool")]);
+        assert_eq!(added("label alpine cli=/opt/cli usr/lib/"), [pair("cli", "/opt/cli"), pair("lib", "usr/lib/")]);
+        assert_eq!(added("label alpine"), []);
+    }
+
+    #[test]
+    fn an_equals_sign_may_be_part_of_a_path() {
+        assert_eq!(added("label alpine x=/etc/a=b"), [pair("x", "/etc/a=b")]);
+        assert_eq!(added("label alpine /etc/a=b/tool"), [pair("tool", "/etc/a=b/tool")]);
+        assert_eq!(added("label alpine etc/a=b/tool"), [pair("tool", "etc/a=b/tool")]);
+        assert!(message("label alpine /etc/a=b").contains("write NAME=PATH"));
+        assert!(message("label alpine =/etc/x=").contains("write NAME=PATH"));
+    }
+
+    #[test]
+    fn what_cannot_be_named_says_how_to_name_it() {
+        for path in ["/", "/opt/..", "/opt/a+b", "", "x="] {
+            assert!(message(&format!("label alpine {path}")).contains("write NAME=PATH"), "{path}");
+        }
+        assert!(message("label alpine /a/tool /b/tool").contains("two PATHs would be named tool"));
+        assert!(message("label alpine --remove a/b").contains("--remove: "));
+        assert!(message("label alpine tool=/x --remove tool").contains("do one of them"));
+    }
+
+    #[test]
+    fn an_image_is_needed() {
+        assert_eq!(message("label"), "'docker artifact label' requires an IMAGE");
+        assert!(message("label local://alpine /x").contains("not supported yet"));
+        assert!(message("label -t local://alpine alpine /x").starts_with("--tag: "));
+    }
+
+    #[test]
+    fn several_artifacts_are_forgotten_by_one_command() {
+        let request = options("label --remove a --remove=b alpine").request;
+        assert_eq!(request.remove.iter().map(Name::as_str).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(!request.dry_run && !request.attach && request.expected.is_none());
+    }
+
+    #[test]
+    fn printed_arguments_are_all_that_is_printed_and_nothing_is_written() {
+        let label = options("label --print-args alpine /x");
+        assert_eq!(label.output, Output::Arguments);
+        assert!(label.request.dry_run);
+        assert!(message("label --print-args --format json alpine /x").contains("leave out --format"));
+        assert!(message("label --print-args -q alpine /x").contains("leave out --format"));
+    }
+
+    #[test]
+    fn quiet_leaves_the_digest() {
+        let label = options("label -q alpine /x");
+        assert_eq!((label.output, label.display), (Output::Digest, DisplayMode::Quiet));
+    }
+
+    #[test]
+    fn what_is_attached_moves_nothing() {
+        assert!(options("label --attach alpine /x").request.attach);
+        for more in ["-t other", "--remove y", "--print-args"] {
+            assert!(message(&format!("label --attach {more} alpine /x")).contains("--attach leaves"), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_metadata_file_stands_for_the_image() {
+        let digest = Digest::of(b"");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("build.json");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        let line = format!("label --metadata-file {} /bin/x", path.display());
+
+        assert!(message(&line).contains("build.json: "));
+        write(&format!(r#"{{"image.name":"a.example/b:1,a.example/b:2","containerimage.digest":"{digest}"}}"#));
+        let label = options(&line);
+        assert_eq!(label.image, Location::Registry("a.example/b:1".into()));
+        assert_eq!(label.request.expected, Some(digest.clone()));
+        assert_eq!(label.request.add.len(), 1);
+        for (text, problem) in [
+            ("{", "EOF"),
+            ("[]", "no image.name"),
+            (r#"{"containerimage.digest":"x"}"#, "no image.name"),
+            (r#"{"image.name":"a"}"#, "no containerimage.digest"),
+            (r#"{"image.name":"a","containerimage.digest":"x"}"#, "containerimage.digest: "),
+            (r#"{"image.name":7,"containerimage.digest":"x"}"#, "no image.name"),
+        ] {
+            write(text);
+            assert!(message(&line).contains(problem), "{text}: {}", message(&line));
+        }
+    }
+}

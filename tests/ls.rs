@@ -1,0 +1,243 @@
+//! `docker artifact ls`: artifacts, files and layers of an image.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::*;
+
+#[track_caller]
+fn rows(arguments: &[&str]) -> Vec<Value> {
+    let run = artifact(&["ls", "--format", "json"]).args(arguments).run().exits(0);
+    run.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[track_caller]
+fn lines(arguments: &[&str]) -> Vec<String> {
+    artifact(&["ls"]).args(arguments).run().exits(0).out().lines().map(str::to_owned).collect()
+}
+
+/// The fields `Name` and `Read` of each artifact.
+#[track_caller]
+fn reads(reference: &str) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    rows(&[reference]).iter().map(|row| (text(&row["Name"]), text(&row["Read"]))).collect()
+}
+
+fn pair(name: &str, read: &str) -> (String, String) {
+    (name.to_owned(), read.to_owned())
+}
+
+// Artifacts
+
+#[test]
+fn an_image_without_artifacts_is_no_error_and_how_to_make_one_is_said() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer([file("tool", "x")]));
+    let run = artifact(&["ls", &reference]).run().exits(0);
+    assert_eq!(run.out(), "");
+    run.says(&format!("docker artifact label {reference} /path"));
+    let run = artifact(&["ls", "-q", &reference]).run().exits(0);
+    assert_eq!((run.out().as_str(), run.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn each_artifact_says_how_it_will_be_read() {
+    for registry in [Registry::start(), Registry::options().referrers().start()] {
+        let layer: Layer = [file("bin/tool", "hello").mode(0o755), file("bin/other", "x")].into();
+        let blob = Image::new().layer(layer.clone()).pack().layers[0].digest();
+        let image = Image::new()
+            .layer([file("base", "x")])
+            .layer(layer)
+            .label("org.docker-artifact.said", "/bin/other")
+            .label("org.docker-artifact.broken", "{\"type\":\"file\"}")
+            .label("org.docker-artifact.-x", "/bin/other")
+            .label("other", &blob)
+            .label("maintainer", "nobody");
+        let reference = registry.push("team/app:1", &image);
+        let size = image.pack().layers[1].bytes.len();
+        let legacy = pair("other", &format!("legacy, layer ({size} B)"));
+        let found = reads(&reference);
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert!(found[0].0 == "-x" && found[0].1.starts_with("malformed: "), "{found:?}");
+        assert!(found[1].0 == "broken" && found[1].1.starts_with("malformed: "), "{found:?}");
+        assert_eq!(found[2..], [legacy.clone(), pair("said", "declared")]);
+
+        artifact(&["label", &reference, "/bin/tool"]).run().exits(0);
+        let found = reads(&reference);
+        assert_eq!(found[2..], [legacy, pair("said", "range"), pair("tool", "range")]);
+        let table = lines(&[&reference]);
+        assert!(table[0].starts_with("NAME     PATH         SIZE"), "{table:?}");
+        let tool = table.iter().find(|line| line.starts_with("tool ")).unwrap();
+        let columns: Vec<&str> = tool.split_whitespace().collect();
+        let short = blob.trim_start_matches("sha256:").get(..12).unwrap();
+        assert_eq!(columns, ["tool", "/bin/tool", "5", "B", short, "range"]);
+        assert!(lines(&["--no-trunc", &reference]).iter().any(|line| line.contains(&blob)));
+    }
+}
+
+#[test]
+fn without_a_range_index_a_label_costs_its_layer() {
+    let registry = Registry::start();
+    let image = Image::new().layer([dir("opt"), file("opt/a", "a")]).layer([file("bin/tool", "hello")]);
+    let reference = registry.push("team/app:1", &image);
+    let run = artifact(&["label", "--print-args", &reference, "/bin/tool", "/opt"]).run().exits(0);
+    let labels: Vec<String> = run.out().split('\'').filter(|part| part.contains('=')).map(str::to_owned).collect();
+    let labelled = labels.iter().fold(image.clone(), |image, label| {
+        let (key, value) = label.split_once('=').unwrap();
+        image.label(key, value)
+    });
+    let size = image.pack().layers[1].bytes.len();
+    let labelled_reference = registry.push("team/app:2", &labelled);
+    assert_eq!(reads(&labelled_reference), [pair("opt", "path"), pair("tool", &format!("layer ({size} B)"))]);
+    // The same labels in an image of other layers fit nothing.
+    let strange = labels.iter().fold(Image::new().layer([file("x", "x")]), |image, label| {
+        let (key, value) = label.split_once('=').unwrap();
+        image.label(key, value)
+    });
+    assert_eq!(reads(&registry.push("team/app:3", &strange)), [pair("opt", "path"), pair("tool", "path")]);
+}
+
+#[test]
+fn what_is_only_attached_is_marked() {
+    let registry = Registry::options().referrers().start();
+    let reference = registry.push("team/app:1", &Image::new().layer([file("bin/tool", "hello")]));
+    artifact(&["label", "--attach", &reference, "/bin/tool"]).run().exits(0);
+    assert_eq!(reads(&reference), [pair("tool", "attached")]);
+}
+
+#[test]
+fn names_alone_and_templates_are_for_scripts() {
+    let registry = Registry::start();
+    let image = Image::new().layer([file("a", "1")]).label("org.docker-artifact.one", "/a");
+    let reference = registry.push("team/app:1", &image.label("org.docker-artifact.two", "/a"));
+    assert_eq!(lines(&["-q", &reference]), ["one", "two"]);
+    assert_eq!(lines(&["--format", "{{.Name}}={{.Path}} {{.Read}}", &reference])[0], "one=/a declared");
+    assert_eq!(
+        lines(&["--format", "table {{.Name}}\\t{{.Path}}", &reference]),
+        ["NAME   PATH", "one    /a", "two    /a"]
+    );
+}
+
+#[test]
+fn no_name_or_path_reaches_the_terminal_as_it_is() {
+    let registry = Registry::start();
+    let image = Image::new()
+        .layer([file("e\x1b[2Jvil", "x"), symlink("l\u{202e}ink", "t\x07arget")])
+        .label("org.docker-artifact.\x1b[31m", "/x")
+        .label("org.docker-artifact.tool", "/\x1b[31mx");
+    let reference = registry.push("team/app:1", &image);
+    for arguments in [&["ls"][..], &["ls", "-a"], &["ls", "-q"], &["ls", "-aq"], &["ls", "--layers"]] {
+        for format in [None, Some("json"), Some("{{.Image}} {{json .}}")] {
+            let format = format.filter(|_| !arguments.iter().any(|word| word.contains('q')));
+            let format: Vec<&str> = format.into_iter().flat_map(|format| ["--format", format]).collect();
+            let run = artifact(arguments).args(&format).args(&[&reference]).run().exits(0);
+            run.never_says("\x1b").never_says("\u{202e}").never_says("\x07");
+        }
+    }
+}
+
+// Files
+
+fn tree() -> Image {
+    Image::new().layer([dir("etc"), file("etc/motd", "old"), file("etc/gone", "x"), dir("tmp").mode(0o1777)]).layer([
+        dir("etc"),
+        file("etc/motd", "hello").mode(0o640).owner(1000, 50),
+        whiteout("etc/gone"),
+        symlink("etc/link", "motd"),
+        hardlink("etc/same", "etc/motd"),
+        char_device("etc/null", 1, 3),
+    ])
+}
+
+#[test]
+fn files_are_listed_as_a_container_sees_them_with_their_layers() {
+    let registry = Registry::start();
+    let image = tree();
+    let reference = registry.push("team/app:1", &image);
+    let layers: Vec<String> = image.pack().layers.iter().map(|layer| layer.digest()).collect();
+    let short = |layer: usize| layers[layer].trim_start_matches("sha256:").get(..12).unwrap();
+    let found: Vec<Vec<String>> =
+        lines(&["-a", &reference]).iter().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
+    let time = "2023-11-14T22:13:20Z";
+    let expected = [
+        "PERMISSIONS OWNER SIZE MODIFIED LAYER NAME".to_owned(),
+        format!("drwxr-xr-x 0/0 0 B {time} {} /etc", short(1)),
+        format!("lrwxrwxrwx 0/0 4 B {time} {} /etc/link -> motd", short(1)),
+        format!("-rw-r----- 1000/50 5 B {time} {} /etc/motd", short(1)),
+        format!("crw------- 0/0 0 B {time} {} /etc/null", short(1)),
+        format!("-rw-r----- 1000/50 5 B {time} {} /etc/same", short(1)),
+        format!("drwxrwxrwt 0/0 0 B {time} {} /tmp", short(0)),
+    ];
+    assert_eq!(found.iter().map(|words| words.join(" ")).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn paths_and_globs_choose_files_without_a_flag() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &tree());
+    assert_eq!(lines(&["-q", &reference, "/etc/m*", "tmp"]), ["/etc/motd", "/tmp"]);
+    assert_eq!(lines(&["-q", &reference, "/etc/link"]), ["/etc/link"]);
+    assert_eq!(lines(&["-q", &reference, "/etc/null"]), ["/etc/null"]);
+    let row = rows(&[&reference, "/etc/link", "/etc/link"]);
+    assert_eq!(row.len(), 1);
+    assert_eq!(
+        (&row[0]["Target"], &row[0]["Type"], &row[0]["Path"]),
+        (&json!("motd"), &json!("symlink"), &json!("/etc/link"))
+    );
+    artifact(&["ls", &reference, "/etc/gone"]).run().exits(3).says("was deleted by layer 2 of 2");
+    artifact(&["ls", &reference, "/etc/mot"]).run().exits(3).says("/etc/motd");
+}
+
+#[test]
+fn each_layer_is_read_once_even_for_what_links_lead_to() {
+    let registry = Registry::start();
+    let image = tree();
+    let reference = registry.push("team/app:1", &image);
+    artifact(&["ls", &reference, "/etc/same", "/etc/link", "/"]).run().exits(0);
+    for layer in image.pack().layers {
+        assert_eq!(registry.count("GET", &layer.digest()), 1);
+    }
+}
+
+#[test]
+fn a_corrupt_layer_is_exit_code_5() {
+    let registry = Registry::start();
+    let image = Image::new().layer(Layer::new([file("tool", "x")]).plain()).pack();
+    let reference = registry.push("team/app:1", &image);
+    registry.requests_for(&image.layers[0].digest()).fail(Fault::Altered(512));
+    artifact(&["ls", "-a", &reference]).run().exits(5);
+}
+
+// Layers
+
+#[test]
+fn layers_come_with_the_step_that_made_each() {
+    let registry = Registry::start();
+    let long = format!("RUN /bin/sh -c {}", "x".repeat(80));
+    let image = Image::new()
+        .layer(Layer::new([file("a", "1")]).created_by("ADD base"))
+        .empty_step("ENV A=b")
+        .layer(Layer::new([file("b", "2")]).created_by(&long))
+        .empty_step("CMD [\"sh\"]");
+    let reference = registry.push("team/app:1", &image);
+    let digests: Vec<String> = image.pack().layers.iter().map(|layer| layer.digest()).collect();
+    let found = rows(&["--layers", &reference]);
+    let fields = |row: &Value| (row["Index"].clone(), row["Digest"].clone(), row["Step"].clone());
+    let expected =
+        [(json!(1), json!(digests[0]), json!("ADD base")), (json!(2), json!(digests[1]), json!(long.clone()))];
+    assert_eq!(found.iter().map(fields).collect::<Vec<_>>(), expected);
+    let table = lines(&["--layers", &reference]);
+    assert!(table[0].starts_with("INDEX   SIZE") && table[2].ends_with("xx…"), "{table:?}");
+    assert!(lines(&["--layers", "--no-trunc", &reference])[2].ends_with(&long));
+    assert_eq!(lines(&["--layers", "-q", &reference]), digests);
+    assert_eq!(registry.count("GET", "/blobs/"), 4, "one config for each list, and no layer");
+}
+
+#[test]
+fn an_image_that_is_not_there_is_exit_code_3() {
+    let registry = Registry::start();
+    let reference = format!("{}/team/none:1", registry.host());
+    for arguments in [&["ls"][..], &["ls", "-a"], &["ls", "--layers"]] {
+        artifact(arguments).args(&[&reference]).run().exits(3).says(&reference);
+    }
+}

@@ -4,10 +4,14 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
-/// What a real test may need. Everything but these two is the name of a program on the `PATH`.
+/// What a real test may need. Everything but these is the name of a program on the `PATH`.
 pub const ENGINE: &str = "a Docker engine";
+pub const BUILDKIT: &str = "BuildKit";
 pub const ROOT: &str = "root";
+pub const STATIC_BINARY: &str = "a static binary";
+pub const YAML: &str = "python3 with yaml";
 
 /// Whether `test` can run: true where every one of `needs` is there. Otherwise says which is missing.
 ///
@@ -17,7 +21,10 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
     let Some(missing) = needs.iter().find(|need| !is_there(need)) else { return true };
     let reason = match *missing {
         ENGINE => "no Docker engine answers".to_owned(),
+        BUILDKIT => "no docker command here can build with BuildKit".to_owned(),
         ROOT => "only root can".to_owned(),
+        STATIC_BINARY => format!("{} is not there; run make dist", static_binary().display()),
+        YAML => "python3 cannot import yaml".to_owned(),
         tool => format!("{tool} is not installed"),
     };
     assert!(std::env::var_os("DOCKER_ARTIFACT_REQUIRE_REAL").is_none(), "{test} must run here, but {reason}");
@@ -33,10 +40,34 @@ fn is_there(need: &str) -> bool {
             is_there("docker")
                 && Command::new("docker").arg("version").output().is_ok_and(|answer| answer.status.success())
         }
+        BUILDKIT => docker_with_buildkit().is_some(),
+        STATIC_BINARY => static_binary().is_file(),
+        YAML => {
+            Command::new("python3").args(["-c", "import yaml"]).output().is_ok_and(|answer| answer.status.success())
+        }
         tool => {
             std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(tool).is_file())
         }
     }
+}
+
+/// What `make dist` makes.
+pub fn static_binary() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/docker-artifact")
+}
+
+/// The first docker command on the `PATH` that can build with BuildKit: some have it inside, some need a plugin that may be missing.
+pub fn docker_with_buildkit() -> Option<&'static Path> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|dir| dir.join("docker")).filter(|docker| docker.is_file()).find(|docker| {
+            let mut build = Command::new(docker);
+            build.env("DOCKER_BUILDKIT", "1").args(["build", "--quiet", "-"]);
+            feed(&mut build, b"FROM scratch\nLABEL a=b\n").status.success()
+        })
+    });
+    found.as_deref()
 }
 
 /// Runs `command` to its end and gives back its standard output.

@@ -14,6 +14,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirec
 
 use super::fault::{Failure, Fault, authority, shown};
 use super::proxy::Proxies;
+use super::resolver::HostNames;
 use super::tls::{self, Certificates};
 use crate::source::SourceError;
 
@@ -27,6 +28,7 @@ pub(super) struct Clients {
     insecure: bool,
     user_agent: String,
     proxies: Proxies,
+    names: HostNames,
     stall_timeout: Duration,
     plain: OnceLock<Client>,
     own: OnceLock<Client>,
@@ -53,8 +55,8 @@ impl Clients {
         user_agent: String,
         stall_timeout: Duration,
     ) -> Self {
-        let (plain, own, public) = Default::default();
-        Clients { registry, certificates, insecure, user_agent, proxies, stall_timeout, plain, own, public }
+        let (names, plain, own, public) = Default::default();
+        Clients { registry, certificates, insecure, user_agent, proxies, names, stall_timeout, plain, own, public }
     }
 
     fn for_url(&self, url: &Url) -> Result<&Client, SourceError> {
@@ -75,6 +77,7 @@ impl Clients {
         };
         let builder = Client::builder()
             .tls_backend_preconfigured(tls)
+            .dns_resolver(self.names.clone())
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)

@@ -99,7 +99,7 @@ impl DockerConfig {
     /// empty one.
     pub fn load(folder: Option<&Path>, environment: Environment<'_>) -> Result<Self, SourceError> {
         let from_variable = || environment("DOCKER_CONFIG").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        let from_home = || dirs::home_dir().map(|home| home.join(".docker"));
+        let from_home = || home(environment).map(|home| home.join(".docker"));
         let folder = folder.map(Path::to_owned).or_else(from_variable).or_else(from_home);
         let file = match &folder {
             Some(folder) => read_file(&folder.join("config.json"))?,
@@ -252,6 +252,13 @@ fn parse(text: &str, origin: &str) -> Result<ConfigFile, SourceError> {
             error.column()
         ),
     })
+}
+
+/// The home directory. Without `HOME` the C library is asked for it, but not a static one: that would load the machine's modules
+/// for it (nsswitch.conf), which were made for another C library, and crash.
+fn home(environment: Environment<'_>) -> Option<PathBuf> {
+    let named = environment("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    if cfg!(target_feature = "crt-static") { named } else { named.or_else(dirs::home_dir) }
 }
 
 #[cfg(all(test, unix))]

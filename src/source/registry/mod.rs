@@ -21,6 +21,7 @@ mod proxy;
 mod push;
 mod referrers;
 mod refusal;
+mod resolver;
 mod retry;
 mod tls;
 mod transport;

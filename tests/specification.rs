@@ -93,7 +93,9 @@ fn the_directory_has_the_digest_of_its_lines() {
 #[test]
 fn listings_escape_no_more_than_json_must() {
     let name = "a\"\\\u{8}\t\n\u{c}\r\u{1}\u{7f}/é";
-    let line = r#"{"path":"a\"\\\b\t\n\f\r\u0001"#.to_owned() + "\u{7f}" + r#"/é","type":"directory","mode":"0755","mtime":-1}"#;
+    let line = r#"{"path":"a\"\\\b\t\n\f\r\u0001"#.to_owned()
+        + "\u{7f}"
+        + r#"/é","type":"directory","mode":"0755","mtime":-1}"#;
     let entry: Listed = serde_json::from_str(&line).unwrap();
     assert_eq!(entry.path, name);
     assert_eq!(listing_digest(&[entry]), Digest::of((line + "\n").as_bytes()));

@@ -204,6 +204,20 @@ fn a_label_can_be_removed() {
 }
 
 #[test]
+fn the_index_of_the_digest_before_is_not_left_behind() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &image());
+    label_as(&reference, &[("tool", "/bin/tool")]);
+    let old_list = format!("team/app/manifests/{}", subject_of(&registry).replace(':', "-"));
+    assert_eq!(json_of(&registry, &old_list)["manifests"].as_array().unwrap().len(), 1);
+    label_as(&reference, &[("conf", "/etc/app")]);
+    let left = registry.logged("DELETE", "/manifests/").len();
+    assert_eq!(left, 1);
+    let (_, index) = index_of(&registry);
+    assert_eq!(index["layers"].as_array().unwrap().len(), 2, "the new index holds what was labelled before, too");
+}
+
+#[test]
 fn a_dry_run_sends_nothing() {
     let registry = Registry::start();
     let reference = registry.push("team/app:1", &image());

@@ -199,7 +199,7 @@ pub async fn label(
         to.push_manifest(None, &media_type_of(&root), Bytes::from(new_root.clone())).await?;
     }
     for image in &relabelled {
-        pushed |= push_index(&*to, image).await?;
+        pushed |= push_index(&to, image).await?;
     }
     if moves {
         if !is_other_tag {
@@ -213,6 +213,12 @@ pub async fn label(
         }
         to.push_manifest(Some(&tag), &media_type_of(&root), Bytes::from(new_root)).await?;
         pushed = true;
+        if !is_other_tag {
+            // The tag was what kept the old digest; its index must not outlive it, pointing at nothing.
+            for image in relabelled.iter().filter(|image| image.config.is_some()) {
+                to.unlist_referrers(&image.old, ARTIFACT_TYPE).await?;
+            }
+        }
     }
     Ok(Labelled { old: root.digest, new, images, pushed })
 }

@@ -149,7 +149,7 @@ impl ByLabel<'_> {
         match record {
             Record::File { size, digest, layer, offset, mode, .. } => {
                 let Some(layer) = self.image.layer_of(layer) else { return Ok(None) };
-                let Some((staged, mtime)) = self.from_layer(layer, *offset, *size, digest).await? else {
+                let Some((staged, mtime)) = self.read_layer(layer, *offset, *size, digest).await? else {
                     return Ok(None);
                 };
                 Ok(Some(Got { item: file(staged, mode.0, mtime), layer: Some(layer.digest.clone()) }))
@@ -252,7 +252,7 @@ impl ByLabel<'_> {
     }
 
     /// Reads a layer up to the end of the file at `offset`; `None` where no file of `size` bytes begins there.
-    async fn from_layer(
+    async fn read_layer(
         &self,
         layer: &Layer,
         offset: u64,

@@ -87,8 +87,9 @@ impl Image {
         self.layers.iter().find(|layer| layer.diff_id.as_ref() == Some(diff_id))
     }
 
-    /// The length of all layers together in bytes, as stored.
+    /// The length of all layers and the config together in bytes, as stored.
     pub fn size(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.size).sum()
+        let config = u64::try_from(self.manifest.config.size).unwrap_or_default();
+        self.layers.iter().map(|layer| layer.size).fold(config, u64::saturating_add)
     }
 }

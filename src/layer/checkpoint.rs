@@ -185,7 +185,7 @@ impl<R: Read> Tracked<R> {
             }
             has_more = false;
             let step = self.decoder.step(&self.input[self.taken..], &mut self.output);
-            let (consumed, mark) = step.or_else(|problem| Err(self.damaged(&problem)))?;
+            let (consumed, mark) = step.map_err(|problem| self.damaged(&problem))?;
             self.taken += consumed;
             self.compressed += consumed as u64;
             self.uncompressed += self.output.len() as u64;
@@ -438,7 +438,7 @@ mod tests {
             .write(&mut blob, flate2::Compression::default());
         encoder.write_all(&content).unwrap();
         encoder.finish().unwrap();
-        check("all header fields", &blob, &content, &[70_000..90_000]);
+        check("all header fields", &blob, &content, std::slice::from_ref(&(70_000..90_000)));
     }
 
     #[test]

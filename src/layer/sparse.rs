@@ -42,7 +42,7 @@ pub(super) fn check(map: &[Segment], size: u64, stored: u64) -> Result<(), &'sta
         return Err("its sparse map reaches beyond the file's end");
     }
     if size - data > MAX_HOLES {
-        return Err("has holes of more than 2 TiB");
+        return Err("it has holes of more than 2 TiB");
     }
     if data != stored {
         return Err("its sparse map does not fit the data that is stored");

@@ -59,7 +59,10 @@ fn likeness(wanted: &[u8], candidate: &[u8]) -> Option<usize> {
     if wanted.len() >= 3 && candidate.starts_with(wanted) {
         return Some(1);
     }
-    let allowed = (wanted.len() / 3).min(3);
+    let allowed = (wanted.len() / 3).clamp(1, 3);
+    if wanted.len() < 2 {
+        return None;
+    }
     Some(edit_distance(wanted, candidate)).filter(|distance| *distance <= allowed)
 }
 

@@ -101,8 +101,10 @@ impl Merged {
     pub fn resolve(&self, path: &str, follow: bool) -> io::Result<Resolved> {
         let root = fs::File::open(&self.mount.point)?;
         let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
-        let opened = openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT);
-        match opened {
+        let open = || openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT);
+        // openat2(2) gives up on a `..` when anything is mounted or renamed meanwhile, and asks to be called again.
+        let opened = std::iter::repeat_with(open).find(|opened| !matches!(opened, Err(Errno::AGAIN)));
+        match opened.unwrap_or(Err(Errno::AGAIN)) {
             Ok(file) => {
                 use std::os::fd::AsRawFd;
                 let whole = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;

@@ -156,10 +156,14 @@ fn a_map_has_a_limit() {
 }
 
 #[test]
-fn a_hole_of_any_size_is_no_allocation() {
-    let (entry, content) = read_one(&version_1_0("0\n", "4611686018427387904", b""));
-    assert_eq!(entry.kind, Kind::File { size: 1 << 62, sparse: true });
+fn a_hole_is_no_allocation_and_has_a_limit() {
+    let (entry, content) = read_one(&version_1_0("0\n", "2199023255552", b""));
+    assert_eq!(entry.kind, Kind::File { size: 2 << 40, sparse: true });
     assert_eq!(content.len(), 1 << 20, "the fixture reads no further");
+    for size in ["2199023255553", "4611686018427387904"] {
+        let error = problem(&version_1_0("0\n", size, b""));
+        assert!(error.to_string().ends_with("it has holes of more than 2 TiB"), "{error}");
+    }
 }
 
 #[test]

@@ -202,6 +202,31 @@ impl Push for Registry {
 }
 
 impl Registry {
+    /// Takes what is of `artifact_type` off the list that a tag keeps of what refers to `subject`, which no tag names any more, and
+    /// the list away when nothing is left in it. A registry with a referrers API sees to that when it collects the subject.
+    pub async fn unlist_referrers(&self, subject: &Digest, artifact_type: &str) -> Result<(), SourceError> {
+        let Some((raw, entries)) = self.referrers_by_tag(subject).await? else { return Ok(()) };
+        if !entries.iter().any(|entry| entry.artifact_type.as_deref() == Some(artifact_type)) {
+            return Ok(());
+        }
+        let mut index: Value = serde_json::from_slice(&raw.bytes).unwrap_or_default();
+        let manifests = index.get_mut("manifests").and_then(Value::as_array_mut);
+        let is_empty = manifests.is_none_or(|manifests| {
+            manifests.retain(|entry| entry.get("artifactType").and_then(Value::as_str) != Some(artifact_type));
+            manifests.is_empty()
+        });
+        if is_empty {
+            let target = Target::Registry(format!("manifests/{}", raw.digest));
+            let request = self.request(Method::DELETE, target, Asked::Manifest(raw.digest.to_string()));
+            // Many registries do not allow it; an empty list does as well.
+            if self.send(&request).await.is_ok() {
+                return Ok(());
+            }
+        }
+        let bytes = Bytes::from(index.to_string());
+        self.put_manifest(&tag_of(subject), OCI_IMAGE_INDEX_MEDIA_TYPE, bytes).await.map(drop)
+    }
+
     /// Makes `descriptor`, a blob of the repository `from` of the same registry, one of this repository, too: mounted where the
     /// registry can, copied where it cannot.
     pub async fn take_blob(&self, from: &Registry, descriptor: &Descriptor) -> Result<(), SourceError> {

@@ -88,7 +88,11 @@ impl Kitchen {
         fs::write(context.path().join("Dockerfile"), dockerfile).unwrap();
         let mut docker = self.command(self.home.path().join("bin/docker"));
         run(docker.args(["build", "--quiet", "--tag", &self.base]).arg(context.path()));
-        at_exit(&format!("docker rmi {}", self.base));
+        at_exit(&format!(
+            "docker rmi --force {} $(docker images --quiet --filter label={} | sort --unique)",
+            self.base,
+            mark()
+        ));
     }
 
     /// A program that finds nothing of the person who runs the tests.
@@ -112,7 +116,7 @@ impl Kitchen {
         // nothing of a registry that was made a moment ago.
         text.replace("registry.example.com", &self.registry.host)
             .replace("alpine:3.22", &self.base)
-            .replace("docker build ", "docker build --network host --no-cache ")
+            .replace("docker build ", &format!("docker build --network host --no-cache --label {} ", mark()))
             .replace("/usr/local/bin/docker-artifact", &format!("{}/bin/docker-artifact", self.home.path().display()))
     }
 
@@ -149,6 +153,11 @@ impl Kitchen {
     fn cook(&self, name: &str) {
         self.cook_with(name, &BTreeMap::new());
     }
+}
+
+/// The label of every image that this run builds, by which they are removed.
+fn mark() -> String {
+    format!("docker-artifact-recipes={}", process::id())
 }
 
 fn program(name: &str) -> std::path::PathBuf {
@@ -278,11 +287,13 @@ fn the_gitlab_pipeline_publishes_and_gets() {
     let checkout = kitchen.directory("publish");
     let elsewhere = TempDir::new().unwrap();
     for (job, directory) in [("publish", checkout.path()), ("use", elsewhere.path())] {
+        let config = kitchen.home.path().join(".docker/config.json");
+        if job == "use" {
+            // It runs on another machine, which has but the project's variable.
+            environment.insert("DOCKER_AUTH_CONFIG".to_owned(), fs::read_to_string(&config).unwrap());
+            fs::remove_file(&config).unwrap();
+        }
         let script = [lines(&pipeline[job]["before_script"]), lines(&pipeline[job]["script"])].join("\n");
         kitchen.shell("gitlab", directory, &script, &environment);
-        let config = kitchen.home.path().join(".docker/config.json");
-        // The second job runs on another machine, which has but the project's variable.
-        environment.insert("DOCKER_AUTH_CONFIG".to_owned(), fs::read_to_string(&config).unwrap());
-        fs::remove_file(&config).unwrap_or_default();
     }
 }

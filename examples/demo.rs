@@ -46,6 +46,13 @@ fn demonstrate() -> Result<(), String> {
     stage.comment("Globs, and JSON for machines.");
     stage.run(&["get", "-q", "--format", "json", &reference, "/usr/share/doc/**/*.txt"])?;
 
+    stage.comment("A name, given once by whoever builds the image: no layer is built or pushed again.");
+    stage.run(&["label", "-q", &reference, "libdemo=/usr/lib/libdemo.so", "hello=/bin/hello"])?;
+    stage.run(&["ls", &reference])?;
+    stage.comment("From then on anybody gets it for little more than its own bytes, out of the middle of its layer.");
+    stage.run(&["get", &reference, "hello", "-o", "by-name"])?;
+    stage.shell("cmp hello by-name")?;
+
     stage.comment("A path that is not there gets an answer that helps.");
     stage.fails(3, &["get", &reference, "/bin/helo"])?;
     stage.fails(3, &["get", &reference, "/etc/password"])?;

@@ -6,6 +6,7 @@
 
 pub mod entry;
 pub mod image;
+pub mod labelled;
 pub mod program;
 pub mod registry;
 pub mod sparse;

@@ -291,6 +291,9 @@ mod tests {
         let writer = log.clone();
         let subscriber =
             tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+        // While there is only one subscriber, an event that another thread meets first is off for good, as no subscriber is that
+        // thread's own; with two, all are asked.
+        let _second = tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish());
         let _guard = tracing::subscriber::set_default(subscriber.finish());
         let storage = Server::start(|_, before| match before {
             0 => Reply::status(503),

@@ -95,7 +95,7 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
             Some(got) => things.push(Thing::by_label(labelled, got)),
             None => {
                 let path = labelled.record.path();
-                progress.notice(&format!("the label of {} does not fit the image; looking for {path}", labelled.name));
+                progress.notice(&format!("{} cannot be got by its label alone; looking for {path}", labelled.name));
                 by_path.push(names::ByPath::of_label(labelled));
             }
         }

@@ -29,6 +29,9 @@ use crate::layer::{self, Decompressed, Flow};
 use crate::progress::Progress;
 use crate::source::{self, Source, SourceError};
 
+/// The deepest path in a directory's listing, in components: a tree is built and taken down level by level.
+const MAX_DEPTH: usize = 512;
+
 /// What lists the parts of a range index.
 #[derive(Debug, Default)]
 pub struct RangeIndex {
@@ -46,6 +49,7 @@ struct PartDescriptor {
 #[derive(Deserialize)]
 struct IndexManifest {
     layers: Vec<PartDescriptor>,
+    subject: Descriptor,
 }
 
 impl RangeIndex {
@@ -66,12 +70,12 @@ impl RangeIndex {
         // The latest comes last in a list kept by tag; of an API's list any may be.
         for entry in source.referrers(subject, ARTIFACT_TYPE).await?.iter().rev().take(4) {
             let raw = source.manifest(Some(&entry.digest)).await?;
-            let manifest: IndexManifest =
-                serde_json::from_slice(&raw.bytes).map_err(|error| SourceError::Protocol {
-                    what: source.name(),
-                    problem: format!("the range index {} is malformed: {error}", entry.digest),
-                })?;
-            parts.extend(manifest.layers);
+            // One that cannot be read, or is about another image, is as good as none.
+            if let Ok(manifest) = serde_json::from_slice::<IndexManifest>(&raw.bytes)
+                && manifest.subject.digest == subject.as_str()
+            {
+                parts.extend(manifest.layers);
+            }
         }
         Ok(RangeIndex { parts })
     }
@@ -88,9 +92,9 @@ impl RangeIndex {
 
     /// The part about exactly this `record`.
     async fn part(&self, source: &dyn Source, record: &Record) -> Result<Option<Part>, Error> {
-        let label = record.to_label();
         let is_about = |part: &&PartDescriptor| {
-            part.descriptor.annotations.as_ref().and_then(|all| all.get(RECORD_ANNOTATION)) == Some(&label)
+            let annotation = part.descriptor.annotations.as_ref().and_then(|all| all.get(RECORD_ANNOTATION));
+            annotation.and_then(|text| serde_json::from_str(text).ok()).as_ref() == Some(record)
         };
         let Some(listed) = self.parts.iter().find(is_about) else { return Ok(None) };
         let embedded = listed.data.as_ref().and_then(|data| STANDARD.decode(data).ok());
@@ -359,6 +363,9 @@ fn directory(entries: &[Listed], contents: &BTreeMap<(String, u64, u64), Arc<Sta
         if entry.path.is_empty() {
             top = Some(item);
             continue;
+        }
+        if entry.path.split('/').count() > MAX_DEPTH {
+            return None;
         }
         // Parents come before what is in them.
         let mut parent = top.as_mut()?;

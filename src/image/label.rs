@@ -207,6 +207,9 @@ fn parse(value: &str) -> Label {
         return Label::Declared { path: value.to_owned() };
     }
     match serde_json::from_str::<Record>(value) {
+        Ok(record) if !record.digest().as_str().starts_with("sha256:") => {
+            Label::Malformed { problem: "its digest is no SHA-256".to_owned() }
+        }
         Ok(record) if record.path().starts_with('/') => Label::Resolved(record),
         Ok(_) => Label::Malformed { problem: "its path is not absolute".to_owned() },
         Err(error) => Label::Malformed { problem: error.to_string() },

@@ -1,0 +1,68 @@
+//! Checkpoints in what real compressors write: every stretch of the data, read through its extent alone, is what a whole decode gives.
+
+use std::io::{self, BufRead, Read};
+use std::ops::Range;
+use std::process::Command;
+
+use docker_artifact::layer::checkpoint::{ExtentReader, Tracked};
+use docker_artifact::layer::{Decompressed, Stream};
+
+use crate::tools::{can_run, feed};
+
+/// Text that compresses as programs do, with repeats from far back: always the same.
+fn content(length: usize) -> Vec<u8> {
+    let mut state = 7_u64;
+    let mut bytes: Vec<u8> = Vec::with_capacity(length + 256);
+    while bytes.len() < length {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let random = (state >> 33) as usize;
+        let back = bytes.len().min(random % 40_000);
+        if back > 200 && random % 3 > 0 {
+            let from = bytes.len() - back;
+            bytes.extend_from_within(from..from + 20 + random % 150);
+        } else {
+            bytes.extend_from_slice(format!("{random:x} of {}\n", random % 97).as_bytes());
+        }
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn check(name: &str, blob: &[u8], wanted: &[Range<u64>]) {
+    let mut whole = Vec::new();
+    Decompressed::new(blob).unwrap().read_to_end(&mut whole).unwrap();
+    let mut tracked = Tracked::new(blob).unwrap();
+    let mut at = 0;
+    for range in wanted {
+        io::copy(&mut tracked.by_ref().take(range.start - at), &mut io::sink()).unwrap();
+        tracked.fill_buf().unwrap();
+        tracked.begin_entry(range.start, range.end);
+        io::copy(&mut tracked.by_ref().take(range.end - range.start), &mut io::sink()).unwrap();
+        at = range.end;
+        let extent = tracked.extent(range.end).unwrap();
+        let bytes = &blob[extent.compressed.start as usize..extent.compressed.end as usize];
+        let mut reader = ExtentReader::new(&extent.checkpoint, bytes).unwrap();
+        io::copy(&mut reader.by_ref().take(range.start - extent.uncompressed.start), &mut io::sink()).unwrap();
+        let mut got = vec![0; (range.end - range.start) as usize];
+        reader.read_exact(&mut got).unwrap_or_else(|error| panic!("{name} {range:?}: {error}"));
+        assert!(got == whole[range.start as usize..range.end as usize], "{name} {range:?}");
+    }
+}
+
+#[test]
+fn extents_of_gzip_pigz_and_zstd_give_what_was_compressed() {
+    if !can_run("extents_of_gzip_pigz_and_zstd_give_what_was_compressed", &["gzip", "pigz", "zstd"]) {
+        return;
+    }
+    let content = content(3_000_000);
+    let end = content.len() as u64;
+    let wanted = [0..1, 512..40_000, 40_000..40_000, 1_000_000..1_000_001, 1_000_001..2_500_000, end - 1..end];
+    let levels = ["-1", "-2", "-3", "-4", "-5", "-6", "-7", "-8", "-9"];
+    let pigz = levels.iter().chain(&["-0", "-11"]).map(|level| ("pigz", *level));
+    for (tool, level) in
+        levels.iter().map(|level| ("gzip", *level)).chain(pigz).chain([("zstd", "-3"), ("zstd", "-19")])
+    {
+        let compressed = feed(Command::new(tool).args([level, "-c"]), &content);
+        check(&format!("{tool} {level}"), &compressed.stdout, &wanted);
+    }
+}

@@ -1,6 +1,6 @@
 //! From names to bytes: what was asked for, where it lies, and the cheapest honest way to it.
 //!
-//! [`get::get`] is the main job. It reads layers by a [`survey`] until a [`plan`] of what to write is complete.
+//! [`get::get`] is the main job, [`label::label`] what makes it cheap, [`list`] what tells of it.
 
 mod error;
 pub mod get;

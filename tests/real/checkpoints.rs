@@ -7,7 +7,7 @@ use std::process::Command;
 use docker_artifact::layer::checkpoint::{ExtentReader, Tracked};
 use docker_artifact::layer::{Decompressed, Stream};
 
-use crate::tools::{can_run, feed};
+use crate::tools::{can_run, run};
 
 /// Text that compresses as programs do, with repeats from far back: always the same.
 fn content(length: usize) -> Vec<u8> {
@@ -56,13 +56,15 @@ fn extents_of_gzip_pigz_and_zstd_give_what_was_compressed() {
     }
     let content = content(3_000_000);
     let end = content.len() as u64;
+    let plain = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(plain.path(), &content).unwrap();
     let wanted = [0..1, 512..40_000, 40_000..40_000, 1_000_000..1_000_001, 1_000_001..2_500_000, end - 1..end];
     let levels = ["-1", "-2", "-3", "-4", "-5", "-6", "-7", "-8", "-9"];
-    let pigz = levels.iter().chain(&["-0", "-11"]).map(|level| ("pigz", *level));
+    let pigz = levels.iter().chain(&["-0"]).map(|level| ("pigz", *level));
     for (tool, level) in
         levels.iter().map(|level| ("gzip", *level)).chain(pigz).chain([("zstd", "-3"), ("zstd", "-19")])
     {
-        let compressed = feed(Command::new(tool).args([level, "-c"]), &content);
-        check(&format!("{tool} {level}"), &compressed.stdout, &wanted);
+        let compressed = run(Command::new(tool).args([level, "-c"]).arg(plain.path()));
+        check(&format!("{tool} {level}"), &compressed, &wanted);
     }
 }

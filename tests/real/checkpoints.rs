@@ -17,7 +17,7 @@ fn content(length: usize) -> Vec<u8> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let random = (state >> 33) as usize;
         let back = bytes.len().min(random % 40_000);
-        if back > 200 && random % 3 > 0 {
+        if back > 200 && !random.is_multiple_of(3) {
             let from = bytes.len() - back;
             bytes.extend_from_within(from..from + 20 + random % 150);
         } else {

@@ -30,7 +30,7 @@ const NAMES: usize = 64;
 /// directory is never taken for another's.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A hidden directory (`.docker-artifact-XXXXXX`, mode 0700) for new content, on the destination's file system, or in
+/// A hidden directory (`.docker-artifact-*`, mode 0700) for new content, on the destination's file system, or in
 /// `TMPDIR` for standard output. It is removed when this is dropped, and by [`discard_all`](super::discard_all).
 #[derive(Debug)]
 pub struct Staging {

@@ -50,5 +50,6 @@ made. Without DEST, it gets the path that it has in IMAGE. The mode is kept.";
 const EXAMPLES: &str = "\
 RUN copy_binary --from=alpine /bin/busybox
 RUN copy_binary --from=registry.example/tools:1 protoc /usr/local/bin/
-RUN --mount=type=secret,id=docker,target=/root/.docker/config.json \\
+RUN --mount=type=secret,id=docker,target=/run/docker/config.json \\
+    DOCKER_CONFIG=/run/docker \\
     copy_binary --from=registry.example/private:1 /app/bin/server";

@@ -1,11 +1,9 @@
 //! The in-process registry does what a registry does, and fails as told: what the other tests rest on.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use support::*;
+use crate::support::*;
 
 /// Sends one request, and gives all that comes back until the connection ends, and how it ends.
 fn ask(registry: &Registry, head: &str, body: &str) -> (Vec<u8>, std::io::Result<()>) {

@@ -1,8 +1,6 @@
 //! Paths mean what they mean inside a container: links, whiteouts and types across layers.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 /// What `path` is in the image of these layers: the content that `get` writes, or its exit code.
 fn content(layers: Vec<Vec<Entry>>, path: &str) -> Result<String, i32> {

@@ -1,12 +1,10 @@
 //! Labelled artifacts from end to end at the library's door: labelled once, got for the price of the file, and never wrong.
 
-mod support;
-
+use crate::support::labelled::*;
+use crate::support::*;
 use docker_artifact::artifact::ExitClass;
 use docker_artifact::artifact::label::Request;
 use serde_json::Value;
-use support::labelled::*;
-use support::*;
 
 /// The bytes of blobs and manifests that the registry sent, and the number of requests, since `from`.
 fn cost(registry: &Registry, from: usize) -> (u64, usize) {

@@ -1,12 +1,10 @@
 //! Tars made to do harm. Whatever they say, nothing appears outside the destination, nothing crashes, and what a person reads
 //! is either the harmless rest or one clear error.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink as plant;
 
-use support::*;
+use crate::support::*;
 
 /// Fetches the whole root of an image of these layers, as files and as a tar stream, and fails the test if anything but the
 /// destination was touched. Gives what the first run said.

@@ -1,11 +1,9 @@
 //! Registries as they are: references, platforms, credentials, certificates, redirects and proxies.
 
-mod support;
-
+use crate::support::registry::Logged;
+use crate::support::*;
 use base64::Engine as _;
 use serde_json::json;
-use support::registry::Logged;
-use support::*;
 
 fn tool(content: &str) -> Image {
     Image::new().layer([file("bin/tool", content)])

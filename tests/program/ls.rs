@@ -1,9 +1,7 @@
 //! `docker artifact ls`: artifacts, files and layers of an image.
 
-mod support;
-
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 #[track_caller]
 fn rows(arguments: &[&str]) -> Vec<Value> {

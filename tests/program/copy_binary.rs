@@ -1,10 +1,8 @@
 //! `copy_binary`: the same program under the name that a Dockerfile's `RUN` calls it by.
 
-mod support;
-
+use crate::support::*;
 use base64::Engine as _;
 use serde_json::json;
-use support::*;
 
 /// The program under its other name, to be run in `dir`.
 fn copy_binary(dir: &WorkDir, arguments: &[&str]) -> Run {
@@ -17,8 +15,12 @@ fn copy_binary(dir: &WorkDir, arguments: &[&str]) -> Run {
 
 fn tool_image() -> (Registry, String) {
     let registry = Registry::start();
-    let layer =
-        [support::dir("opt"), support::dir("opt/lib"), file("opt/lib/a", "a"), file("bin/tool", "hello").mode(0o755)];
+    let layer = [
+        crate::support::dir("opt"),
+        crate::support::dir("opt/lib"),
+        file("opt/lib/a", "a"),
+        file("bin/tool", "hello").mode(0o755),
+    ];
     let reference = registry.push("team/app:1", &Image::new().layer(layer));
     (registry, reference)
 }

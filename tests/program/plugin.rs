@@ -1,15 +1,13 @@
 //! The program as Docker's plugin, and as one of its own: handshake, global flags, help, being stopped, installing.
 
-mod support;
-
 use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
+use crate::support::*;
 use rustix::process::Signal;
 use serde_json::Value;
-use support::*;
 
 // The handshake
 

@@ -1,17 +1,14 @@
 //! The merged view of random stacks of layers, compared with the kernel's own, name by name and path by path.
-#![cfg(target_os = "linux")]
-
-mod stacks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::panic::resume_unwind;
 
+use crate::stacks::{Merged, Resolved, Seen, StackEntry, generate, write_tar};
 use docker_artifact::layer::{self, Decompressed, Flow, Kind, LayerError};
 use docker_artifact::rootfs::walk::{self, Found};
 use docker_artifact::rootfs::{Child, DataOffset, Directory, LayerIndex, NodeKind, View};
 use sha2::{Digest, Sha256};
-use stacks::{Merged, Resolved, Seen, StackEntry, generate, write_tar};
 
 /// How many stacks are compared.
 const STACKS: u64 = 500;
@@ -23,7 +20,7 @@ const THREADS: usize = 4;
 /// # Panics
 /// Where it cannot and `DOCKER_ARTIFACT_REQUIRE_REAL` is set.
 fn can_run(test: &str) -> bool {
-    let Some(reason) = stacks::why_not() else { return true };
+    let Some(reason) = crate::stacks::why_not() else { return true };
     assert!(std::env::var_os("DOCKER_ARTIFACT_REQUIRE_REAL").is_none(), "{test} must run here, but {reason}");
     // Straight to the descriptor: the test harness swallows what eprintln! says in a test that passes.
     let _ = writeln!(std::io::stderr(), "skipped {test}: {reason}");

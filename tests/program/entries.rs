@@ -1,10 +1,8 @@
 //! What an image holds comes out as it is: links, sparse files, modes and times, names and compressions of every kind.
 
-mod support;
-
 use std::os::unix::fs::MetadataExt;
 
-use support::*;
+use crate::support::*;
 
 #[test]
 fn hard_links_inside_a_directory_stay_hard_links() {

@@ -1,9 +1,7 @@
 //! `docker artifact label`: its options, and what it prints.
 
-mod support;
-
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 fn tools() -> Image {
     let layer = [dir("bin"), file("bin/tool", "hello").mode(0o755), file("bin/other", "other")];

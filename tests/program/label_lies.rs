@@ -1,10 +1,8 @@
 //! Labels and range indexes that lie: every field replaced by garbage, and never a wrong file.
 
-mod support;
-
+use crate::support::labelled::*;
+use crate::support::*;
 use serde_json::Value;
-use support::labelled::*;
-use support::*;
 
 /// Every field of a label replaced by garbage: never a wrong file, whatever the exit code.
 #[test]

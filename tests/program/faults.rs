@@ -1,8 +1,6 @@
 //! What goes wrong on the way: it recovers or ends in its own exit code, and never leaves half a file behind.
 
-mod support;
-
-use support::*;
+use crate::support::*;
 
 /// An image whose one layer, stored as it is, is a megabyte.
 fn large_image() -> Packed {

@@ -10,7 +10,7 @@ use docker_artifact::image::label::Record;
 use docker_artifact::layer::checkpoint::ExtentReader;
 use docker_artifact::layer::{self, Content, Flow, LayerError, Tracked};
 
-const FORMATS: &str = include_str!("../docs/formats.md");
+const FORMATS: &str = include_str!("../../docs/formats.md");
 
 /// The text of the example `name`.
 fn example(name: &str) -> &'static str {

@@ -1,9 +1,7 @@
 //! `docker artifact get`: what comes out, where, and under which name.
 
-mod support;
-
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 /// An image with one tool in it, in a registry.
 fn tool_image() -> (Registry, String) {

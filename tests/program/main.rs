@@ -1,0 +1,24 @@
+//! The program as a user meets it: what is typed, what comes out, and what stays on the disk.
+//!
+//! Each module is one part of that; `support` builds images, serves them from an in-process registry and runs the real binary.
+
+mod copy_binary;
+mod entries;
+mod faults;
+mod get;
+mod hostile;
+mod label;
+mod label_cli;
+mod label_lies;
+mod lookup;
+mod ls;
+#[cfg(target_os = "linux")]
+mod merged_view;
+mod plugin;
+mod registry;
+mod specification;
+#[cfg(target_os = "linux")]
+mod stacks;
+#[path = "../support/mod.rs"]
+mod support;
+mod support_itself;

@@ -1,5 +1,6 @@
 //! Why something could not be got. Each variant has one exit code; the command line decides by the variant alone.
 
+use super::range_index::InvalidPart;
 use crate::extract::{ExtractError, StageError};
 use crate::layer::LayerError;
 use crate::rootfs::InvalidPattern;
@@ -46,6 +47,9 @@ pub enum Error {
     /// A glob that is none.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
+    /// A range index that does not tell where an artifact is.
+    #[error(transparent)]
+    Part(#[from] InvalidPart),
     /// Writing failed.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -84,7 +88,16 @@ impl Error {
             Error::NotFound { .. } => ExitClass::NotFound,
             Error::Usage(_) | Error::Pattern(_) => ExitClass::Usage,
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,
-            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Extract(_) => ExitClass::Failed,
+            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Part(_) | Error::Extract(_) => ExitClass::Failed,
+        }
+    }
+
+    /// Whether this machine is at fault: its disk, its memory, its descriptors. No other way to the bytes is any better then.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Error::Extract(_) | Error::Source(SourceError::Io { .. }) => true,
+            Error::Layer { error: LayerError::Io(error), .. } => error.raw_os_error().is_some(),
+            _ => false,
         }
     }
 

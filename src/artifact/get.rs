@@ -188,9 +188,9 @@ async fn look_up(
     for thing in planned {
         let Some(asked) = asked.get(thing.pattern) else { continue };
         let fetched = fetched(&thing, &survey);
-        if let (Some(expected), Some(actual)) = (&asked.digest, &fetched.digest)
-            && expected != actual
-        {
+        if let Some(expected) = asked.digest.as_ref().filter(|expected| Some(*expected) != fetched.digest.as_ref()) {
+            // What is no file, and stands where a label promises one, is as wrong as another file.
+            let actual = fetched.digest.as_ref().map_or(fetched.kind, Digest::as_str);
             return Err(mismatch(image.0, expected, actual));
         }
         let path = show_path(&thing.path);

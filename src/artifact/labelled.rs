@@ -4,7 +4,7 @@
 //! digest that the record promises; where it has not, the next way is tried, and in the end it is an error. A record that no
 //! longer fits the image is [`None`] here, so that the caller looks the path up and still checks the digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -13,10 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::error::Error;
-use super::range_index::{
-    ARTIFACT_TYPE, Listed, ListedKind, NAME_ANNOTATION, Part, RECORD_ANNOTATION, StoredExtent, listing_digest,
-};
-use super::record::holds;
+use super::listing::{self, Stretch, stretch};
+use super::range_index::{ARTIFACT_TYPE, InvalidPart, NAME_ANNOTATION, Part, RECORD_ANNOTATION, StoredExtent};
 use super::survey::{blocking, describe};
 use crate::extract::{Item, Metadata, Node, Staged, Staging};
 use crate::image::digest::{DiffId, Digest};
@@ -28,9 +26,6 @@ use crate::layer::entry::Kind;
 use crate::layer::{self, Decompressed, Flow};
 use crate::progress::Progress;
 use crate::source::{self, Source, SourceError};
-
-/// The deepest path in a directory's listing, in components: a tree is built and taken down level by level.
-const MAX_DEPTH: usize = 512;
 
 /// What lists the parts of a range index.
 #[derive(Debug, Default)]
@@ -54,13 +49,14 @@ struct IndexManifest {
 
 impl RangeIndex {
     /// The range index of the image manifest `subject`; an empty one where there is none, or none that can be read, which a
-    /// notice then says: it only makes things faster.
-    pub async fn fetch(source: &dyn Source, subject: &Digest, progress: &dyn Progress) -> Self {
-        match Self::try_fetch(source, subject).await {
-            Ok(index) => index,
+    /// notice then says: it only makes things faster. Fails where this machine is at fault.
+    pub async fn fetch(source: &dyn Source, subject: &Digest, progress: &dyn Progress) -> Result<Self, Error> {
+        match Self::try_fetch(source, subject).await.map_err(Error::from) {
+            Ok(index) => Ok(index),
+            Err(error) if error.is_local() => Err(error),
             Err(error) => {
-                progress.notice(&format!("the range index cannot be read, so whole layers are: {error}"));
-                RangeIndex::default()
+                progress.notice(&format!("cannot read the range index ({error}); reading whole layers instead"));
+                Ok(RangeIndex::default())
             }
         }
     }
@@ -103,8 +99,7 @@ impl RangeIndex {
             Some(bytes) => bytes,
             None => source::read_small(source, &listed.descriptor).await?,
         };
-        let part = Part::from_bytes(&bytes).map_err(|error| Error::Usage(error.to_string()))?;
-        Ok(Some(part).filter(|part| part.record == *record))
+        Ok(Some(Part::from_bytes(&bytes)?).filter(|part| part.record == *record))
     }
 }
 
@@ -133,21 +128,13 @@ pub struct ByLabel<'a> {
 impl ByLabel<'_> {
     /// Gets what `record` describes; `None` where the image has no such thing, so that the record is of no use.
     pub async fn get(&self, record: &Record) -> Result<Option<Got>, Error> {
-        let part = match self.index.part(&**self.source, record).await {
-            Ok(part) => part,
+        match self.by_index(record).await {
+            Ok(Some(got)) => return Ok(Some(got)),
+            Ok(None) => {}
+            Err(error) if error.is_local() => return Err(error),
             Err(error) => {
-                self.progress.notice(&format!("{}: {error}; reading its layer instead", record.path()));
-                None
-            }
-        };
-        if let Some(part) = part {
-            match self.by_index(record, &part).await {
-                Ok(Some(got)) => return Ok(Some(got)),
-                Ok(None) => {}
-                Err(error) => {
-                    let path = record.path();
-                    self.progress.notice(&format!("{path}: its range index is of no use ({error}); reading its layer"));
-                }
+                let layers = if matches!(record, Record::File { .. }) { "layer" } else { "layers" };
+                self.progress.notice(&format!("{}: {error}; reading its {layers} instead", record.path()));
             }
         }
         match record {
@@ -156,80 +143,88 @@ impl ByLabel<'_> {
                 let Some((staged, mtime)) = self.read_layer(layer, *offset, *size, digest).await? else {
                     return Ok(None);
                 };
-                Ok(Some(Got { item: file(staged, mode.0, mtime), layer: Some(layer.digest.clone()) }))
+                let metadata = Metadata { mode: mode.0, mtime, ..Metadata::default() };
+                let item = Item { metadata, node: Node::File(staged) };
+                Ok(Some(Got { item, layer: Some(layer.digest.clone()) }))
             }
             Record::Directory { .. } => Ok(None),
         }
     }
 
-    /// Reads the extents that `part` gives, where they are of this image's blobs and hold everything.
-    async fn by_index(&self, record: &Record, part: &Part) -> Result<Option<Got>, Error> {
-        match record {
-            Record::File { size, digest, layer, offset, mode, .. } => {
-                let mtime = part.entries.first().map_or(0, |entry| entry.mtime);
-                let wanted = Wanted { offset: *offset, size: *size, digest: digest.clone() };
-                let staged = self.stage(layer, vec![wanted], part).await?;
-                let Some(staged) = staged.and_then(|staged| staged.into_values().next()) else { return Ok(None) };
-                let layer = self.image.layer_of(layer).map(|layer| layer.digest.clone());
-                Ok(Some(Got { item: file(staged, mode.0, (mtime, 0)), layer }))
-            }
-            Record::Directory { digest, .. } => {
-                if listing_digest(&part.entries) != *digest {
-                    return Err(Error::Usage("its listing is not the labelled one".to_owned()));
-                }
-                let mut by_layer: BTreeMap<String, (DiffId, Vec<Wanted>)> = BTreeMap::new();
-                for entry in &part.entries {
-                    if let (ListedKind::File { size, digest }, Some(place)) = (&entry.kind, &entry.place) {
-                        let wanted = Wanted { offset: place.offset, size: *size, digest: digest.clone() };
-                        let of_layer = by_layer.entry(place.layer.to_string());
-                        of_layer.or_insert_with(|| (place.layer.clone(), Vec::new())).1.push(wanted);
-                    }
-                }
-                let mut contents: BTreeMap<(String, u64, u64), Arc<Staged>> = BTreeMap::new();
-                for (name, (layer, wanted)) in by_layer {
-                    let Some(staged) = self.stage(&layer, wanted, part).await? else { return Ok(None) };
-                    contents.extend(
-                        staged.into_iter().map(|((offset, size), staged)| ((name.clone(), offset, size), staged)),
-                    );
-                }
-                Ok(directory(&part.entries, &contents).map(|item| Got { item, layer: None }))
-            }
-        }
+    /// Reads the extents that the range index gives, where there is a part about `record` and they hold everything.
+    async fn by_index(&self, record: &Record) -> Result<Option<Got>, Error> {
+        let Some(part) = self.index.part(&**self.source, record).await? else { return Ok(None) };
+        listing::check(record, &part.entries)?;
+        let Some(contents) = self.stage(&part).await? else { return Ok(None) };
+        let layer = match record {
+            Record::File { layer, .. } => self.image.layer_of(layer).map(|layer| layer.digest.clone()),
+            Record::Directory { .. } => None,
+        };
+        Ok(listing::tree(&part.entries, &contents).map(|item| Got { item, layer }))
     }
 
-    /// Stages the stretches `wanted` of a layer's tar by the extents of `part`; `None` where they do not hold them all.
-    async fn stage(
-        &self,
-        layer: &DiffId,
-        mut wanted: Vec<Wanted>,
-        part: &Part,
-    ) -> Result<Option<BTreeMap<(u64, u64), Arc<Staged>>>, Error> {
-        let Some(layer) = self.image.layer_of(layer) else { return Ok(None) };
-        wanted.sort_by_key(|wanted| wanted.offset);
-        wanted.dedup_by(|one, other| one.offset == other.offset && one.size == other.size);
-        let mut staged = BTreeMap::new();
-        for empty in wanted.iter().filter(|wanted| wanted.size == 0) {
-            let content = self.staging.stage(&mut io::empty(), 0, false);
-            staged.insert((empty.offset, 0), content.map_err(|error| Error::staging("", error))?);
-        }
-        wanted.retain(|wanted| wanted.size > 0);
-        for stored in part.extents.iter().filter(|extent| extent.blob == layer.digest) {
-            let extent = stored.extent(layer.size).map_err(|error| Error::Usage(error.to_string()))?;
-            let (here, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.is_in(stored));
-            wanted = rest;
-            if !here.is_empty() {
-                staged.extend(self.read_extent(layer, extent, here).await?);
+    /// Stages the contents of all files that `part` lists; `None` where its extents are not this image's, or not enough.
+    async fn stage(&self, part: &Part) -> Result<Option<HashMap<Stretch, Arc<Staged>>>, Error> {
+        let mut by_layer: HashMap<DiffId, BTreeMap<u64, Stretch>> = HashMap::new();
+        let mut staged = HashMap::new();
+        for stretch in part.entries.iter().filter_map(stretch) {
+            if stretch.size == 0 {
+                let content = self.staging.stage(&mut io::empty(), 0, false);
+                let content = content.map_err(|error| Error::staging("", error))?;
+                staged.insert(stretch.clone(), checked("the image", &stretch, content)?);
+            } else {
+                by_layer.entry(stretch.layer.clone()).or_default().insert(stretch.offset, stretch);
             }
+        }
+        for layer in &self.image.layers {
+            let Some(wanted) = layer.diff_id.as_ref().and_then(|diff_id| by_layer.remove(diff_id)) else { continue };
+            let Some(contents) = self.stage_layer(layer, wanted, &part.extents).await? else { return Ok(None) };
+            staged.extend(contents);
+        }
+        Ok(by_layer.is_empty().then_some(staged))
+    }
+
+    /// Stages the stretches `wanted` of one layer's tar, by their offsets, out of those of `extents` that are of its blob.
+    async fn stage_layer(
+        &self,
+        layer: &Layer,
+        mut wanted: BTreeMap<u64, Stretch>,
+        extents: &[StoredExtent],
+    ) -> Result<Option<Vec<(Stretch, Arc<Staged>)>>, Error> {
+        // Where no two overlap, those that an extent holds come one after the other.
+        if wanted.values().zip(wanted.values().skip(1)).any(|(one, next)| one.end() > next.offset) {
+            return Err(InvalidPart::new("it has files that overlap").into());
+        }
+        let (mut staged, mut compressed_bytes) = (Vec::new(), 0_u64);
+        let of_layer = |extent: &&StoredExtent| {
+            extent.blob == layer.digest && layer.diff_id.as_ref().is_some_and(|diff_id| extent.layer == *diff_id)
+        };
+        for stored in extents.iter().filter(of_layer) {
+            let begin = stored.uncompressed_offset;
+            let end = begin.saturating_add(stored.uncompressed_size);
+            let held = wanted.range(begin..).take_while(|(_, stretch)| stretch.end() <= end);
+            let held: Vec<u64> = held.map(|(offset, _)| *offset).collect();
+            let held: Vec<Stretch> = held.iter().filter_map(|offset| wanted.remove(offset)).collect();
+            if held.is_empty() {
+                continue;
+            }
+            // Honest extents do not overlap. Others could have a layer fetched once for each file in it.
+            compressed_bytes = compressed_bytes.saturating_add(stored.compressed_size);
+            if compressed_bytes > layer.size {
+                return Err(InvalidPart::new("its extents are longer than the layer that they are of").into());
+            }
+            staged.extend(self.read_extent(layer, stored.extent(layer.size)?, held).await?);
         }
         Ok(wanted.is_empty().then_some(staged))
     }
 
+    /// Stages the stretches `wanted`, in their order, out of one extent.
     async fn read_extent(
         &self,
         layer: &Layer,
         extent: Extent,
-        wanted: Vec<Wanted>,
-    ) -> Result<BTreeMap<(u64, u64), Arc<Staged>>, Error> {
+        wanted: Vec<Stretch>,
+    ) -> Result<Vec<(Stretch, Arc<Staged>)>, Error> {
         let bytes = self.source.blob_range(&layer.descriptor, extent.compressed.clone()).await?;
         let name = describe(layer, self.image.layers.len());
         let staging = Arc::clone(self.staging);
@@ -237,18 +232,14 @@ impl ByLabel<'_> {
             let mut reader =
                 ExtentReader::new(&extent.checkpoint, bytes).map_err(|error| Error::in_layer(&name, error))?;
             let mut position = extent.uncompressed.start;
-            let mut staged = BTreeMap::new();
-            for Wanted { offset, size, digest } in wanted {
-                let gap = offset.checked_sub(position).ok_or_else(|| overlapping(&name))?;
-                let skipped = io::copy(&mut (&mut reader).take(gap), &mut io::sink());
+            let mut staged = Vec::with_capacity(wanted.len());
+            for stretch in wanted {
+                let skipped = io::copy(&mut (&mut reader).take(stretch.offset - position), &mut io::sink());
                 skipped.map_err(|error| Error::in_layer(&name, error.into()))?;
-                let content = staging.stage(&mut reader, size, false);
-                let content = content.map_err(|error| Error::staging(&name, error))?;
-                if content.digest != digest {
-                    return Err(mismatch(&name, &digest, &content.digest));
-                }
-                position = offset.saturating_add(size);
-                staged.insert((offset, size), content);
+                let content = staging.stage(&mut reader, stretch.size, false);
+                let content = checked(&name, &stretch, content.map_err(|error| Error::staging(&name, error))?)?;
+                position = stretch.end();
+                staged.push((stretch, content));
             }
             Ok(staged)
         })
@@ -282,7 +273,7 @@ impl ByLabel<'_> {
             })
             .map_err(|error: InScan| error.named(&name))?;
             match found {
-                Some((staged, _)) if staged.digest != digest => Err(mismatch(&name, &digest, &staged.digest)),
+                Some((staged, _)) if staged.digest != digest => Err(mismatch(&name, &digest, staged.digest.as_str())),
                 found => Ok(found),
             }
         })
@@ -290,21 +281,11 @@ impl ByLabel<'_> {
     }
 }
 
-/// A stretch of a layer's tar, and what must be there.
-struct Wanted {
-    offset: u64,
-    size: u64,
-    digest: Digest,
-}
-
-impl Wanted {
-    fn is_in(&self, extent: &StoredExtent) -> bool {
-        let place = Some(super::range_index::Place { layer: extent.layer.clone(), offset: self.offset });
-        let kind = ListedKind::File { size: self.size, digest: self.digest.clone() };
-        let mode = crate::image::label::Mode(0);
-        let end = extent.uncompressed_offset.saturating_add(extent.uncompressed_size);
-        let entry = Listed { path: String::new(), kind, mode, mtime: 0, place };
-        holds(&entry, &extent.layer, &(extent.uncompressed_offset..end))
+/// `content`, if it is what was to be at `stretch`.
+fn checked(layer: &str, stretch: &Stretch, content: Arc<Staged>) -> Result<Arc<Staged>, Error> {
+    match content.digest == stretch.digest {
+        true => Ok(content),
+        false => Err(mismatch(layer, &stretch.digest, content.digest.as_str())),
     }
 }
 
@@ -329,53 +310,11 @@ impl InScan {
     }
 }
 
-fn overlapping(layer: &str) -> Error {
-    Error::Usage(format!("{layer}: the range index has files that overlap"))
-}
-
-/// A file in `layer` that is not what its record promises.
-pub fn mismatch(layer: &str, expected: &Digest, actual: &Digest) -> Error {
+/// A file in `layer` that is not what its record promises; `actual` is its digest, or what there is instead.
+pub fn mismatch(layer: &str, expected: &Digest, actual: &str) -> Error {
     Error::Source(SourceError::Mismatch {
         what: format!("the labelled file in {layer}"),
         expected: expected.to_string(),
         actual: actual.to_string(),
     })
-}
-
-fn file(staged: Arc<Staged>, mode: u32, mtime: (i64, u32)) -> Item {
-    Item { metadata: Metadata { mode, mtime, ..Metadata::default() }, node: Node::File(staged) }
-}
-
-/// The tree that a listing describes; `None` where it describes none.
-fn directory(entries: &[Listed], contents: &BTreeMap<(String, u64, u64), Arc<Staged>>) -> Option<Item> {
-    let mut top: Option<Item> = None;
-    for entry in entries {
-        let node = match &entry.kind {
-            ListedKind::Directory => Node::Directory(BTreeMap::new()),
-            ListedKind::Symlink { target } => Node::Symlink(target.clone().into_bytes()),
-            ListedKind::File { size, .. } => {
-                let place = entry.place.as_ref()?;
-                Node::File(Arc::clone(contents.get(&(place.layer.to_string(), place.offset, *size))?))
-            }
-        };
-        let metadata = Metadata { mode: entry.mode.0, mtime: (entry.mtime, 0), ..Metadata::default() };
-        let item = Item { metadata, node };
-        if entry.path.is_empty() {
-            top = Some(item);
-            continue;
-        }
-        if entry.path.split('/').count() > MAX_DEPTH {
-            return None;
-        }
-        // Parents come before what is in them.
-        let mut parent = top.as_mut()?;
-        let (directories, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
-        for component in directories.split('/').filter(|component| !component.is_empty()) {
-            let Node::Directory(children) = &mut parent.node else { return None };
-            parent = children.get_mut(component.as_bytes())?;
-        }
-        let Node::Directory(children) = &mut parent.node else { return None };
-        children.insert(name.as_bytes().to_vec(), item);
-    }
-    top.filter(|item| matches!(item.node, Node::Directory(_)))
 }

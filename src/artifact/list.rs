@@ -79,7 +79,7 @@ pub async fn list_artifacts(
     progress: &dyn Progress,
 ) -> Result<Listing<ListedArtifact>, Error> {
     let image = source::resolve(source, platform).await?;
-    let index = RangeIndex::fetch(source, &image.digest, progress).await;
+    let index = RangeIndex::fetch(source, &image.digest, progress).await?;
     let attached = index.records();
     let labels = artifacts(&image);
     let mut named: HashSet<String> = labels.iter().map(|artifact| artifact.name.clone()).collect();

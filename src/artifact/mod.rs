@@ -7,6 +7,7 @@ pub mod get;
 pub mod label;
 mod labelled;
 pub mod list;
+mod listing;
 mod measure;
 mod names;
 mod plan;

@@ -99,7 +99,7 @@ pub async fn sort(
         }
     }
     if !asked.by_label.is_empty() || !unknown.is_empty() {
-        asked.index = RangeIndex::fetch(source, &image.digest, progress).await;
+        asked.index = RangeIndex::fetch(source, &image.digest, progress).await?;
     }
     let attached = asked.index.records();
     for (position, pattern, word) in unknown {

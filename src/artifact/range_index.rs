@@ -136,8 +136,15 @@ pub enum StoredCheckpoint {
 
 /// Why a range index cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the range index cannot be used: {0}")]
+#[error("its range index is of no use: {0}")]
 pub struct InvalidPart(String);
+
+impl InvalidPart {
+    /// A part that has this `problem`.
+    pub(super) fn new(problem: impl Into<String>) -> Self {
+        InvalidPart(problem.into())
+    }
+}
 
 impl Part {
     /// The part as it is stored.

@@ -52,7 +52,7 @@ pub fn part(
 }
 
 /// Whether the stretch `uncompressed` of the layer's tar holds the content of `entry`.
-pub fn holds(entry: &Listed, layer: &DiffId, uncompressed: &std::ops::Range<u64>) -> bool {
+fn holds(entry: &Listed, layer: &DiffId, uncompressed: &std::ops::Range<u64>) -> bool {
     let (ListedKind::File { size, .. }, Some(place)) = (&entry.kind, &entry.place) else { return false };
     let end = place.offset.checked_add(*size);
     *size > 0

@@ -103,3 +103,150 @@ fn an_index_that_lies_only_costs_time() {
         assert_eq!(dir.listing().len(), 1, "{lie}: {:?}", dir.listing());
     }
 }
+
+/// Two files of one size, and an index in which the place of one is that of the other.
+#[test]
+fn an_index_that_swaps_two_files_of_one_size_gives_each_its_own_content() {
+    let registry = Registry::start();
+    let image = Image::new().layer([dir("s"), file("s/a", noise(1, 5000)), file("s/b", noise(2, 5000))]);
+    let reference = registry.push("team/app:1", &image);
+    label_as(&reference, &[("other", "/s/a"), ("pair", "/s")]);
+    let (_, index) = index_of(&registry);
+    let honest = unpack(index["layers"][1]["data"].as_str().unwrap());
+    let (a, b) = (honest["entries"][1]["place"].clone(), honest["entries"][2]["place"].clone());
+    for (first, second) in [(&b, &b), (&a, &a), (&b, &a)] {
+        let mut lie = honest.clone();
+        lie["entries"][1]["place"] = first.clone();
+        lie["entries"][2]["place"] = second.clone();
+        replace_index(&registry, &subject_of(&registry), &index, &lie);
+        let dir = WorkDir::new();
+        artifact(&["get", &reference, "pair"]).run_in(&dir).exits(0).says("reading its layers instead");
+        assert_eq!((dir.read("pair/a"), dir.read("pair/b")), (noise(1, 5000), noise(2, 5000)));
+    }
+}
+
+/// Two names of one content are hard links of one another only where the image has them so.
+#[test]
+fn an_index_that_joins_two_files_of_one_content_leaves_each_its_own_mode() {
+    let registry = Registry::start();
+    let image = Image::new().layer([
+        dir("s"),
+        file("s/open", noise(1, 5000)).mode(0o644),
+        file("s/secret", noise(1, 5000)).mode(0o600),
+        file("s/second", noise(1, 5000)).mode(0o644),
+        hardlink("s/third", "s/second"),
+    ]);
+    let reference = registry.push("team/app:1", &image);
+    label_as(&reference, &[("other", "/s/open"), ("pair", "/s")]);
+    let modes_and_links = |dir: &WorkDir| {
+        use std::os::unix::fs::MetadataExt;
+        ["open", "secret", "second", "third"].map(|name| {
+            let name = format!("pair/{name}");
+            (dir.mode(&name), dir.metadata(&name).nlink())
+        })
+    };
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "pair"]).run_in(&dir).exits(0).never_says("instead");
+    assert_eq!(modes_and_links(&dir), [(0o644, 1), (0o600, 1), (0o644, 2), (0o644, 2)]);
+    let (_, index) = index_of(&registry);
+    let mut lie = unpack(index["layers"][1]["data"].as_str().unwrap());
+    let entry = |lie: &Value, name: &str| {
+        lie["entries"].as_array().unwrap().iter().position(|entry| entry["path"] == name).unwrap()
+    };
+    let (open, secret) = (entry(&lie, "open"), entry(&lie, "secret"));
+    lie["entries"][secret]["place"] = lie["entries"][open]["place"].clone();
+    replace_index(&registry, &subject_of(&registry), &index, &lie);
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "pair"]).run_in(&dir).exits(0);
+    assert_eq!(modes_and_links(&dir), [(0o644, 1), (0o600, 1), (0o644, 2), (0o644, 2)]);
+}
+
+/// An index may name any ranges; together they are not longer than the layer that they spare.
+#[test]
+fn an_index_never_makes_anyone_fetch_more_than_the_layer_is_long() {
+    let registry = Registry::start();
+    let files = (0..40).map(|number| file(format!("s/{number:02}"), noise(number, 20_000)));
+    let image = Image::new().layer(Layer::new([dir("s")].into_iter().chain(files)).plain());
+    let reference = registry.push("team/app:1", &image);
+    label_as(&reference, &[("other", "/s/01"), ("pair", "/s")]);
+    let (_, index) = index_of(&registry);
+    let mut lie = unpack(index["layers"][1]["data"].as_str().unwrap());
+    let tar = image.pack().layers[0].bytes.len() as u64;
+    let places = lie["entries"].as_array().unwrap().iter().filter(|entry| entry["type"] == "file");
+    let extents: Vec<Value> = places
+        .map(|entry| {
+            // From the beginning of the layer up to this file alone.
+            let end = entry["place"]["offset"].as_u64().unwrap() + 20_000;
+            let mut extent = lie["extents"][0].clone();
+            for (field, value) in [("compressed_offset", 0), ("uncompressed_offset", 0)] {
+                extent[field] = value.into();
+            }
+            extent["compressed_size"] = tar.into();
+            extent["uncompressed_size"] = end.into();
+            extent
+        })
+        .collect();
+    lie["extents"] = extents.into();
+    replace_index(&registry, &subject_of(&registry), &index, &lie);
+    let (dir, before) = (WorkDir::new(), registry.log().len());
+    artifact(&["get", &reference, "pair"]).run_in(&dir).exits(0);
+    assert_eq!(dir.listing().len(), 41);
+    let sent: u64 = registry.log()[before..].iter().map(|request| request.sent()).sum();
+    assert!(sent < 2 * tar + 200_000, "{sent} bytes for a layer of {tar}");
+}
+
+/// A label whose digest is right, of a listing that is none.
+#[test]
+fn a_label_of_an_empty_file_with_another_digest_is_a_mismatch() {
+    let registry = Registry::start();
+    let image = Image::new().layer([file("empty", ""), file("full", "x")]);
+    let reference = registry.push("team/app:1", &image);
+    label_as(&reference, &[("empty", "/empty"), ("full", "/full")]);
+    let (_, config) = manifest_and_config(&registry, "team/app", "1");
+    let label = |name: &str| config["config"]["Labels"][format!("org.docker-artifact.{name}")].as_str().unwrap();
+    let (empty, full): (Value, Value) =
+        (serde_json::from_str(label("empty")).unwrap(), serde_json::from_str(label("full")).unwrap());
+    let (_, index) = index_of(&registry);
+    let mut lie = empty.clone();
+    lie["digest"] = full["digest"].clone();
+    // The index agrees with the label, as whoever writes both can have it.
+    let lying = image.label("org.docker-artifact.empty", &lie.to_string());
+    let reference = registry.push("team/app:1", &lying);
+    let mut index = index.clone();
+    let mut part = unpack(index["layers"][0]["data"].as_str().unwrap());
+    part["record"] = lie.clone();
+    part["entries"][0]["digest"] = full["digest"].clone();
+    let subject = fetch(&registry, "team/app/manifests/1");
+    index["subject"]["digest"] = sha256(&subject).into();
+    index["subject"]["size"] = subject.len().into();
+    index["layers"][0]["annotations"]["org.docker-artifact.record"] = lie.to_string().into();
+    let (first, second) = (index["layers"][0].clone(), index["layers"][1].clone());
+    index["layers"] = vec![second, first].into();
+    replace_index(&registry, &sha256(&subject), &index, &part);
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "empty"]).run_in(&dir).exits(5);
+    assert!(dir.listing().is_empty());
+}
+
+/// What a label promises as a file is that file, and never what else stands at its path.
+#[test]
+fn a_label_of_a_file_never_gives_a_directory() {
+    let registry = Registry::start();
+    let image = Image::new().layer([dir("etc"), file("etc/a", "a"), symlink("link", "a")]);
+    let reference = registry.push("team/app:1", &image);
+    label_as(&reference, &[("a", "/etc/a")]);
+    let (_, config) = manifest_and_config(&registry, "team/app", "1");
+    let label = config["config"]["Labels"]["org.docker-artifact.a"].as_str().unwrap();
+    for path in ["/etc", "/", "/link"] {
+        let mut lie: Value = serde_json::from_str(label).unwrap();
+        lie["path"] = path.into();
+        lie["offset"] = 1.into();
+        let reference = registry.push("team/app:2", &image.clone().label("org.docker-artifact.a", &lie.to_string()));
+        for flags in [&[][..], &["--no-dereference"], &["--no-verify"]] {
+            let dir = WorkDir::new();
+            let run = artifact(&["get"]).args(flags).args(&[&reference, "a"]).run_in(&dir);
+            assert!([3, 5].contains(&run.code), "{path}: {run:?}");
+            assert!(dir.listing().is_empty(), "{path}: {:?}", dir.listing());
+        }
+    }
+}

@@ -162,11 +162,11 @@ struct Thing {
 
 impl Thing {
     fn by_label(labelled: names::Labelled, got: Got) -> Self {
-        let names::Labelled { position, name, record } = labelled;
+        let names::Labelled { position, name, path, record } = labelled;
         let digest = matches!(record, Record::File { .. }).then(|| record.digest().clone());
         let kind = if digest.is_some() { "file" } else { "directory" };
         let (size, mode) = (record.size(), got.item.metadata.mode);
-        let (path, layer) = (record.path().to_owned(), got.layer);
+        let layer = got.layer;
         let fetched = Fetched { path: path.clone(), destination: None, kind, size, mode, digest, layer };
         Thing { position, name: name.into_bytes(), path: path.into_bytes(), item: got.item, fetched }
     }

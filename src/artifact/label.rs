@@ -272,7 +272,9 @@ fn wanted_of(from: &Arc<Registry>, image: &Image, request: &Request) -> Result<V
         let Ok(name) = artifact.name.parse::<Name>() else { continue };
         match artifact.label {
             Label::Declared { path } => drop(wanted.insert(name, path.into_bytes())),
-            Label::Resolved(record) => drop(wanted.insert(name, record.path().as_bytes().to_vec())),
+            Label::Resolved(record) | Label::Inherited(record) => {
+                drop(wanted.insert(name, record.path().as_bytes().to_vec()))
+            }
             Label::Legacy { .. } | Label::Malformed { .. } => {}
         }
     }

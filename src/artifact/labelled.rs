@@ -76,12 +76,12 @@ impl RangeIndex {
         Ok(RangeIndex { parts })
     }
 
-    /// The records that the index itself holds, by name.
-    pub fn records(&self) -> Vec<(String, Record)> {
+    /// The records that the index itself holds, by name: those of an image with the layers of `image`.
+    pub fn records(&self, image: &Image) -> Vec<(String, Record)> {
         let annotated = self.parts.iter().filter_map(|part| {
             let annotations = part.descriptor.annotations.as_ref()?;
-            let record = serde_json::from_str(annotations.get(RECORD_ANNOTATION)?).ok()?;
-            Some((annotations.get(NAME_ANNOTATION)?.clone(), record))
+            let record: Record = serde_json::from_str(annotations.get(RECORD_ANNOTATION)?).ok()?;
+            Some((annotations.get(NAME_ANNOTATION)?.clone(), record)).filter(|(_, record)| record.is_of(image))
         });
         annotated.collect()
     }

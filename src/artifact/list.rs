@@ -58,6 +58,8 @@ pub enum Read {
     Path,
     /// As any path: the label is only that, until the image is labelled.
     Declared,
+    /// As any path: the label is of another image, which this one was built from, until this one is labelled.
+    Inherited,
     /// Looked for by its name in the layer that the original shell plugin's label names.
     Legacy {
         /// The layer's length in bytes, as stored.
@@ -80,7 +82,7 @@ pub async fn list_artifacts(
 ) -> Result<Listing<ListedArtifact>, Error> {
     let image = source::resolve(source, platform).await?;
     let index = RangeIndex::fetch(source, &image.digest, progress).await?;
-    let attached = index.records();
+    let attached = index.records(&image);
     let labels = artifacts(&image);
     let mut named: HashSet<String> = labels.iter().map(|artifact| artifact.name.clone()).collect();
     let mut items: Vec<ListedArtifact> =
@@ -109,6 +111,7 @@ fn listed(artifact: Artifact, image: &Image, indexed: &[(String, Record)]) -> Li
             };
             of_record(name, record, image, read)
         }
+        Label::Inherited(record) => bare(name, Some(record.path().to_owned()), Read::Inherited),
         Label::Declared { path } => bare(name, Some(path), Read::Declared),
         Label::Legacy { blob } => {
             let size = image.layers.iter().find(|layer| layer.digest == blob).map_or(0, |layer| layer.size);

@@ -154,6 +154,7 @@ fn item(entry: &Listed, contents: &HashMap<Stretch, Arc<Staged>>) -> Option<Item
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::digest::ChainId;
     use crate::image::label::Mode;
 
     fn entry(path: &str, kind: ListedKind) -> Listed {
@@ -174,10 +175,12 @@ mod tests {
     fn record(entries: &[Listed], size: u64) -> Record {
         Record::Directory {
             path: "/d".to_owned(),
+            real: None,
             size,
             mode: Mode(0o755),
             digest: listing_digest(entries),
             layers: Vec::new(),
+            chain: ChainId(Digest::of(b"chain")),
         }
     }
 

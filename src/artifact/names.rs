@@ -28,8 +28,17 @@ pub struct Labelled {
     pub position: usize,
     /// The name it gets.
     pub name: String,
+    /// The path that it was named by.
+    pub path: String,
     /// What its label says.
     pub record: Record,
+}
+
+impl Labelled {
+    /// The artifact `name`, which a record is of.
+    fn named(position: usize, name: &str, record: &Record) -> Self {
+        Labelled { position, name: name.to_owned(), path: record.path().to_owned(), record: record.clone() }
+    }
 }
 
 /// Something to be looked up in the rootfs.
@@ -52,7 +61,7 @@ impl ByPath {
         let digest = matches!(labelled.record, Record::File { .. }).then(|| labelled.record.digest().clone());
         ByPath {
             position: labelled.position,
-            pattern: Pattern::exactly(labelled.record.path().as_bytes()),
+            pattern: Pattern::exactly(labelled.record.real_path().as_bytes()),
             name: Some(labelled.name.into_bytes()),
             digest,
             only_in: None,
@@ -77,11 +86,15 @@ pub async fn sort(
         let named = word.and_then(|word| labels.iter().find(|artifact| artifact.name == word));
         match named {
             Some(Artifact { name, label: Label::Resolved(record) }) => {
-                asked.by_label.push(Labelled { position, name: name.clone(), record: record.clone() });
+                asked.by_label.push(Labelled::named(position, name, record));
             }
             Some(Artifact { name, label: Label::Declared { path } }) => {
                 let name = Some(name.clone().into_bytes());
                 asked.by_path.push(ByPath { name, ..plain(Pattern::exactly(path.as_bytes())) });
+            }
+            Some(Artifact { name, label: Label::Inherited(record) }) => {
+                let name = Some(name.clone().into_bytes());
+                asked.by_path.push(ByPath { name, ..plain(Pattern::exactly(record.path().as_bytes())) });
             }
             Some(Artifact { name, label: Label::Legacy { blob } }) => {
                 let pattern = Pattern::named(name.as_bytes());
@@ -91,8 +104,8 @@ pub async fn sort(
                 progress.notice(&format!("the label of {name} cannot be read ({problem}); looking for a path"));
                 asked.by_path.push(plain(pattern));
             }
-            None => match labelled_path(&pattern, &labels) {
-                Some((name, record)) => asked.by_label.push(Labelled { position, name, record }),
+            None => match labelled_path(position, &pattern, &labels, request.dereference) {
+                Some(labelled) => asked.by_label.push(labelled),
                 None if word.is_some() && pattern.literal().is_some() => unknown.push((position, pattern, word)),
                 None => asked.by_path.push(plain(pattern)),
             },
@@ -101,7 +114,7 @@ pub async fn sort(
     if !asked.by_label.is_empty() || !unknown.is_empty() {
         asked.index = RangeIndex::fetch(source, &image.digest, progress).await?;
     }
-    let attached = asked.index.records();
+    let attached = asked.index.records(image);
     for (position, pattern, word) in unknown {
         let record = word.and_then(|word| attached.iter().find(|(name, _)| name == word));
         match record {
@@ -114,7 +127,7 @@ pub async fn sort(
                         record.path()
                     )));
                 }
-                asked.by_label.push(Labelled { position, name: name.clone(), record: record.clone() });
+                asked.by_label.push(Labelled::named(position, name, record));
             }
             None => asked.by_path.push(ByPath { position, pattern, name: None, digest: None, only_in: None }),
         }
@@ -122,12 +135,16 @@ pub async fn sort(
     Ok(asked)
 }
 
-/// The record of a path that happens to be labelled, with the base name it is asked for by.
-fn labelled_path(pattern: &Pattern, labels: &[Artifact]) -> Option<(String, Record)> {
+/// A path that happens to be labelled, with the base name it is asked for by. Where links are not followed, the path that leads
+/// through some may be asked for the last of them.
+fn labelled_path(position: usize, pattern: &Pattern, labels: &[Artifact], dereference: bool) -> Option<Labelled> {
     let path = String::from_utf8(pattern.literal()?).ok()?;
-    let record = labels.iter().find_map(|artifact| match &artifact.label {
-        Label::Resolved(record) if record.path() == path => Some(record.clone()),
+    let name = path.rsplit('/').next().filter(|name| *name != "..")?.to_owned();
+    let is_at_path = |record: &&Record| record.real_path() == path || (dereference && record.path() == path);
+    let mut records = labels.iter().filter_map(|artifact| match &artifact.label {
+        Label::Resolved(record) => Some(record),
         _ => None,
-    })?;
-    Some((path.rsplit('/').next()?.to_owned(), record))
+    });
+    let record = records.find(is_at_path)?.clone();
+    Some(Labelled { position, name, path, record })
 }

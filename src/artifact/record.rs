@@ -19,22 +19,30 @@ pub fn part(
     survey: &Survey<Measure>,
     measure: &Measure,
 ) -> Result<Part, Error> {
-    let path = utf8(&planned.real_path, &planned.real_path)?;
+    let Some(chain) = image.chain_id() else { return Err(no_diff_ids()) };
+    let real_path = absolute(&planned.real_path)?;
+    let path = absolute(&planned.path)?;
+    let real = Some(real_path).filter(|real| *real != path);
     let mut listing = Listing { survey, top: &planned.real_path, entries: Vec::new() };
     listing.add(&[], &planned.tree)?;
     let entries = listing.entries;
-    let (path, mode) = (format!("/{path}"), Mode(planned.tree.metadata.mode & 0o7777));
+    let mode = Mode(planned.tree.metadata.mode & 0o7777);
     let record = match (&planned.tree.kind, entries.as_slice()) {
         (
             TreeKind::File { size, .. },
             [Listed { kind: ListedKind::File { digest, .. }, place: Some(Place { layer, offset }), .. }],
-        ) => Record::File { path, size: *size, mode, digest: digest.clone(), layer: layer.clone(), offset: *offset },
+        ) => {
+            let (digest, layer) = (digest.clone(), layer.clone());
+            Record::File { path, real, size: *size, mode, digest, layer, offset: *offset, chain }
+        }
         (TreeKind::Directory(_), entries) => Record::Directory {
             path,
+            real,
             size: planned.tree.size(),
             mode,
             digest: listing_digest(entries),
             layers: layers_of(image, entries),
+            chain,
         },
         _ => return Err(Error::Usage(format!("{path} is neither a file nor a directory, and cannot be labelled"))),
     };
@@ -113,12 +121,22 @@ impl Listing<'_> {
                 Err(Error::Usage(format!("{} is stored with holes, and cannot be labelled", show_path(path))))
             }
             (Some(measured), Some(diff_id)) => Ok((measured.digest.clone(), diff_id)),
-            (_, None) => {
-                Err(Error::Usage("the image's config lists no diff IDs, so nothing can be labelled".to_owned()))
-            }
+            (_, None) => Err(no_diff_ids()),
             (None, _) => Err(Error::Usage(format!("the content of {} did not come; this is a bug", show_path(path)))),
         }
     }
+}
+
+fn no_diff_ids() -> Error {
+    Error::Usage("the image's config lists no diff IDs, so nothing can be labelled".to_owned())
+}
+
+/// The absolute path of what was named `path`. Its symlinks and `..` stay: what they lead to can change in an image built from
+/// this one.
+fn absolute(path: &[u8]) -> Result<String, Error> {
+    let text = utf8(path, path)?;
+    let names = text.split('/').filter(|name| !matches!(*name, "" | "."));
+    Ok(format!("/{}", names.collect::<Vec<_>>().join("/")))
 }
 
 fn utf8(text: &[u8], path: &[u8]) -> Result<String, Error> {

@@ -125,16 +125,18 @@ fn summary(labelled: &Labelled, (from, to): (&str, &str), dry_run: bool) -> Stri
 mod tests {
     use super::*;
     use crate::artifact::label::LabelledImage;
-    use crate::image::digest::{DiffId, Digest};
+    use crate::image::digest::{ChainId, DiffId, Digest};
 
     fn record(path: &str) -> Record {
         Record::File {
             path: path.to_owned(),
+            real: None,
             size: 1_048_576,
             mode: Mode(0o755),
             digest: Digest::of(b"tool"),
             layer: DiffId(Digest::of(b"layer")),
             offset: 512,
+            chain: ChainId(Digest::of(b"chain")),
         }
     }
 

@@ -110,6 +110,7 @@ fn artifact(artifact: &ListedArtifact) -> Value {
             Read::Layer { size } => format!("layer ({})", DecimalBytes(*size)),
             Read::Path => "path".to_owned(),
             Read::Declared => "declared".to_owned(),
+            Read::Inherited => "inherited".to_owned(),
             Read::Legacy { size } => format!("legacy, layer ({})", DecimalBytes(*size)),
             Read::Attached => "attached".to_owned(),
             Read::Malformed { problem } => format!("malformed: {problem}"),

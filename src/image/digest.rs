@@ -19,6 +19,20 @@ pub struct Digest(String);
 #[serde(transparent)]
 pub struct DiffId(pub Digest);
 
+/// The digest of a stack of layers, from the base up to one of them (image-spec, *Layer ChainID*).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChainId(pub Digest);
+
+impl ChainId {
+    /// The ChainID of all layers with these diff IDs, bottom first; `None` where there is no layer.
+    pub fn of(diff_ids: &[DiffId]) -> Option<Self> {
+        let (base, above) = diff_ids.split_first()?;
+        let applied = |chain: Digest, diff_id: &DiffId| Digest::of(format!("{chain} {diff_id}").as_bytes());
+        Some(ChainId(above.iter().fold(base.0.clone(), applied)))
+    }
+}
+
 /// A string that is no digest this program can verify.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{}\" is not a digest of the form sha256:<64 hex digits> or sha512:<128 hex digits>", .0.escape_debug())]
@@ -141,6 +155,22 @@ mod tests {
         let mut hasher = digest.hasher();
         hasher.update(b"");
         assert_eq!(hasher.finish(), digest);
+    }
+
+    #[test]
+    fn a_chain_id_is_of_the_layers_and_their_order() {
+        let [a, b, c] = ["a", "b", "c"].map(|layer| DiffId(Digest::of(layer.as_bytes())));
+        let of = |layers: &[&DiffId]| ChainId::of(&layers.iter().copied().cloned().collect::<Vec<_>>());
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[&a]), Some(ChainId(a.0.clone())));
+        // printf '%s %s' DIFF_ID_OF_A DIFF_ID_OF_B | sha256sum, and so on.
+        let expected = |text: &str| Some(ChainId(text.parse().unwrap()));
+        assert_eq!(of(&[&a, &b]), expected("sha256:51c0c8ace48498d6f5fee6b0592cc06f2da0f3cbe09c5a34a97dce85c3889676"));
+        assert_eq!(
+            of(&[&a, &b, &c]),
+            expected("sha256:2fce7f8ce91bcf0a1428b36e1024639fdbd9469eea762dba98aa749631885106")
+        );
+        assert_ne!(of(&[&b, &a]), of(&[&a, &b]));
     }
 
     #[test]

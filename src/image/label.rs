@@ -1,7 +1,8 @@
 //! Artifact labels: what names a file or directory of an image, in the image config's `Labels`.
 //!
 //! Three forms are read: *declared* (a path, which anybody can write in a Dockerfile), *resolved* (a [`Record`] in JSON, which
-//! says where the bytes are and what their digest is) and *legacy* (the original shell plugin's). Spec: `docs/formats.md`.
+//! says where the bytes are and what their digest is) and *legacy* (the original shell plugin's). A resolved label of another
+//! image, which a derived one bears by inheritance, is no more than a declared one. Spec: `docs/formats.md`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Image;
-use super::digest::{DiffId, Digest};
+use super::digest::{ChainId, DiffId, Digest};
 
 /// What the keys of declared and resolved labels begin with.
 pub const PREFIX: &str = "org.docker-artifact.";
@@ -73,8 +74,11 @@ impl fmt::Display for Name {
 pub enum Record {
     /// A regular file.
     File {
-        /// The absolute path in the rootfs, without a symlink in it.
+        /// The absolute path in the rootfs, as it was named: symlinks and `..` may be in it.
         path: String,
+        /// The path without any of them, where it is another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        real: Option<String>,
         /// The file's length in bytes.
         size: u64,
         /// Permission bits, in octal.
@@ -85,11 +89,16 @@ pub enum Record {
         layer: DiffId,
         /// Bytes from the start of the layer's uncompressed tar to the file's first data byte.
         offset: u64,
+        /// The layers of the image that was labelled: the record is true of an image with exactly these.
+        chain: ChainId,
     },
     /// A directory with all that is in it.
     Directory {
-        /// The absolute path in the rootfs, without a symlink in it.
+        /// The absolute path in the rootfs, as it was named: symlinks and `..` may be in it.
         path: String,
+        /// The path without any of them, where it is another one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        real: Option<String>,
         /// The length in bytes of all its files together.
         size: u64,
         /// Permission bits of the directory itself, in octal.
@@ -98,15 +107,37 @@ pub enum Record {
         digest: Digest,
         /// The layers that hold its parts, bottom first.
         layers: Vec<DiffId>,
+        /// The layers of the image that was labelled, as above.
+        chain: ChainId,
     },
 }
 
 impl Record {
-    /// The absolute path in the rootfs.
+    /// The absolute path in the rootfs, as it was named.
     pub fn path(&self) -> &str {
         match self {
             Record::File { path, .. } | Record::Directory { path, .. } => path,
         }
+    }
+
+    /// The absolute path in the rootfs, without a symlink or `..` in it.
+    pub fn real_path(&self) -> &str {
+        match self {
+            Record::File { path, real, .. } | Record::Directory { path, real, .. } => real.as_ref().unwrap_or(path),
+        }
+    }
+
+    /// The ChainID of the image that was labelled.
+    pub fn chain(&self) -> &ChainId {
+        match self {
+            Record::File { chain, .. } | Record::Directory { chain, .. } => chain,
+        }
+    }
+
+    /// Whether the record is of an image with exactly the layers of `image`. Of any other it says nothing: layers above may have
+    /// changed or deleted the file, or turned a symlink on the way to it.
+    pub fn is_of(&self, image: &Image) -> bool {
+        image.chain_id().as_ref() == Some(self.chain())
     }
 
     /// The length in bytes of what it names.
@@ -170,6 +201,9 @@ pub enum Label {
     },
     /// Where the bytes are.
     Resolved(Record),
+    /// Where the bytes were in an image of other layers, such as the one that this image was built from. The path that the record
+    /// names is worth as much as a declared one, and the rest of it nothing.
+    Inherited(Record),
     /// The layer alone, by its blob digest; the name is the file's base name.
     Legacy {
         /// The digest of the layer's blob.
@@ -188,7 +222,10 @@ pub fn artifacts(image: &Image) -> Vec<Artifact> {
     for (key, value) in &image.config.config.labels {
         if let Some(name) = key.strip_prefix(PREFIX) {
             let label = match name.parse::<Name>() {
-                Ok(_) => parse(value),
+                Ok(_) => match parse(value) {
+                    Label::Resolved(record) if !record.is_of(image) => Label::Inherited(record),
+                    label => label,
+                },
                 Err(error) => Label::Malformed { problem: error.to_string() },
             };
             found.insert(name.to_owned(), label);
@@ -210,7 +247,7 @@ fn parse(value: &str) -> Label {
         Ok(record) if !record.digest().as_str().starts_with("sha256:") => {
             Label::Malformed { problem: "its digest is no SHA-256".to_owned() }
         }
-        Ok(record) if record.path().starts_with('/') => Label::Resolved(record),
+        Ok(record) if record.path().starts_with('/') && record.real_path().starts_with('/') => Label::Resolved(record),
         Ok(_) => Label::Malformed { problem: "its path is not absolute".to_owned() },
         Err(error) => Label::Malformed { problem: error.to_string() },
     }
@@ -223,27 +260,31 @@ mod tests {
     fn record() -> Record {
         Record::File {
             path: "/bin/tool".to_owned(),
+            real: Some("/usr/bin/tool".to_owned()),
             size: 1_048_576,
             mode: Mode(0o755),
             digest: Digest::of(b"tool"),
             layer: DiffId(Digest::of(b"layer")),
             offset: 13_312,
+            chain: ChainId(Digest::of(b"chain")),
         }
     }
 
     #[test]
     fn a_record_is_one_text_and_comes_back_from_it() {
         let text = record().to_label();
-        assert!(
-            text.starts_with(r#"{"type":"file","path":"/bin/tool","size":1048576,"mode":"0755","digest":"sha256:"#)
-        );
+        let [digest, layer, chain] = ["tool", "layer", "chain"].map(|content| Digest::of(content.as_bytes()));
+        let place = format!(r#""layer":"{layer}","offset":13312,"chain":"{chain}""#);
+        let what = format!(r#""size":1048576,"mode":"0755","digest":"{digest}""#);
+        assert_eq!(text, format!(r#"{{"type":"file","path":"/bin/tool","real":"/usr/bin/tool",{what},{place}}}"#));
         assert_eq!(parse(&text), Label::Resolved(record()));
     }
 
     #[test]
     fn the_order_of_the_fields_does_not_matter() {
         let Label::Resolved(read) = parse(&format!(
-            r#"{{"path":"/bin/tool","type":"file","size":1048576,"mode":"0755","digest":"{}","layer":"{}","offset":13312}}"#,
+            r#"{{"chain":"{}","real":"/usr/bin/tool","path":"/bin/tool","type":"file","size":1048576,"mode":"0755","digest":"{}","layer":"{}","offset":13312}}"#,
+            Digest::of(b"chain"),
             Digest::of(b"tool"),
             Digest::of(b"layer")
         )) else {
@@ -263,6 +304,8 @@ mod tests {
             ("sha256:", "sha256:x"),
             ("\"type\":\"file\"", "\"type\":\"device\""),
             ("\"path\":\"/bin/tool\"", "\"path\":\"bin/tool\""),
+            ("\"real\":\"/usr", "\"real\":\"usr"),
+            ("\"chain\":", "\"train\":"),
         ] {
             let mutated = text.replacen(from, to, 1);
             assert_ne!(mutated, text);

@@ -8,7 +8,7 @@ pub mod manifest;
 pub mod platform;
 
 use config::ImageConfig;
-use digest::{DiffId, Digest};
+use digest::{ChainId, DiffId, Digest};
 use manifest::{Descriptor, ManifestError, OciImageManifest};
 use platform::Platform;
 
@@ -80,6 +80,11 @@ impl Image {
         let mut image = self.clone();
         image.layers.retain(|layer| Some(&layer.digest) == blob);
         image
+    }
+
+    /// The ChainID of all its layers; `None` where the config lists no diff IDs.
+    pub fn chain_id(&self) -> Option<ChainId> {
+        ChainId::of(&self.config.rootfs.diff_ids)
     }
 
     /// The layer with this diff ID.

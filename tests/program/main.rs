@@ -10,6 +10,7 @@ mod hostile;
 mod label;
 mod label_cli;
 mod label_lies;
+mod label_trust;
 mod lookup;
 mod ls;
 #[cfg(target_os = "linux")]

@@ -5,7 +5,7 @@ use std::io::Read;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use docker_artifact::artifact::range_index::{Listed, Part, StoredExtent, listing_digest};
-use docker_artifact::image::digest::{DiffId, Digest};
+use docker_artifact::image::digest::{ChainId, DiffId, Digest};
 use docker_artifact::image::label::Record;
 use docker_artifact::layer::checkpoint::ExtentReader;
 use docker_artifact::layer::{self, Content, Flow, LayerError, Tracked};
@@ -32,6 +32,13 @@ fn the_label_is_written_as_in_the_example() {
     let record: Record = serde_json::from_str(example("label")).unwrap();
     assert_eq!(record.to_label(), example("label"));
     assert_eq!(part().record, record);
+}
+
+#[test]
+fn the_chain_is_that_of_the_only_layer() {
+    let record = part().record;
+    let Record::File { layer, chain, .. } = &record else { panic!("a file") };
+    assert_eq!(ChainId::of(std::slice::from_ref(layer)).as_ref(), Some(chain));
 }
 
 #[test]

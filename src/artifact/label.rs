@@ -102,7 +102,7 @@ pub async fn label(
         Manifest::Image(manifest) => relabelled.push(relabel(&from, &root, *manifest, &request, &progress).await?),
         Manifest::Index(entries) => {
             for entry in entries {
-                let raw = from.manifest(Some(&entry.digest)).await?;
+                let raw = source::listed_manifest(&*from, &entry).await?;
                 if entry.is_attestation() || entry.artifact_type.is_some() {
                     others.push(raw);
                     continue;

@@ -65,7 +65,7 @@ impl RangeIndex {
         let mut parts = Vec::new();
         // The latest comes last in a list kept by tag; of an API's list any may be.
         for entry in source.referrers(subject, ARTIFACT_TYPE).await?.iter().rev().take(4) {
-            let raw = source.manifest(Some(&entry.digest)).await?;
+            let raw = source::listed_manifest(source, entry).await?;
             // One that cannot be read, or is about another image, is as good as none.
             if let Ok(manifest) = serde_json::from_slice::<IndexManifest>(&raw.bytes)
                 && manifest.subject.digest == subject.as_str()
@@ -94,7 +94,10 @@ impl RangeIndex {
         };
         let Some(listed) = self.parts.iter().find(is_about) else { return Ok(None) };
         let embedded = listed.data.as_ref().and_then(|data| STANDARD.decode(data).ok());
-        let embedded = embedded.filter(|bytes| Digest::of(bytes).as_str() == listed.descriptor.digest);
+        let embedded = embedded.filter(|bytes| {
+            let size = i64::try_from(bytes.len()).ok();
+            Digest::of(bytes).as_str() == listed.descriptor.digest && size == Some(listed.descriptor.size)
+        });
         let bytes = match embedded {
             Some(bytes) => bytes,
             None => source::read_small(source, &listed.descriptor).await?,

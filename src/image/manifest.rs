@@ -40,7 +40,7 @@ pub struct IndexEntry {
     pub media_type: String,
     /// The digest of the manifest.
     pub digest: Digest,
-    /// The manifest's length in bytes.
+    /// The manifest's length in bytes; 0 where the index does not say.
     #[serde(default)]
     pub size: u64,
     /// The platform the image runs on; absent on artifacts and on some single-platform indexes.

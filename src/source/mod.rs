@@ -108,12 +108,15 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
     let mut pending = vec![(0, true, None)];
     let mut available = Vec::new();
     let mut fetched = 0;
-    while let Some((depth, is_chosen, digest)) = pending.pop() {
+    while let Some((depth, is_chosen, entry)) = pending.pop() {
         if fetched == MAX_MANIFESTS {
             return Err(malformed(format!("none of the {MAX_MANIFESTS} manifests looked at is for {platform}")));
         }
         fetched += 1;
-        let raw = source.manifest(digest.as_ref()).await?;
+        let raw = match &entry {
+            Some(entry) => listed_manifest(source, entry).await?,
+            None => source.manifest(None).await?,
+        };
         let manifest = Manifest::parse(&raw.bytes, raw.media_type.as_deref()).map_err(not_an_image)?;
         match manifest {
             Manifest::Image(manifest) => {
@@ -132,7 +135,7 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
                     pending.push((
                         depth + 1,
                         entry.platform.as_ref().is_some_and(|platform| !platform.os.is_empty()),
-                        Some(entry.digest.clone()),
+                        Some(entry.clone()),
                     ));
                 }
             }
@@ -143,6 +146,21 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
     }
     let error = NoSuchPlatform { wanted: platform.clone(), available };
     Err(SourceError::NoSuchPlatform { image: source.name(), error })
+}
+
+/// The manifest that an index, or a list of referrers, has this entry of: its digest and its length are checked.
+pub async fn listed_manifest(source: &dyn Source, entry: &IndexEntry) -> Result<RawManifest, SourceError> {
+    let raw = source.manifest(Some(&entry.digest)).await?;
+    let length = raw.bytes.len() as u64;
+    // As in containerd, an entry that gives no size promises none.
+    if entry.size != 0 && entry.size != length {
+        return Err(SourceError::Mismatch {
+            what: format!("the manifest {} that {} lists", entry.digest, source.name()),
+            expected: format!("{} bytes", entry.size),
+            actual: format!("{length} bytes"),
+        });
+    }
+    Ok(raw)
 }
 
 /// The image that `manifest`, of digest `digest`, describes, and its config as it is written.

@@ -250,3 +250,53 @@ fn a_label_of_a_file_never_gives_a_directory() {
         }
     }
 }
+
+/// Sizes are redundant beside digests, and wrong ones are no less wrong.
+#[test]
+fn a_wrong_size_in_an_index_is_a_mismatch() {
+    let registry = Registry::start();
+    let image = Image::new().layer([file("tool", "tool")]);
+    let index = Index::new().image(&image);
+    let mut packed = index.pack();
+    let right = packed.children[0].manifest.bytes.len();
+    for (size, code) in [(right, 0), (right + 1, 5), (1, 5)] {
+        let mut document: Value = serde_json::from_slice(&index.pack().manifest.bytes).unwrap();
+        document["manifests"][0]["size"] = size.into();
+        packed.manifest.bytes = document.to_string().into_bytes().into();
+        let reference = registry.push("team/app:index", &packed);
+        artifact(&["get", "-o", "-", &reference, "/tool"]).run().exits(code);
+    }
+}
+
+/// Nor is a part of a range index, or the index itself, used that has another size than is given.
+#[test]
+fn a_wrong_size_in_a_range_index_leaves_it_unused() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &image());
+    label_as(&reference, &[("conf", "/etc/app"), ("tool", "/bin/tool")]);
+    let subject = subject_of(&registry);
+    let (digest, mut index) = index_of(&registry);
+    let list = format!("team/app/manifests/{}", subject.replace(':', "-"));
+    let mut referrers = json_of(&registry, &list);
+    let cost = || {
+        let (dir, before) = (WorkDir::new(), registry.log().len());
+        artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0);
+        assert_eq!(dir.read("tool"), noise(2, 200_000));
+        registry.log()[before..].iter().map(|request| request.sent()).sum::<u64>()
+    };
+    assert!(cost() < 400_000);
+    let list_type = "application/vnd.oci.image.index.v1+json";
+    referrers["manifests"][0]["size"] = 7.into();
+    send(&registry, "PUT", &list, list_type, referrers.to_string().into_bytes());
+    assert!(cost() > 3_000_000);
+    // A part that does not have its size is asked for, as if it were not embedded, and then not taken either.
+    index["layers"][1]["size"] = 7.into();
+    let body = index.to_string().into_bytes();
+    referrers["manifests"][0]["size"] = body.len().into();
+    referrers["manifests"][0]["digest"] = sha256(&body).into();
+    assert_ne!(sha256(&body), digest);
+    let manifest_type = "application/vnd.oci.image.manifest.v1+json";
+    send(&registry, "PUT", &format!("team/app/manifests/{}", sha256(&body)), manifest_type, body);
+    send(&registry, "PUT", &list, list_type, referrers.to_string().into_bytes());
+    assert!(cost() > 3_000_000);
+}

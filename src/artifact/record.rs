@@ -90,7 +90,7 @@ struct Listing<'a> {
 impl Listing<'_> {
     /// Lists what is at `path` below the artifact, and then what is in it, names in byte order.
     fn add(&mut self, path: &[u8], tree: &Tree) -> Result<(), Error> {
-        let shown = join(self.top, path);
+        let shown = if path.is_empty() { self.top.to_vec() } else { join(self.top, path) };
         let Metadata { mode, mtime, .. } = tree.metadata;
         let mut place = None;
         let kind = match &tree.kind {

@@ -64,6 +64,8 @@ pub enum Read {
     Legacy {
         /// The layer's length in bytes, as stored.
         size: u64,
+        /// How many layers lie above it, which may have changed or deleted the file.
+        layers_above: usize,
     },
     /// By a record that is attached to the image, and so not covered by its digest.
     Attached,
@@ -115,7 +117,8 @@ fn listed(artifact: Artifact, image: &Image, indexed: &[(String, Record)]) -> Li
         Label::Declared { path } => bare(name, Some(path), Read::Declared),
         Label::Legacy { blob } => {
             let size = image.layers.iter().find(|layer| layer.digest == blob).map_or(0, |layer| layer.size);
-            ListedArtifact { layers: vec![blob], ..bare(name, None, Read::Legacy { size }) }
+            let layers_above = image.layers_above(&blob);
+            ListedArtifact { layers: vec![blob], ..bare(name, None, Read::Legacy { size, layers_above }) }
         }
         Label::Malformed { problem } => bare(name, None, Read::Malformed { problem }),
     }

@@ -97,6 +97,13 @@ pub async fn sort(
                 asked.by_path.push(ByPath { name, ..plain(Pattern::exactly(record.path().as_bytes())) });
             }
             Some(Artifact { name, label: Label::Legacy { blob } }) => {
+                let (layers, above) = (image.layers.len(), image.layers_above(blob));
+                if above > 0 {
+                    progress.notice(&format!(
+                        "the label of {name} names layer {} of {layers} alone; a layer above may have changed or deleted it",
+                        layers - above
+                    ));
+                }
                 let pattern = Pattern::named(name.as_bytes());
                 asked.by_path.push(ByPath { only_in: Some(blob.clone()), ..plain(pattern) });
             }

@@ -111,7 +111,13 @@ fn artifact(artifact: &ListedArtifact) -> Value {
             Read::Path => "path".to_owned(),
             Read::Declared => "declared".to_owned(),
             Read::Inherited => "inherited".to_owned(),
-            Read::Legacy { size } => format!("legacy, layer ({})", DecimalBytes(*size)),
+            Read::Legacy { size, layers_above: 0 } => format!("legacy, layer ({})", DecimalBytes(*size)),
+            Read::Legacy { size, layers_above: 1 } => {
+                format!("legacy, layer ({}); 1 layer above may have changed it", DecimalBytes(*size))
+            }
+            Read::Legacy { size, layers_above } => {
+                format!("legacy, layer ({}); {layers_above} layers above may have changed it", DecimalBytes(*size))
+            }
             Read::Attached => "attached".to_owned(),
             Read::Malformed { problem } => format!("malformed: {problem}"),
         },

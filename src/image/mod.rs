@@ -82,6 +82,11 @@ impl Image {
         image
     }
 
+    /// How many layers lie above the uppermost one with this blob digest.
+    pub fn layers_above(&self, blob: &Digest) -> usize {
+        self.layers.iter().rev().take_while(|layer| layer.digest != *blob).count()
+    }
+
     /// The ChainID of all its layers; `None` where the config lists no diff IDs.
     pub fn chain_id(&self) -> Option<ChainId> {
         ChainId::of(&self.config.rootfs.diff_ids)

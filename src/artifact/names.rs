@@ -118,7 +118,7 @@ pub async fn sort(
             },
         }
     }
-    if !asked.by_label.is_empty() || !unknown.is_empty() {
+    if !unknown.is_empty() || !asked.by_label.is_empty() && !request.preserve {
         asked.index = RangeIndex::fetch(source, &image.digest, progress).await?;
     }
     let attached = asked.index.records(image);
@@ -138,6 +138,10 @@ pub async fn sort(
             }
             None => asked.by_path.push(ByPath { position, pattern, name: None, digest: None, only_in: None }),
         }
+    }
+    if request.preserve {
+        // A record has no owner and no extended attributes, without which setuid means another user.
+        asked.by_path.extend(asked.by_label.drain(..).map(ByPath::of_label));
     }
     Ok(asked)
 }

@@ -1,6 +1,7 @@
 //! What a label speaks for: the image that was labelled, whole files, and each file by itself.
 
 use crate::support::labelled::*;
+use crate::support::program::binary;
 use crate::support::*;
 use docker_artifact::artifact::label::Request;
 use serde_json::Value;
@@ -141,4 +142,84 @@ fn a_link_that_is_labelled_stays_a_link_where_that_is_asked_for() {
     let dir = WorkDir::new();
     artifact(&["get", &reference, "/awk"]).run_in(&dir).exits(0);
     assert_eq!(dir.listing(), ["awk 644 \"mawk\""]);
+}
+
+#[test]
+fn a_labelled_file_is_preserved_with_its_owner_or_not_at_all() {
+    use std::os::unix::fs::MetadataExt;
+    let registry = Registry::start();
+    let image = Image::new().layer([
+        file("su", "su").mode(0o4755).owner(1000, 1000).xattr("user.note", b"kept"),
+        dir("d"),
+        file("d/su", "su").mode(0o4755).owner(1000, 1000),
+    ]);
+    let reference = registry.push("team/app:1", &image);
+    label_as(&reference, &[("d", "/d"), ("su", "/su")]);
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "su", "d"]).run_in(&dir).exits(0);
+    assert_eq!((dir.mode("su"), dir.mode("d/su")), (0o755, 0o755), "without --preserve, setuid is dropped");
+    // A tar records what only root may set.
+    for asked in [["su"].as_slice(), &["/su"], &["su", "d"]] {
+        let dir = WorkDir::new();
+        let run = artifact(&["get", "--preserve", "-o", "-", &reference, "d"]).args(asked).run_in(&dir).exits(0);
+        let mut archive = tar::Archive::new(&run.stdout[..]);
+        let mut owners = Vec::new();
+        for mut entry in archive.entries().unwrap().map(Result::unwrap) {
+            let header = entry.header();
+            if header.entry_type().is_file() {
+                owners.push((header.mode().unwrap() & 0o7777, header.uid().unwrap()));
+            }
+            if entry.path().unwrap().as_os_str() == "su" {
+                let mut records = entry.pax_extensions().unwrap().unwrap().map(Result::unwrap);
+                assert!(records.any(|record| record.key().unwrap() == "SCHILY.xattr.user.note"));
+            }
+        }
+        assert_eq!(owners, [(0o4755, 1000), (0o4755, 1000)], "{asked:?}");
+    }
+    if rustix::process::geteuid().is_root() {
+        let dir = WorkDir::new();
+        artifact(&["get", "--preserve", &reference, "su"]).run_in(&dir).exits(0);
+        assert_eq!((dir.mode("su"), dir.metadata("su").uid()), (0o4755, 1000));
+    }
+}
+
+/// The disk is full, in a way that needs no disk of its own: no file may be longer than 32 kB.
+#[test]
+fn a_full_disk_is_said_and_nothing_more_is_read() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &image());
+    label_as(&reference, &[("tool", "/bin/tool")]);
+    let (dir, before) = (WorkDir::new(), registry.log().len());
+    let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
+    let run = Program::new("/bin/sh").args(&["-c", limited]).args(&[binary().to_str().unwrap(), "get", &reference]);
+    let run = run.args(&["tool"]).run_in(&dir).exits(1);
+    run.says("cannot write").says("File too large").never_says("instead");
+    assert!(dir.listing().is_empty());
+    let blobs = registry.log()[before..].iter().filter(|request| request.target.contains("/blobs/")).count();
+    assert_eq!(blobs, 2, "the config, and one range");
+}
+
+#[test]
+fn a_legacy_label_below_other_layers_says_that_they_may_have_changed_its_file() {
+    let registry = Registry::start();
+    let bare = Image::new().layer([file("tool", "old")]).layer([file("tool", "new")]);
+    let layers: Vec<String> = bare.pack().layers.iter().map(|layer| layer.digest()).collect();
+    let stale = registry.push("team/app:1", &bare.clone().label("tool", &layers[0]));
+    assert!(read_of(&stale, "tool").ends_with("; 1 layer above may have changed it"), "{}", read_of(&stale, "tool"));
+    artifact(&["get", &stale, "tool"]).run().exits(0).says("layer 1 of 2").says("above");
+    let top = registry.push("team/app:2", &bare.label("tool", &layers[1]));
+    assert!(read_of(&top, "tool").ends_with("B)"), "{}", read_of(&top, "tool"));
+    artifact(&["get", &top, "tool"]).run().exits(0).never_says("above");
+}
+
+#[test]
+fn a_sparse_file_that_cannot_be_labelled_is_named_by_its_path() {
+    let registry = Registry::start();
+    let data: &[(u64, &[u8])] = &[(0, &[1; 512]), (512_000, &[2; 512])];
+    let image = Image::new().layer([dir("d"), sparse_file("d/many", SparseFormat::Pax10, 1_024_000, data)]);
+    let reference = registry.push("team/app:1", &image);
+    for path in ["/d/many", "/d"] {
+        let error = try_label(&reference, add(&[("many", path)])).unwrap_err().to_string();
+        assert!(error.starts_with("/d/many is stored with holes"), "{error}");
+    }
 }

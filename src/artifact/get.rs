@@ -52,8 +52,17 @@ pub struct Report {
     pub image_bytes: u64,
     /// The bytes of content that came from the source.
     pub fetched_bytes: u64,
-    /// Whether every byte was checked against a digest.
-    pub verified: bool,
+}
+
+/// What vouches for the content of something that was got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Its own digest, which a label has: a file's, or that of a directory's listing.
+    File,
+    /// The digests of the layers that it was read from.
+    Layer,
+    /// Its place alone: layers were not read to their end.
+    Place,
 }
 
 /// One thing that was got.
@@ -73,6 +82,15 @@ pub struct Fetched {
     pub digest: Option<Digest>,
     /// The blob digest of the layer that holds it.
     pub layer: Option<Digest>,
+    /// What vouches for its content.
+    pub proof: Proof,
+}
+
+impl Fetched {
+    /// Whether every byte of it was checked against a digest.
+    pub fn is_verified(&self) -> bool {
+        self.proof != Proof::Place
+    }
 }
 
 /// Gets what `request` names out of the image that `source` names. Nothing appears under its final name before all of it is
@@ -147,7 +165,6 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
         files,
         image_bytes: image.size(),
         fetched_bytes: source.bytes_fetched(),
-        verified: request.verify,
     })
 }
 
@@ -167,7 +184,8 @@ impl Thing {
         let kind = if digest.is_some() { "file" } else { "directory" };
         let (size, mode) = (record.size(), got.item.metadata.mode);
         let layer = got.layer;
-        let fetched = Fetched { path: path.clone(), destination: None, kind, size, mode, digest, layer };
+        let fetched =
+            Fetched { path: path.clone(), destination: None, kind, size, mode, digest, layer, proof: Proof::File };
         Thing { position, name: name.into_bytes(), path: path.into_bytes(), item: got.item, fetched }
     }
 }
@@ -187,7 +205,12 @@ async fn look_up(
     let mut things = Vec::with_capacity(planned.len());
     for thing in planned {
         let Some(asked) = asked.get(thing.pattern) else { continue };
-        let fetched = fetched(&thing, &survey);
+        let proof = match (&asked.digest, request.verify) {
+            (Some(_), _) => Proof::File,
+            (None, true) => Proof::Layer,
+            (None, false) => Proof::Place,
+        };
+        let fetched = fetched(&thing, &survey, proof);
         if let Some(expected) = asked.digest.as_ref().filter(|expected| Some(*expected) != fetched.digest.as_ref()) {
             // What is no file, and stands where a label promises one, is as wrong as another file.
             let actual = fetched.digest.as_ref().map_or(fetched.kind, Digest::as_str);
@@ -243,7 +266,7 @@ impl Collect for Staging {
     }
 }
 
-fn fetched(thing: &Planned, survey: &Survey<Staging>) -> Fetched {
+fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
     let digest = match (&thing.tree.kind, thing.tree.layer) {
         (TreeKind::File { data, .. }, Some(layer)) => survey.content(layer, *data).map(|staged| staged.digest.clone()),
         _ => None,
@@ -262,5 +285,6 @@ fn fetched(thing: &Planned, survey: &Survey<Staging>) -> Fetched {
         mode: thing.tree.metadata.mode,
         digest,
         layer: thing.tree.layer.and_then(|depth| survey.layer(depth)).map(|layer| layer.digest.clone()),
+        proof,
     }
 }

@@ -46,10 +46,10 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
 
 fn rows(report: &Report) -> Vec<Value> {
     let image = pinned(&report.image, &report.digest);
-    report.files.iter().map(|file| row(report, file, &image)).collect()
+    report.files.iter().map(|file| row(file, &image)).collect()
 }
 
-fn row(report: &Report, file: &Fetched, image: &str) -> Value {
+fn row(file: &Fetched, image: &str) -> Value {
     json!({
         "Path": file.path,
         // A path that is not UTF-8 has no exact form in JSON.
@@ -63,7 +63,7 @@ fn row(report: &Report, file: &Fetched, image: &str) -> Value {
         "Digest": file.digest,
         "Layer": file.layer,
         "Image": image,
-        "Verified": report.verified,
+        "Verified": file.is_verified(),
     })
 }
 
@@ -82,8 +82,14 @@ pub fn summary(report: &Report, took: Duration) -> String {
     };
     let (image, fetched, of) =
         (pinned(&report.image, &report.digest), DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
-    let verified = if report.verified { "" } else { "; not verified" };
-    format!("{what} from {image}: fetched {fetched} of {of} in {}{verified}", seconds(took))
+    let unverified: Vec<&Fetched> = report.files.iter().filter(|file| !file.is_verified()).collect();
+    let unverified = match unverified.as_slice() {
+        [] => String::new(),
+        all if all.len() == report.files.len() => "; not verified".to_owned(),
+        [one] => format!("; {} not verified", one.path),
+        some => format!("; {} of {} not verified", some.len(), report.files.len()),
+    };
+    format!("{what} from {image}: fetched {fetched} of {of} in {}{unverified}", seconds(took))
 }
 
 /// Such as `3 files, 1 directory`.
@@ -114,6 +120,7 @@ fn seconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifact::get::Proof;
 
     fn report(kinds: &[&'static str], verified: bool) -> Report {
         let file = |kind: &&'static str| Fetched {
@@ -124,6 +131,7 @@ mod tests {
             mode: 0o755,
             digest: None,
             layer: None,
+            proof: if verified { Proof::Layer } else { Proof::Place },
         };
         Report {
             image: "docker.io/library/debian:12".to_owned(),
@@ -131,7 +139,6 @@ mod tests {
             files: kinds.iter().map(file).collect(),
             image_bytes: 48_500_000,
             fetched_bytes: 12_300_000,
-            verified,
         }
     }
 

@@ -183,6 +183,29 @@ fn a_labelled_file_is_preserved_with_its_owner_or_not_at_all() {
     }
 }
 
+#[test]
+fn what_vouches_is_said_file_by_file() {
+    let registry = Registry::start();
+    let image = Image::new().layer([file("tool", "tool"), file("other", "other"), file("third", "third")]);
+    let reference = registry.push("team/app:1", &image);
+    label_as(&reference, &[("tool", "/tool")]);
+    let get = |asked: &[&str]| {
+        let dir = WorkDir::new();
+        let run = artifact(&["get", "--no-verify", "--format", "{{.Path}} {{.Verified}}", &reference]).args(asked);
+        run.run_in(&dir).exits(0)
+    };
+    let run = get(&["tool"]);
+    assert_eq!(run.out(), "/tool true\n");
+    run.never_says("not verified");
+    let run = get(&["tool", "/other"]);
+    assert_eq!(run.out(), "/tool true\n/other false\n");
+    run.says("; /other not verified");
+    let run = get(&["/tool", "/other", "/third"]);
+    assert_eq!(run.out(), "/tool true\n/other false\n/third false\n");
+    run.says("; 2 of 3 not verified");
+    get(&["/other"]).says("; not verified");
+}
+
 /// The disk is full, in a way that needs no disk of its own: no file may be longer than 32 kB.
 #[test]
 fn a_full_disk_is_said_and_nothing_more_is_read() {

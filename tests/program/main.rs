@@ -8,6 +8,7 @@ mod faults;
 mod get;
 mod hostile;
 mod label;
+mod label_adversaries;
 mod label_cli;
 mod label_lies;
 mod label_trust;

@@ -78,10 +78,11 @@ impl RangeIndex {
 
     /// The records that the index itself holds, by name: those of an image with the layers of `image`.
     pub fn records(&self, image: &Image) -> Vec<(String, Record)> {
+        let chain = image.chain_id();
         let annotated = self.parts.iter().filter_map(|part| {
             let annotations = part.descriptor.annotations.as_ref()?;
             let record: Record = serde_json::from_str(annotations.get(RECORD_ANNOTATION)?).ok()?;
-            Some((annotations.get(NAME_ANNOTATION)?.clone(), record)).filter(|(_, record)| record.is_of(image))
+            Some((annotations.get(NAME_ANNOTATION)?.clone(), record)).filter(|(_, record)| record.is_of(chain.as_ref()))
         });
         annotated.collect()
     }

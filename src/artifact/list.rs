@@ -87,8 +87,9 @@ pub async fn list_artifacts(
     let attached = index.records(&image);
     let labels = artifacts(&image);
     let mut named: HashSet<String> = labels.iter().map(|artifact| artifact.name.clone()).collect();
+    let indexed: HashSet<&Record> = attached.iter().map(|(_, record)| record).collect();
     let mut items: Vec<ListedArtifact> =
-        labels.into_iter().map(|artifact| listed(artifact, &image, &attached)).collect();
+        labels.into_iter().map(|artifact| listed(artifact, &image, &indexed)).collect();
     for (name, record) in attached {
         if named.insert(name.clone()) {
             items.push(of_record(name, record, &image, Read::Attached));
@@ -98,13 +99,13 @@ pub async fn list_artifacts(
     Ok(Listing { image: source.name(), digest: image.digest.clone(), items })
 }
 
-fn listed(artifact: Artifact, image: &Image, indexed: &[(String, Record)]) -> ListedArtifact {
+fn listed(artifact: Artifact, image: &Image, indexed: &HashSet<&Record>) -> ListedArtifact {
     let Artifact { name, label } = artifact;
     let bare = |name, path, read| ListedArtifact { name, path, record: None, layers: Vec::new(), read };
     match label {
         Label::Resolved(record) => {
             let read = match &record {
-                _ if indexed.iter().any(|(_, known)| *known == record) => Read::Range,
+                _ if indexed.contains(&record) => Read::Range,
                 Record::File { layer, .. } => match image.layer_of(layer) {
                     Some(layer) => Read::Layer { size: layer.size },
                     None => Read::Path,

@@ -69,7 +69,7 @@ impl fmt::Display for Name {
 }
 
 /// What a resolved label says of an artifact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Record {
     /// A regular file.
@@ -134,10 +134,10 @@ impl Record {
         }
     }
 
-    /// Whether the record is of an image with exactly the layers of `image`. Of any other it says nothing: layers above may have
-    /// changed or deleted the file, or turned a symlink on the way to it.
-    pub fn is_of(&self, image: &Image) -> bool {
-        image.chain_id().as_ref() == Some(self.chain())
+    /// Whether the record is of an image with exactly the layers that `chain` is of. Of any other it says nothing: layers above
+    /// may have changed or deleted the file, or turned a symlink on the way to it.
+    pub fn is_of(&self, chain: Option<&ChainId>) -> bool {
+        chain == Some(self.chain())
     }
 
     /// The length in bytes of what it names.
@@ -162,7 +162,7 @@ impl Record {
 }
 
 /// Permission bits that are written as an octal string, such as `"0755"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Mode(pub u32);
 
@@ -218,12 +218,13 @@ pub enum Label {
 
 /// The artifacts that the image's labels name, by name.
 pub fn artifacts(image: &Image) -> Vec<Artifact> {
+    let chain = image.chain_id();
     let mut found: BTreeMap<String, Label> = BTreeMap::new();
     for (key, value) in &image.config.config.labels {
         if let Some(name) = key.strip_prefix(PREFIX) {
             let label = match name.parse::<Name>() {
                 Ok(_) => match parse(value) {
-                    Label::Resolved(record) if !record.is_of(image) => Label::Inherited(record),
+                    Label::Resolved(record) if !record.is_of(chain.as_ref()) => Label::Inherited(record),
                     label => label,
                 },
                 Err(error) => Label::Malformed { problem: error.to_string() },

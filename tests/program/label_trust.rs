@@ -117,6 +117,24 @@ fn labelling_a_derived_image_renews_what_it_inherited() {
 }
 
 #[test]
+fn an_attached_record_of_other_layers_names_nothing() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer([file("a", "a"), file("b", "b")]));
+    try_label(&reference, Request { attach: true, ..add(&[("a", "/a"), ("named", "/b")]) }).unwrap();
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "named"]).run_in(&dir).exits(0);
+    assert_eq!(dir.read("named"), b"b");
+    let (_, mut index) = index_of(&registry);
+    let mut part = unpack(index["layers"][1]["data"].as_str().unwrap());
+    part["record"]["chain"] = sha256(b"other layers").into();
+    index["layers"][1]["annotations"]["org.docker-artifact.record"] = part["record"].to_string().into();
+    replace_index(&registry, &subject_of(&registry), &index, &part);
+    artifact(&["get", &reference, "named"]).run().exits(3);
+    artifact(&["get", &reference, "a"]).run().exits(0);
+    artifact(&["ls", &reference]).run().exits(0).never_says("named");
+}
+
+#[test]
 fn what_is_labelled_by_way_of_a_link_is_cheap_by_either_path() {
     let registry = Registry::start();
     let reference = registry.push("team/app:1", &image());

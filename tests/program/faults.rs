@@ -162,7 +162,8 @@ fn a_server_that_stays_broken_is_given_up_after_some_tries() {
 fn a_registry_that_is_not_there_is_an_error_that_names_it() {
     let host = format!("127.0.0.1:{}", unused_port());
     let dir = WorkDir::new();
-    artifact(&["get", &format!("{host}/team/app:1"), "/big"]).run_in(&dir).exits(1).says(&host);
+    let run = artifact(&["get", &format!("{host}/team/app:1"), "/big"]).run_in(&dir).exits(1).says(&host);
+    assert_eq!(run.stderr.matches("trying again").count(), 1, "one second try: {}", run.stderr);
     assert!(dir.listing().is_empty());
 }
 

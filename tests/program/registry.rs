@@ -161,7 +161,9 @@ fn a_registry_with_an_unknown_certificate_is_refused() {
     let registry = Registry::options().tls().start();
     let reference = registry.push("team/app:1", &tool("x"));
     let dir = WorkDir::new();
-    artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(1).says("certificate");
+    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(1).says("certificate");
+    let folder = format!("certs.d/{}/ca.crt", registry.host());
+    run.says(&format!("{}/{folder} or /etc/docker/{folder}", dir.home(".docker").display()));
     assert!(registry.log().is_empty());
 }
 
@@ -435,6 +437,15 @@ fn https_goes_through_a_tunnel_of_https_proxy() {
         artifact(&["get", "registry.test/team/app:1", "/bin/tool", "-o", "-"]).env("HTTPS_PROXY", registry.proxy());
     assert_eq!(run.run_in(&dir).exits(0).out(), "tunnelled");
     assert!(registry.logged("CONNECT", "registry.test:443").iter().any(|request| request.place == Place::Proxy));
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named_and_given_up_after_a_second_try() {
+    let proxy = format!("127.0.0.1:{}", unused_port());
+    let run = artifact(&["get", "registry.test/team/app:1", "/bin/tool"]);
+    let run = run.env("HTTPS_PROXY", format!("http://ann:s3cret@{proxy}")).run().exits(1);
+    let run = run.says(&format!("the proxy {proxy} (from HTTPS_PROXY)")).says("NO_PROXY").never_says("s3cret");
+    assert_eq!(run.stderr.matches("trying again").count(), 1, "{}", run.stderr);
 }
 
 #[test]

@@ -137,7 +137,7 @@ impl Authenticator {
                     ("refresh_token", &token.0),
                 ];
                 let response = clients.post_form(&realm, &form).await?;
-                Answer { response, url: realm, from_origin: true }
+                Answer { response, url: realm, from_origin: true, is_redirected: false }
             }
             Login::Direct(auth) => {
                 realm.query_pairs_mut().extend_pairs(service.map(|service| ("service", service)));
@@ -153,10 +153,17 @@ impl Authenticator {
         let status = answer.response.status();
         let body = clients.body(&mut answer, MAX_TOKEN_BYTES).await?.unwrap_or_default();
         let host = authority(&answer.url);
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(clients.proxy_login(&answer.url).into());
+        }
         let protocol = |problem: String| SourceError::Protocol { what: format!("token server {host}"), problem };
         match status {
             StatusCode::OK => serde_json::from_slice::<RegistryToken>(&body)
-                .map_err(|_| protocol("its answer holds no token".to_owned()).into()),
+                .map_err(|_| match answer.encoding() {
+                    Some(encoding) => protocol(format!("its answer is encoded ({encoding}), which was not asked for")),
+                    None => protocol("its answer holds no token".to_owned()),
+                })
+                .map_err(Failure::Final),
             // OAuth2 says 400 for a token that is expired or revoked (RFC 6749, section 5.2).
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.denied(&refusal::message(&body)).into()),
             StatusCode::BAD_REQUEST if matches!(login, Login::Identity(_)) => {

@@ -5,14 +5,15 @@
 //! reqwest, because each hop may need another client, must lose the credentials when it leaves the registry, and must not
 //! fall from https to http.
 
-use std::sync::OnceLock;
+use std::collections::HashSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 
-use super::fault::{Failure, Fault, authority, shown};
+use super::fault::{Failure, Fault, FaultKind, Way, authority, printable, shown};
 use super::proxy::Proxies;
 use super::resolver::HostNames;
 use super::tls::{self, Certificates};
@@ -30,6 +31,8 @@ pub(super) struct Clients {
     proxies: Proxies,
     names: HostNames,
     stall_timeout: Duration,
+    /// The hosts that have answered: about 50 bytes each, for at least one exchange with it.
+    answered: Mutex<HashSet<String>>,
     plain: OnceLock<Client>,
     own: OnceLock<Client>,
     public: OnceLock<Client>,
@@ -43,6 +46,16 @@ pub(super) struct Answer {
     pub url: Url,
     /// Whether it came from the host that was asked, not from one that it redirected to.
     pub from_origin: bool,
+    /// Whether a redirect led there.
+    pub is_redirected: bool,
+}
+
+impl Answer {
+    /// How the body is encoded for the way, if it is, although it was asked for as it is.
+    pub fn encoding(&self) -> Option<String> {
+        let encoding = self.response.headers().get(CONTENT_ENCODING)?.to_str().ok().map(printable)?;
+        (!matches!(encoding.to_ascii_lowercase().as_str(), "" | "identity")).then_some(encoding)
+    }
 }
 
 impl Clients {
@@ -55,8 +68,36 @@ impl Clients {
         user_agent: String,
         stall_timeout: Duration,
     ) -> Self {
-        let (names, plain, own, public) = Default::default();
-        Clients { registry, certificates, insecure, user_agent, proxies, names, stall_timeout, plain, own, public }
+        let (names, answered, plain, own, public) = Default::default();
+        Clients {
+            registry,
+            certificates,
+            insecure,
+            user_agent,
+            proxies,
+            names,
+            stall_timeout,
+            answered,
+            plain,
+            own,
+            public,
+        }
+    }
+
+    /// What is known of the way to `url`.
+    fn way(&self, url: &Url) -> Way {
+        let host = authority(url);
+        let is_own = host == self.registry;
+        Way {
+            proxy: self.proxies.for_url(url).cloned(),
+            certificates: if is_own { self.certificates.places.clone() } else { Vec::new() },
+            has_answered: self.answered.lock().unwrap_or_else(PoisonError::into_inner).contains(&host),
+        }
+    }
+
+    /// The fault of a proxy that has to be logged in to, as it answers a request without a tunnel.
+    pub fn proxy_login(&self, url: &Url) -> Fault {
+        Fault { host: authority(url), kind: FaultKind::ProxyLogin, way: self.way(url) }
     }
 
     fn for_url(&self, url: &Url) -> Result<&Client, SourceError> {
@@ -75,7 +116,10 @@ impl Clients {
             _ if is_own => self.certificates.registry_config(self.insecure)?,
             _ => tls::public_config(self.insecure)?,
         };
+        // What is asked for has a digest, which is one of the bytes as they are stored.
+        let identity = [(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
         let builder = Client::builder()
+            .default_headers(identity.into_iter().collect())
             .tls_backend_preconfigured(tls)
             .dns_resolver(self.names.clone())
             .redirect(redirect::Policy::none())
@@ -99,7 +143,7 @@ impl Clients {
         body: Option<&Bytes>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
-        let mut from_origin = true;
+        let (mut from_origin, mut is_redirected) = (true, false);
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.for_url(&url)?.request(method.clone(), url.clone()).headers(headers.clone());
             if let Some(body) = body {
@@ -110,10 +154,11 @@ impl Clients {
             }
             let response = self.send(method, request, &url).await?;
             let Some(next) = redirect_target(&response, &url)? else {
-                return Ok(Answer { response, url, from_origin });
+                return Ok(Answer { response, url, from_origin, is_redirected });
             };
             // Once away, a redirect back does not bring the credentials back: the other host chose that URL.
             from_origin &= next.origin() == url.origin();
+            is_redirected = true;
             url = next;
         }
         Err(unusable_redirect(&url, "it redirects more than 10 times").into())
@@ -129,11 +174,14 @@ impl Clients {
         let sent = tokio::time::timeout(self.stall_timeout, request.send()).await;
         let result = match sent {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(Fault::of(&error, url)),
-            Err(_) => Err(Fault::stalled(url, self.stall_timeout)),
+            Ok(Err(error)) => Err(Fault::of(&error, url, self.way(url))),
+            Err(_) => Err(Fault::stalled(url, self.stall_timeout, self.way(url))),
         };
         match &result {
-            Ok(response) => tracing::debug!(%method, url = shown(url), status = response.status().as_u16(), "answered"),
+            Ok(response) => {
+                self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(authority(url));
+                tracing::debug!(%method, url = shown(url), status = response.status().as_u16(), "answered");
+            }
             Err(fault) => tracing::debug!(%method, url = shown(url), fault = fault.brief(), "failed"),
         }
         Ok(result?)
@@ -144,8 +192,8 @@ impl Clients {
     pub async fn chunk(&self, answer: &mut Answer) -> Result<Option<Bytes>, Fault> {
         match tokio::time::timeout(self.stall_timeout, answer.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(Fault::of(&error, &answer.url)),
-            Err(_) => Err(Fault::stalled(&answer.url, self.stall_timeout)),
+            Ok(Err(error)) => Err(Fault::of(&error, &answer.url, self.way(&answer.url))),
+            Err(_) => Err(Fault::stalled(&answer.url, self.stall_timeout, self.way(&answer.url))),
         }
     }
 

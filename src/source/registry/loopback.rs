@@ -71,6 +71,11 @@ impl Reply {
         Reply { stall: true, ..self }
     }
 
+    /// No answer: the connection ends.
+    pub fn nothing() -> Self {
+        Reply { bytes: Vec::new(), stall: false }
+    }
+
     pub fn ok(body: impl AsRef<[u8]>) -> Self {
         Self::new(200, &[], body)
     }
@@ -290,6 +295,15 @@ impl Authority {
         let key = rcgen::KeyPair::generate().unwrap();
         let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         (parameters.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// TLS for a server whose certificate is for 127.0.0.1 but for what `change` makes of it.
+    pub fn server_with(&self, change: impl Fn(&mut rcgen::CertificateParams)) -> Arc<ServerConfig> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        change(&mut parameters);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        server_config(&certificate, &key, None)
     }
 
     /// TLS for a server at 127.0.0.1, which asks for a client certificate of this authority if `mutual`.

@@ -9,6 +9,7 @@
 //! blob's bytes come through `download`, which resumes and verifies.
 
 mod auth;
+mod certificate;
 mod challenge;
 mod clients;
 mod credentials;
@@ -395,8 +396,27 @@ mod tests {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let registry = Setup::default().try_open(&format!("{address}/app")).unwrap();
         let error = registry.manifest(None).await.unwrap_err().to_string();
-        let expected = format!("cannot connect to {address}: connection refused; is the registry running?");
+        let expected =
+            format!("cannot connect to {address}: connection refused; is the registry running? (tried 2 times)");
         assert!(error.contains(&expected), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_answered_once_is_given_time_to_come_back() {
+        // The first answer says where its token comes from, and nobody is there: that is another host.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let server = Server::start(move |_, _| {
+            let challenge = format!(r#"Bearer realm="http://{gone}/token""#);
+            Reply::new(401, &[("WWW-Authenticate", &challenge)], "")
+        });
+        let setup = Setup::default();
+        let error = setup.open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(error.contains(&gone.to_string()) && error.ends_with("(tried 2 times)"), "{error}");
+        assert_eq!(server.received().len(), 2);
+        // Here the registry itself answers first, and drops every connection afterwards.
+        let server = Server::start(|_, before| if before == 0 { Reply::status(503) } else { Reply::nothing() });
+        let error = Setup::default().open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(error.ends_with("(tried 5 times)"), "{error}");
     }
 
     #[tokio::test]

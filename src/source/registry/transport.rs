@@ -188,6 +188,9 @@ impl Transport {
                 (granted, is_new) = (Some(header), new);
                 continue;
             }
+            if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                return Err(self.clients.proxy_login(&answer.url).into());
+            }
             // A body that does not come whole is not worth another fault: the status has said what matters.
             let body = self.clients.body(&mut answer, MAX_ERROR_BYTES).await.ok().flatten().unwrap_or_default();
             return Err(match refusal::passing(&answer, &body) {

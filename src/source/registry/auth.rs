@@ -4,6 +4,7 @@
 //! token), as the docker CLI uses them. Nothing is looked up or sent before the registry asks for it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -214,11 +215,14 @@ impl Authenticator {
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host_str() {
         Some("localhost") => true,
-        Some(host) => {
-            host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-        }
+        Some(_) => address_of(url).is_some_and(|address| address.is_loopback()),
         None => false,
     }
+}
+
+/// The address that a URL has in place of a host's name.
+pub(super) fn address_of(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_matches(['[', ']']).parse::<IpAddr>().ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A task on the runtime fetches and hashes; whoever reads does so on a thread of its own, through a channel that holds no
 //! more than about a mebibyte. Hashing so runs beside the decoding. Dropping the reader stops the task.
 
+use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap,
 use reqwest::{Method, StatusCode, Url};
 
 use super::clients::Answer;
-use super::fault::{authority, printable};
+use super::fault::{authority, printable, shown};
+use super::foreign;
 use super::pieces::{self, PIECE_BYTES, Piece, Sender};
 use super::retry::Tries;
 use super::transport::{Asked, Request, Target, Transport};
@@ -33,8 +35,10 @@ pub(super) struct Download {
     position: u64,
     /// Takes in what was delivered, where that is the whole blob.
     hasher: Option<Hasher>,
-    /// The places that may have it, best first; the first is the one in use.
-    places: Vec<Target>,
+    /// Where it is asked for.
+    place: Target,
+    /// Where else a foreign layer may be had, in the order in which the manifest names them.
+    elsewhere: VecDeque<Url>,
     tries: Tries,
 }
 
@@ -72,12 +76,17 @@ impl Download {
             .map_err(|error: crate::image::digest::InvalidDigest| malformed(error.to_string()))?;
         let size = u64::try_from(descriptor.size)
             .map_err(|_| malformed(format!("its descriptor says {} bytes", descriptor.size)))?;
-        let mut places = vec![Target::Registry(format!("blobs/{digest}"))];
-        // A foreign layer's own servers come second: registries may well have a copy (image-spec, *Descriptors*, `urls`).
-        let urls = descriptor.urls.iter().flatten().filter_map(|url| Url::parse(url).ok());
-        places.extend(urls.filter(|url| matches!(url.scheme(), "http" | "https")).map(Target::Elsewhere));
-        let tries = Tries::new(transport.retry_pause);
-        Ok(Download { transport, digest, size, wanted: 0..size, position: 0, hasher: None, places, tries })
+        Ok(Download {
+            place: Target::Registry(format!("blobs/{digest}")),
+            tries: Tries::new(transport.retry_pause),
+            wanted: 0..size,
+            position: 0,
+            hasher: None,
+            transport,
+            digest,
+            size,
+            elsewhere: foreign::urls(descriptor),
+        })
     }
 
     /// Sends the first request, so that a blob that cannot be had fails here, and hands out the reader.
@@ -87,13 +96,39 @@ impl Download {
         }
         let continuation = loop {
             match self.open().await {
-                Err(SourceError::NotFound { .. }) if self.places.len() > 1 => self.places.remove(0),
-                result => break result?,
-            };
+                Ok(continuation) => break continuation,
+                Err(error) => self.move_on(error)?,
+            }
         };
         let (sender, reader) = pieces::channel();
         tokio::spawn(self.run(continuation, sender));
         Ok(Box::new(reader))
+    }
+
+    /// Goes to the next place that may have it, after this one failed with `error`, which is the end where there is none. The
+    /// registry comes first, as it may well have a copy, and counts: only what it has not is asked elsewhere.
+    fn move_on(&mut self, error: SourceError) -> Result<(), SourceError> {
+        let is_over = match (&self.place, &error) {
+            (Target::Registry(_), error) => !matches!(error, SourceError::NotFound { .. }),
+            (Target::Elsewhere(_), error) => matches!(error, SourceError::RangeIgnored { .. } | SourceError::Io { .. }),
+        };
+        while let Some(url) = self.elsewhere.pop_front().filter(|_| !is_over) {
+            let (what, shown) = (self.what(), shown(&url));
+            match foreign::objection(&url, self.transport.base()) {
+                Some(objection) => {
+                    let line = format!("{what}: not asking {shown}, which the manifest names for it: {objection}");
+                    self.transport.progress.notice(&line);
+                }
+                None => {
+                    let line = format!("{what}: asking {shown}, which the manifest names for it");
+                    self.transport.progress.notice(&line);
+                    self.place = Target::Elsewhere(url);
+                    self.tries = Tries::new(self.transport.retry_pause);
+                    return Ok(());
+                }
+            }
+        }
+        Err(error)
     }
 
     async fn run(mut self, continuation: Continuation, sender: Sender) {
@@ -179,10 +214,9 @@ impl Download {
             headers.insert(RANGE, range.map_err(|error| self.protocol_error(error.to_string()))?);
         }
         let asked_for_part = headers.contains_key(RANGE);
-        let target = self.places.first().cloned();
         let request = Request {
             method: Method::GET,
-            target: target.ok_or_else(|| self.protocol_error("there is no place to get it from".to_owned()))?,
+            target: self.place.clone(),
             headers,
             body: None,
             operation: RegistryOperation::Pull,
@@ -425,23 +459,6 @@ mod tests {
         let short = Server::start(|_, _| Reply::new(206, &[("Content-Range", "bytes 1-8/1000")], "1234567"));
         let reader = Setup::default().open(&short).blob_range(&blob, 1..9).await.unwrap();
         assert!(matches!(read(reader).await, Err(SourceError::Mismatch { .. })));
-    }
-
-    #[tokio::test]
-    async fn a_foreign_layer_is_asked_of_the_registry_first_and_of_its_urls_then() {
-        let blob = content(5_000);
-        let registry = Server::start(|_, _| Reply::status(404));
-        let gone = Server::start(|_, _| Reply::status(404));
-        let served = blob.clone();
-        let elsewhere = Server::start(move |request, _| serve(&served, request));
-        let urls = vec!["ftp://other.test/x".to_owned(), gone.url("/a"), elsewhere.url("/layer?signature=1")];
-        let foreign = Descriptor { urls: Some(urls), ..descriptor(&blob) };
-        let source = Setup::default().open(&registry);
-        assert_eq!(read(source.blob(&foreign).await.unwrap()).await.unwrap(), blob);
-        assert_eq!((registry.received().len(), gone.received().len()), (1, 1));
-        assert_eq!(elsewhere.received()[0].target, "/layer?signature=1");
-        let error = source.blob(&descriptor(&blob)).await.err().unwrap();
-        assert!(matches!(error, SourceError::NotFound { .. }), "{error}");
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod clients;
 mod credentials;
 mod download;
 mod fault;
+mod foreign;
 #[cfg(test)]
 mod loopback;
 mod pieces;

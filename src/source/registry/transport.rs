@@ -167,6 +167,11 @@ impl Transport {
         }
     }
 
+    /// The URL of the repository, once the registry has answered.
+    pub fn base(&self) -> Option<&Url> {
+        self.base.get()
+    }
+
     async fn try_once(&self, request: &Request) -> Result<Answer, Failure> {
         let mut granted = match request.target {
             Target::Registry(_) => self.authenticator.current(request.operation).await,

@@ -16,7 +16,7 @@ use reqwest::{Method, StatusCode, Url};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::challenge::Challenge;
-use super::clients::{Answer, Clients};
+use super::clients::{Answer, Clients, encoding};
 use super::credentials::{Credentials, DockerConfig, Login};
 use super::fault::{Failure, authority, printable};
 use super::refusal;
@@ -160,7 +160,7 @@ impl Authenticator {
         let protocol = |problem: String| SourceError::Protocol { what: format!("token server {host}"), problem };
         match status {
             StatusCode::OK => serde_json::from_slice::<RegistryToken>(&body)
-                .map_err(|_| match answer.encoding() {
+                .map_err(|_| match encoding(answer.response.headers()) {
                     Some(encoding) => protocol(format!("its answer is encoded ({encoding}), which was not asked for")),
                     None => protocol("its answer holds no token".to_owned()),
                 })

@@ -50,12 +50,10 @@ pub(super) struct Answer {
     pub is_redirected: bool,
 }
 
-impl Answer {
-    /// How the body is encoded for the way, if it is, although it was asked for as it is.
-    pub fn encoding(&self) -> Option<String> {
-        let encoding = self.response.headers().get(CONTENT_ENCODING)?.to_str().ok().map(printable)?;
-        (!matches!(encoding.to_ascii_lowercase().as_str(), "" | "identity")).then_some(encoding)
-    }
+/// How an answer with these headers is encoded for the way, if it is, although it was asked for as it is.
+pub(super) fn encoding(headers: &HeaderMap) -> Option<String> {
+    let encoding = headers.get(CONTENT_ENCODING)?.to_str().ok().map(printable)?;
+    (!matches!(encoding.to_ascii_lowercase().as_str(), "" | "identity")).then_some(encoding)
 }
 
 impl Clients {
@@ -284,7 +282,42 @@ mod tests {
         let (server, setup) = guarded_redirect(storage.url("/blob"));
         let error = setup.open(&server).manifest(None).await.unwrap_err();
         assert!(matches!(error, SourceError::Denied { .. }), "{error}");
-        assert_eq!(storage.received().len(), 1);
+        assert!(storage.received().iter().all(|request| request.header("authorization").is_empty()));
+    }
+
+    #[tokio::test]
+    async fn a_url_that_the_storage_refuses_is_asked_for_anew_once() {
+        for status in [400, 401, 403] {
+            let storage =
+                Server::start(move |_, before| if before == 0 { Reply::status(status) } else { Reply::ok("{}") });
+            let (server, setup) = guarded_redirect(storage.url("/blob?signature=secret"));
+            setup.open(&server).manifest(None).await.unwrap();
+            assert_eq!((server.received().len(), storage.received().len()), (3, 2), "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_storage_that_refuses_twice_is_named_and_logging_in_is_no_advice() {
+        let reply = |status| Reply::new(status, &[], "<Error><Code>AccessDenied</Code></Error>");
+        for status in [400, 401, 403] {
+            let storage = Server::start(move |_, _| reply(status));
+            let (server, setup) = guarded_redirect(storage.url("/blob?signature=secret"));
+            let error = setup.open(&server).manifest(None).await.unwrap_err();
+            assert!(matches!(error, SourceError::Denied { .. }), "{error}");
+            let text = error.to_string();
+            let expected = format!("{} refused the URL that {} redirects to", storage.address, server.address);
+            assert!(text.contains(&expected) && text.contains(&status.to_string()), "{text}");
+            assert!(!text.contains("login") && !text.contains("secret"), "{text}");
+            assert_eq!(storage.received().len(), 2);
+        }
+        // A storage at the registry's own host is no other matter.
+        let server = Server::start(move |request, _| match request.target.starts_with("/v2/") {
+            true => redirect("/storage/blob"),
+            false => reply(403),
+        });
+        let text = Setup::default().open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(text.contains("refused the URL") && !text.contains("login"), "{text}");
+        assert_eq!(server.received().len(), 4);
     }
 
     #[tokio::test]

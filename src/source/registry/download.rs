@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use oci_distribution::RegistryOperation;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode, Url};
 
-use super::clients::Answer;
+use super::clients::{Answer, encoding};
 use super::fault::{authority, printable, shown};
 use super::foreign;
 use super::pieces::{self, PIECE_BYTES, Piece, Sender};
@@ -39,6 +39,8 @@ pub(super) struct Download {
     place: Target,
     /// Where else a foreign layer may be had, in the order in which the manifest names them.
     elsewhere: VecDeque<Url>,
+    /// Whether the place did not go on in the middle, so that it is asked from the start.
+    from_start: bool,
     tries: Tries,
 }
 
@@ -79,6 +81,7 @@ impl Download {
         Ok(Download {
             place: Target::Registry(format!("blobs/{digest}")),
             tries: Tries::new(transport.retry_pause),
+            from_start: false,
             wanted: 0..size,
             position: 0,
             hasher: None,
@@ -195,22 +198,34 @@ impl Download {
         if actual == self.digest {
             return Ok(());
         }
-        Err(SourceError::Mismatch {
-            what: format!("{} from {}", self.what(), authority(&answer.url)),
-            expected: self.digest.to_string(),
-            actual: actual.to_string(),
-        })
+        Err(self.mismatch(answer, self.digest.to_string(), actual.to_string()))
     }
 
-    /// Asks for what is still to be delivered, and checks that the answer is that.
+    /// Asks for what is still to be delivered, and checks that the answer is that. Where the place does not go on in the middle,
+    /// it is asked from the start, and then always, so that it costs one more request.
     async fn open(&mut self) -> Result<Continuation, SourceError> {
+        loop {
+            let is_resumed = self.position > self.wanted.start && !self.from_start;
+            let answer = match self.ask(is_resumed).await? {
+                (answer, Some(skip)) => return Ok(Continuation { answer, skip }),
+                (answer, None) => answer,
+            };
+            let (what, host, position) = (self.what(), authority(&answer.url), self.position);
+            let line = format!("{what}: {host} does not go on at byte {position}, beginning again");
+            self.transport.progress.notice(&line);
+            self.from_start = true;
+        }
+    }
+
+    /// Sends one request, and gives its answer and how many of its bytes were delivered before; none, where it is
+    /// to go on in the middle, and the answer does not.
+    async fn ask(&mut self, is_resumed: bool) -> Result<(Answer, Option<u64>), SourceError> {
         let is_part = self.wanted != (0..self.size) || self.hasher.is_none();
+        let start = if is_resumed { self.position } else { self.wanted.start };
         let mut headers = HeaderMap::new();
-        // A server that compressed what is compressed already would change the bytes that the digest is of.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if is_part || self.position > 0 {
+        if is_part || is_resumed {
             let last = if is_part { (self.wanted.end - 1).to_string() } else { String::new() };
-            let range = HeaderValue::from_str(&format!("bytes={}-{last}", self.position));
+            let range = HeaderValue::from_str(&format!("bytes={start}-{last}"));
             headers.insert(RANGE, range.map_err(|error| self.protocol_error(error.to_string()))?);
         }
         let asked_for_part = headers.contains_key(RANGE);
@@ -222,12 +237,15 @@ impl Download {
             operation: RegistryOperation::Pull,
             asked: Asked::Blob(self.digest.clone()),
         };
-        let answer = self.transport.send(&request, &mut self.tries).await?;
+        let also = is_resumed.then_some(StatusCode::RANGE_NOT_SATISFIABLE);
+        let answer = self.transport.send_or(&request, &mut self.tries, also).await?;
         match answer.response.status() {
-            StatusCode::PARTIAL_CONTENT if asked_for_part => {
-                self.check_content_range(&answer)?;
-                Ok(Continuation { answer, skip: 0 })
-            }
+            StatusCode::RANGE_NOT_SATISFIABLE => Ok((answer, None)),
+            StatusCode::PARTIAL_CONTENT if asked_for_part => match self.check_content_range(&answer, start) {
+                Err(_) if is_resumed => Ok((answer, None)),
+                Err(error) => Err(error),
+                Ok(()) => Ok((answer, Some(self.position - start))),
+            },
             StatusCode::OK if is_part => Err(SourceError::RangeIgnored { digest: self.digest.clone() }),
             StatusCode::OK => {
                 let length = answer.response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -235,36 +253,47 @@ impl Download {
                 if let Some(length) = length.filter(|length| *length != self.size) {
                     return Err(self.wrong_size(&answer, &format!("{length} bytes")));
                 }
-                Ok(Continuation { answer, skip: self.position })
+                Ok((answer, Some(self.position)))
             }
             status => Err(self.protocol_error(format!("{} answered {status}", authority(&answer.url)))),
         }
     }
 
     /// Checks `Content-Range: bytes FIRST-LAST/SIZE` (RFC 9110, section 14.4) against what was asked for.
-    fn check_content_range(&self, answer: &Answer) -> Result<(), SourceError> {
+    fn check_content_range(&self, answer: &Answer, start: u64) -> Result<(), SourceError> {
         let header = answer.response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
         let fits = header.and_then(|header| {
             let (range, size) = header.trim().strip_prefix("bytes ")?.trim().split_once('/')?;
             let (first, last) = range.split_once('-')?;
             let range = first.parse::<u64>().ok()?..last.parse::<u64>().ok()?.checked_add(1)?;
             let same_size = size == "*" || size.parse() == Ok(self.size);
-            Some(same_size && range == (self.position..self.wanted.end))
+            Some(same_size && range == (start..self.wanted.end))
         });
         if fits == Some(true) {
             return Ok(());
         }
-        let asked = format!("bytes {}-{}/{}", self.position, self.wanted.end.saturating_sub(1), self.size);
+        if let Some(error) = self.encoded(answer) {
+            return Err(error);
+        }
+        let asked = format!("bytes {start}-{}/{}", self.wanted.end.saturating_sub(1), self.size);
         let got = header.map_or("no Content-Range".to_owned(), printable);
         Err(self.protocol_error(format!("{} was asked for {asked} and sent {got}", authority(&answer.url))))
     }
 
     fn wrong_size(&self, answer: &Answer, actual: &str) -> SourceError {
-        SourceError::Mismatch {
-            what: format!("{} from {}", self.what(), authority(&answer.url)),
-            expected: format!("{} bytes", self.wanted.end - self.wanted.start),
-            actual: actual.to_owned(),
-        }
+        self.mismatch(answer, format!("{} bytes", self.wanted.end - self.wanted.start), actual.to_owned())
+    }
+
+    /// The error for content that is not what it should be. Stores may call what is stored compressed encoded, and send it as
+    /// it is, so only where something is wrong is the encoding what is wrong.
+    fn mismatch(&self, answer: &Answer, expected: String, actual: String) -> SourceError {
+        let what = format!("{} from {}", self.what(), authority(&answer.url));
+        self.encoded(answer).unwrap_or(SourceError::Mismatch { what, expected, actual })
+    }
+
+    fn encoded(&self, answer: &Answer) -> Option<SourceError> {
+        let encoding = encoding(answer.response.headers())?;
+        Some(self.transport.encoded(&Asked::Blob(self.digest.clone()), &authority(&answer.url), &encoding))
     }
 
     fn protocol_error(&self, problem: String) -> SourceError {
@@ -459,6 +488,96 @@ mod tests {
         let short = Server::start(|_, _| Reply::new(206, &[("Content-Range", "bytes 1-8/1000")], "1234567"));
         let reader = Setup::default().open(&short).blob_range(&blob, 1..9).await.unwrap();
         assert!(matches!(read(reader).await, Err(SourceError::Mismatch { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_place_that_does_not_go_on_in_the_middle_is_asked_from_the_start() {
+        let blob = content(50_000);
+        // One that says there is no such range, sends another one, or sends one without saying which.
+        let refusals: [fn(&[u8]) -> Reply; 3] = [
+            |_| Reply::new(416, &[("Content-Range", "bytes */50000")], ""),
+            |blob| Reply::new(206, &[("Content-Range", "bytes 0-49999/50000")], blob),
+            |blob| Reply::new(206, &[], &blob[20_000..]),
+        ];
+        for refusal in refusals {
+            let served = blob.clone();
+            let server = Server::start(move |request, before| match before {
+                0 => Reply::promising(50_000, 200, &[], &served[..20_000]),
+                _ if !request.header("range").is_empty() => refusal(&served),
+                2 => Reply::promising(50_000, 200, &[], &served[..30_000]),
+                _ => Reply::ok(&served),
+            });
+            assert_eq!(fetch(&server, &blob).await.unwrap(), blob);
+            assert_eq!(ranges(&server), ["", "bytes=20000-", "", ""]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_part_is_begun_again_too() {
+        let blob = content(10_000);
+        let served = blob.clone();
+        let server = Server::start(move |request, before| match before {
+            0 => Reply::promising(100, 206, &[("Content-Range", "bytes 200-299/10000")], &served[200..250]),
+            1 => Reply::status(416),
+            _ => serve(&served, request),
+        });
+        let part = Setup::default().open(&server).blob_range(&descriptor(&blob), 200..300).await.unwrap();
+        assert_eq!(read(part).await.unwrap(), blob[200..300]);
+        assert_eq!(ranges(&server), ["bytes=200-299", "bytes=250-299", "bytes=200-299"]);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_breaks_off_before_the_same_byte_each_time_is_given_up() {
+        let blob = content(1_000);
+        let served = blob.clone();
+        let server = Server::start(move |request, _| match request.header("range") {
+            "" => Reply::promising(1_000, 200, &[], &served[..999]),
+            _ => Reply::status(416),
+        });
+        let error = fetch(&server, &blob).await.unwrap_err();
+        assert!(error.to_string().contains("tried 5 times"), "{error}");
+        assert_eq!(server.received().len(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_a_resumed_download_is_final() {
+        for (status, expected) in [(403, "refuses access"), (404, "not found"), (410, "410"), (204, "204")] {
+            let server = Server::start(move |_, before| match before {
+                0 => Reply::promising(100, 200, &[], &content(100)[..50]),
+                _ => Reply::status(status),
+            });
+            let error = fetch(&server, &content(100)).await.unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(server.received().len(), 2, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_encoded_is_said_to_be_and_what_is_called_so_alone_is_taken() {
+        for encoding in ["gzip", "x-gzip", "br"] {
+            let header = [("Content-Encoding", encoding)];
+            let called = Server::start(move |_, _| Reply::new(200, &header, content(100)));
+            assert_eq!(fetch(&called, &content(100)).await.unwrap(), content(100));
+            assert_eq!(called.received()[0].header("accept-encoding"), "identity");
+            let replies: [Reply; 4] = [
+                Reply::new(200, &header, content(90)),
+                Reply::new(200, &header, [7; 100]),
+                Reply::new(200, &[header[0], ("Transfer-Encoding", "chunked")], "1\r\na\r\n0\r\n\r\n"),
+                Reply::new(200, &header, content(110)),
+            ];
+            for reply in replies {
+                let reply = std::sync::Mutex::new(Some(reply));
+                let server = Server::start(move |_, _| reply.lock().unwrap().take().unwrap());
+                let error = fetch(&server, &content(100)).await.unwrap_err();
+                assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+                assert!(error.to_string().contains(&format!("sent it encoded ({encoding})")), "{error}");
+            }
+            let range = ("Content-Range", "bytes 0-9/90");
+            let server = Server::start(move |_, _| Reply::new(206, &[header[0], range], content(10)));
+            let error =
+                Setup::default().open(&server).blob_range(&descriptor(&content(100)), 0..10).await.err().unwrap();
+            assert!(error.to_string().contains("sent it encoded"), "{error}");
+        }
     }
 
     #[tokio::test]

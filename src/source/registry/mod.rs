@@ -161,6 +161,10 @@ impl Registry {
             asked: Asked::Manifest(name.to_owned()),
         };
         let (headers, bytes) = self.transport.fetch(&request, MAX_MANIFEST_BYTES).await?;
+        let encoded = || {
+            let encoding = clients::encoding(&headers)?;
+            Some(self.transport.encoded(&request.asked, self.reference.registry(), &encoding))
+        };
         // A tag promises nothing by itself, but a registry that says which digest it sends must send that.
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let promised = digest.cloned().or_else(|| header("docker-content-digest")?.parse().ok());
@@ -168,11 +172,17 @@ impl Registry {
         hasher.update(&bytes);
         let actual = hasher.finish();
         if let Some(promised) = promised.filter(|promised| *promised != actual) {
-            return Err(SourceError::Mismatch {
+            return Err(encoded().unwrap_or_else(|| SourceError::Mismatch {
                 what: self.transport.name_of(&request.asked),
                 expected: promised.to_string(),
                 actual: actual.to_string(),
-            });
+            }));
+        }
+        // What nobody promised a digest of is at least JSON, which no encoding leaves as it is.
+        if !bytes.trim_ascii_start().starts_with(b"{")
+            && let Some(error) = encoded()
+        {
+            return Err(error);
         }
         let media_type = header(CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
         let media_type = media_type.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
@@ -333,6 +343,29 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_comes_encoded_is_said_to_be() {
+        let gzip = [0x1f, 0x8b, 8, 0];
+        let server = Server::start(move |received, _| {
+            let promised = Digest::of(b"{}").to_string();
+            let encoded = ("Content-Encoding", "gzip");
+            match received.target.ends_with("/1") {
+                true => Reply::new(200, &[encoded], gzip),
+                false => Reply::new(200, &[encoded, ("Docker-Content-Digest", &promised)], gzip),
+            }
+        });
+        let registry = Setup::default().open(&server);
+        for digest in [None, Some(&Digest::of(b"{}"))] {
+            let error = registry.manifest(digest).await.unwrap_err();
+            assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+            assert!(error.to_string().contains("sent it encoded (gzip)"), "{error}");
+        }
+        assert_eq!(server.received()[0].header("accept-encoding"), "identity");
+        // Called encoded, and as it is.
+        let server = Server::start(|_, _| Reply::new(200, &[("Content-Encoding", "gzip")], " {}"));
+        Setup::default().open(&server).manifest(None).await.unwrap();
     }
 
     #[tokio::test]

@@ -55,6 +55,15 @@ fn what_is_no_reference_is_wrong_usage() {
     }
 }
 
+#[test]
+fn a_digest_that_was_not_copied_whole_is_told_from_a_wrong_reference() {
+    for (digest, expected) in
+        [("sha256:abc", "has 64 hexadecimal digits"), ("sha512:abc", "has 128 hexadecimal digits")]
+    {
+        artifact(&["get", &format!("team/app@{digest}"), "/bin/tool"]).run().exits(2).says(expected);
+    }
+}
+
 // Manifests and platforms
 
 #[test]
@@ -137,6 +146,21 @@ fn what_is_no_image_is_named_for_what_it_is() {
     let media_type = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     let reference = registry.push("old/app:1", &OtherManifest(media_type, schema1));
     artifact(&["get", &reference, "/bin/tool"]).run().exits(1).says("schema 1");
+}
+
+#[test]
+fn other_layers_than_foreign_ones_come_from_the_registry_alone() {
+    let elsewhere = Registry::start();
+    let layer = Layer::new([file("bin/tool", "planted")]).media_type("application/vnd.oci.image.layer.v1.tar+gzip");
+    let stored = Image::new().layer(layer.clone()).pack();
+    elsewhere.push("planted/layers:1", &stored);
+    let digest = stored.layers[0].digest();
+    let url = format!("http://{}/v2/planted/layers/blobs/{digest}", elsewhere.host());
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer(layer.foreign(&url)));
+    registry.lose(&digest);
+    artifact(&["get", &reference, "/bin/tool"]).run().exits(3).says(&digest);
+    assert!(elsewhere.log().is_empty());
 }
 
 #[test]
@@ -280,10 +304,20 @@ fn a_broken_helper_is_an_error_that_names_it() {
         let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).says("docker-credential-broken");
         assert_ne!(run.code, 0);
     }
+}
+
+#[test]
+fn a_helper_that_is_not_installed_is_no_obstacle_to_a_public_image() {
+    let registry = Registry::options().public().start();
+    let reference = registry.push("team/app:1", &tool("public"));
     let dir = WorkDir::new();
     dir.docker_config(&json!({"credsStore": "nowhere"}));
-    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).says("docker-credential-nowhere");
-    assert_ne!(run.code, 0);
+    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(0);
+    let run = run.says("docker-credential-nowhere (named in").says("asking 127.0.0.1");
+    assert_eq!(run.stderr.matches("nowhere").count(), 1, "{}", run.stderr);
+    let (_private, reference) = guarded(true);
+    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(4);
+    run.says("the helper that keeps them, docker-credential-nowhere");
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Registry {
             options.user_agent,
             options.stall_timeout,
         );
-        let authenticator = Authenticator::new(registry.clone(), repository.clone(), config);
+        let authenticator = Authenticator::new(registry.clone(), repository.clone(), config, progress.clone());
         let address = Address { registry, repository, host, schemes };
         let transport = Transport::new(address, clients, authenticator, options.retry_pause, progress);
         Ok(Registry { reference, pinned, transport: Arc::new(transport) })

@@ -107,7 +107,7 @@ impl Registry {
     ) -> Result<Self, SourceError> {
         let (reference, pinned) = parse_reference(text)?;
         let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
-        let host = reference.resolve_registry().to_owned();
+        let host = host_of(&registry).to_owned();
         let config = DockerConfig::load(options.docker_config.as_deref(), environment)?;
         let mut folders: Vec<PathBuf> = config.folder.iter().map(|folder| folder.join("certs.d")).collect();
         folders.push(options.system_certs);
@@ -234,6 +234,11 @@ impl Source for Registry {
     }
 }
 
+/// The host that requests to a registry go to. Docker Hub is asked where Docker asks it, which is what firewalls let through.
+fn host_of(registry: &str) -> &str {
+    if matches!(registry, "docker.io" | "index.docker.io") { "registry-1.docker.io" } else { registry }
+}
+
 const LOWER_CASE: &str = "a repository's name is in lower case";
 
 /// Reads a reference, and its digest as one that can be verified.
@@ -242,6 +247,11 @@ fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceErro
     let reference: Reference = text.parse().map_err(|error| {
         let name = text.split(['@']).next().unwrap_or_default();
         let repository = name.rsplit_once('/').map_or(name, |(_, last)| last).split(':').next().unwrap_or_default();
+        if let Some(problem) =
+            text.split_once('@').filter(|_| !text.contains("://")).and_then(|(_, digest)| misspelt(digest))
+        {
+            return invalid(problem);
+        }
         invalid(match error {
             ParseError::NameEmpty => {
                 "it is empty; a reference looks like debian:12 or registry.example.com/app:1".into()
@@ -259,8 +269,28 @@ fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceErro
         return Err(invalid(LOWER_CASE.to_owned()));
     }
     let pinned = reference.digest().map(str::parse::<Digest>).transpose();
-    let pinned = pinned.map_err(|error| invalid(error.to_string()))?;
+    let pinned = pinned.map_err(|error| {
+        let digest = reference.digest().unwrap_or_default();
+        invalid(misspelt(digest).unwrap_or_else(|| error.to_string()))
+    })?;
     Ok((reference, pinned))
+}
+
+/// What is wrong with a reference's digest, if anything is.
+fn misspelt(digest: &str) -> Option<String> {
+    let (algorithm, digits) = digest.split_once(':').unwrap_or((digest, ""));
+    let length = match algorithm {
+        "sha256" => 64,
+        "sha512" => 128,
+        _ => return Some("after @ comes a digest, sha256:… or sha512:…".to_owned()),
+    };
+    let rule = format!("{} digest has {length} hexadecimal digits", if length == 64 { "a sha256" } else { "a sha512" });
+    match digits.chars().count() {
+        _ if digits.chars().any(|digit| !digit.is_ascii_hexdigit()) => Some(format!("{rule}, 0 to 9 and a to f")),
+        count if count != length => Some(format!("{rule}, and this one has {count}")),
+        _ if digits.contains(|digit: char| digit.is_ascii_uppercase()) => Some(format!("{rule}, in lower case")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -300,8 +330,25 @@ mod tests {
         }
         assert!(error_of("https://registry.test/app").contains("leave the scheme away"));
         assert!(error_of("app:").contains("[HOST[:PORT]/]NAME[:TAG][@DIGEST]"));
-        assert!(error_of("app@sha256:abc").contains("is not an image reference"));
-        assert!(error_of(&format!("app@sha384:{}", "a".repeat(96))).contains("sha512"));
+        for (digest, expected) in [
+            ("sha256:abc".to_owned(), "a sha256 digest has 64 hexadecimal digits, and this one has 3"),
+            ("sha256:".to_owned(), "a sha256 digest has 64 hexadecimal digits, and this one has 0"),
+            (format!("sha256:{}", "a".repeat(63)), "and this one has 63"),
+            (format!("sha256:{}", "a".repeat(128)), "and this one has 128"),
+            (format!("sha256:{}", "A".repeat(64)), "in lower case"),
+            (format!("sha256:{}", "g".repeat(64)), "0 to 9 and a to f"),
+            (format!("sha512:{}", "a".repeat(64)), "a sha512 digest has 128 hexadecimal digits, and this one has 64"),
+            (format!("sha384:{}", "a".repeat(96)), "after @ comes a digest, sha256:… or sha512:…"),
+            ("latest".to_owned(), "after @ comes a digest"),
+            (String::new(), "after @ comes a digest"),
+        ] {
+            for name in ["app", "registry.test:5000/team/app:1"] {
+                let error = error_of(&format!("{name}@{digest}"));
+                assert!(error.contains("is not an image reference") && error.contains(expected), "{error}");
+            }
+        }
+        // Where the digest is right, what is wrong is something else.
+        assert!(error_of(&format!("App@{}", Digest::of(b""))).contains("lower case"));
         assert!(matches!(
             Setup::default().try_open("registry.test:99999/app"),
             Err(SourceError::InvalidReference { problem, .. }) if problem.contains("registry.test:99999")
@@ -366,6 +413,22 @@ mod tests {
         // Called encoded, and as it is.
         let server = Server::start(|_, _| Reply::new(200, &[("Content-Encoding", "gzip")], " {}"));
         Setup::default().open(&server).manifest(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn docker_hub_is_asked_at_the_host_that_docker_asks() {
+        let proxy = Server::start(|_, _| Reply::ok("{}"));
+        for name in ["alpine", "docker.io/library/alpine", "index.docker.io/library/alpine"] {
+            let mut setup = Setup::default();
+            setup.options.plain_http = true;
+            setup.environment = [("HTTP_PROXY", proxy.url(""))].into();
+            let registry = setup.try_open(name).unwrap();
+            registry.manifest(None).await.unwrap();
+            assert_eq!(registry.name(), "docker.io/library/alpine:latest");
+        }
+        for request in proxy.received() {
+            assert_eq!(request.target, "http://registry-1.docker.io/v2/library/alpine/manifests/latest");
+        }
     }
 
     #[tokio::test]

@@ -21,6 +21,8 @@ use crate::source::SourceError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_REDIRECTS: u32 = 10;
+/// A body that is sent more slowly than this counts as stalled, in bytes a second.
+const SLOWEST_UPLOAD: u64 = 16 << 10;
 
 /// Sends requests, each over the connection that its URL calls for.
 pub(super) struct Clients {
@@ -99,6 +101,7 @@ impl Clients {
     }
 
     fn for_url(&self, url: &Url) -> Result<&Client, SourceError> {
+        self.proxies.check(url)?;
         let is_own = self.certificates.are_any() && authority(url) == self.registry;
         let cell = match url.scheme() {
             "http" => &self.plain,
@@ -150,7 +153,7 @@ impl Clients {
             if let Some(authorization) = authorization.filter(|_| from_origin) {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let response = self.send(method, request, &url).await?;
+            let response = self.send(method, request, &url, body).await?;
             let Some(next) = redirect_target(&response, &url)? else {
                 return Ok(Answer { response, url, from_origin, is_redirected });
             };
@@ -165,15 +168,22 @@ impl Clients {
     /// Sends a form, following no redirect: what is in it is for that host alone.
     pub async fn post_form(&self, url: &Url, form: &[(&str, &str)]) -> Result<Response, Failure> {
         let request = self.for_url(url)?.post(url.clone()).form(form);
-        self.send(&Method::POST, request, url).await
+        self.send(&Method::POST, request, url, None).await
     }
 
-    async fn send(&self, method: &Method, request: RequestBuilder, url: &Url) -> Result<Response, Failure> {
-        let sent = tokio::time::timeout(self.stall_timeout, request.send()).await;
+    async fn send(
+        &self,
+        method: &Method,
+        request: RequestBuilder,
+        url: &Url,
+        body: Option<&Bytes>,
+    ) -> Result<Response, Failure> {
+        let limit = patience(self.stall_timeout, body.map_or(0, Bytes::len));
+        let sent = tokio::time::timeout(limit, request.send()).await;
         let result = match sent {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(Fault::of(&error, url, self.way(url))),
-            Err(_) => Err(Fault::stalled(url, self.stall_timeout, self.way(url))),
+            Err(_) => Err(Fault::stalled(url, limit, self.way(url))),
         };
         match &result {
             Ok(response) => {
@@ -206,6 +216,11 @@ impl Clients {
         }
         Ok(Some(body.into()))
     }
+}
+
+/// How long an answer may take to a request with so many bytes of body, which have to go out before it can begin.
+fn patience(stall_timeout: Duration, body: usize) -> Duration {
+    stall_timeout + Duration::from_secs(body as u64 / SLOWEST_UPLOAD)
 }
 
 /// Where the answer sends us on to, if it does.
@@ -318,6 +333,23 @@ mod tests {
         let text = Setup::default().open(&server).manifest(None).await.unwrap_err().to_string();
         assert!(text.contains("refused the URL") && !text.contains("login"), "{text}");
         assert_eq!(server.received().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_redirects_within_itself_is_taken_at_its_word() {
+        let server = Server::start(move |request, _| match request.target.starts_with("/v2/app/") {
+            true => redirect(&request.target.replace("/app/", "/library/app/")),
+            false => Reply::new(403, &[], r#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#),
+        });
+        let text = Setup::default().open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(text.contains("not for you") && text.contains("docker login"), "{text}");
+    }
+
+    #[test]
+    fn a_body_on_a_slow_line_is_given_the_time_it_takes() {
+        let limit = Duration::from_secs(30);
+        assert_eq!(patience(limit, 0), limit);
+        assert_eq!(patience(limit, 4 << 20), Duration::from_secs(30 + 256));
     }
 
     #[tokio::test]

@@ -63,6 +63,17 @@ impl Proxies {
         server.as_ref().filter(|_| !is_excepted)
     }
 
+    /// Fails where requests for `url` would go through a proxy that this program does not speak to.
+    pub fn check(&self, url: &Url) -> Result<(), SourceError> {
+        match self.for_url(url).filter(|server| !matches!(server.url.scheme(), "http" | "https")) {
+            None => Ok(()),
+            Some(server) => Err(SourceError::Network {
+                what: format!("the proxy {server}"),
+                problem: format!("only HTTP proxies are supported, and this is one for {}", server.url.scheme()),
+            }),
+        }
+    }
+
     /// Has `builder` use these proxies and no others.
     pub fn apply(&self, builder: ClientBuilder) -> ClientBuilder {
         let builder = builder.no_proxy();
@@ -79,7 +90,7 @@ impl ProxyServer {
     fn new(variable: &str, value: &str) -> Result<Self, SourceError> {
         let value = value.trim();
         let url = Url::parse(&if value.contains("://") { value.to_owned() } else { format!("http://{value}") });
-        let url = url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = url.ok().filter(Url::has_host);
         let url = url.ok_or_else(|| SourceError::Network {
             what: format!("the proxy in {variable}"),
             problem: "its value is not the URL of an HTTP proxy, such as http://proxy.example.com:3128".to_owned(),
@@ -91,8 +102,8 @@ impl ProxyServer {
 impl fmt::Display for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.url.host_str().unwrap_or_default();
-        let port = self.url.port_or_known_default().unwrap_or_default();
-        write!(f, "{host}:{port} (from {})", self.variable)
+        let port = self.url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
+        write!(f, "{host}{port} (from {})", self.variable)
     }
 }
 
@@ -262,6 +273,19 @@ mod tests {
                 setup.lines()
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_socks_proxy_is_refused_where_it_would_be_used() {
+        let environment = [("HTTPS_PROXY", "socks5://ann:secret@proxy.test:1080".to_owned())].into();
+        let setup = Setup { environment, ..Setup::default() };
+        let error = setup.try_open("registry.test/app:1").unwrap().manifest(None).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the proxy proxy.test:1080 (from HTTPS_PROXY): only HTTP proxies are supported, and this is one for socks5"
+        );
+        let server = Server::start(|_, _| Reply::ok("{}"));
+        setup.open(&server).manifest(None).await.unwrap();
     }
 
     #[tokio::test]

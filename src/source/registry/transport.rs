@@ -286,8 +286,9 @@ impl Transport {
         let said = if said.is_empty() { said } else { format!(": {said}") };
         match status {
             StatusCode::UNAUTHORIZED if from_registry => self.authenticator.denied(&refusal::message(body)),
-            // No credentials of ours went there, so none of ours would help.
-            _ if is_url_refused(answer) => {
+            // A store refused, which takes the URL for all the credentials there are: a login would not help. A registry that
+            // redirects within itself speaks as one, and is taken at its word.
+            _ if is_url_refused(answer) && (!from_registry || refusal::codes(body).is_empty()) => {
                 let registry = &self.address.registry;
                 SourceError::Denied {
                     message: format!(

@@ -4,7 +4,6 @@
 //! token), as the docker CLI uses them. Nothing is looked up or sent before the registry asks for it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -16,6 +15,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::address::is_loopback;
 use super::challenge::Challenge;
 use super::clients::{Answer, Clients, encoding};
 use super::credentials::{Credentials, DockerConfig, Login};
@@ -228,20 +228,6 @@ impl Authenticator {
         };
         SourceError::Denied { message: format!("{message}; run: docker login {registry}") }
     }
-}
-
-/// Whether a URL's host is this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(_) => address_of(url).is_some_and(|address| address.is_loopback()),
-        None => false,
-    }
-}
-
-/// The address that a URL has in place of a host's name.
-pub(super) fn address_of(url: &Url) -> Option<IpAddr> {
-    url.host_str()?.trim_matches(['[', ']']).parse::<IpAddr>().ok()
 }
 
 #[cfg(test)]

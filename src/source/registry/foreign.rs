@@ -6,11 +6,10 @@
 //! Spec: OCI image-spec *Descriptors* (`urls`) and *Non-Distributable Layers*.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv6Addr};
 
 use reqwest::Url;
 
-use super::auth::{address_of, is_loopback};
+use super::address::{is_local, is_loopback};
 use crate::image::manifest::Descriptor;
 
 /// How many URLs of one layer are looked at.
@@ -37,19 +36,6 @@ pub(super) fn objection(url: &Url, registry: Option<&Url>) -> Option<&'static st
         "http" | "https" => None,
         _ => Some("it is neither https nor http"),
     }
-}
-
-/// Whether a URL's host is this machine, or an address that only its own link knows, such as a cloud's metadata service.
-fn is_local(url: &Url) -> bool {
-    let v6 = |address: Ipv6Addr| address.is_unicast_link_local() || address.is_unspecified();
-    let is_local_address = |address| match address {
-        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
-        // An IPv4 address in an IPv6 one is what it is.
-        IpAddr::V6(address) => v6(address) || address.to_ipv4_mapped().is_some(),
-    };
-    is_loopback(url)
-        || url.domain().is_some_and(|name| name.ends_with(".localhost"))
-        || address_of(url).is_some_and(is_local_address)
 }
 
 #[cfg(test)]

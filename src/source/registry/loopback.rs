@@ -275,6 +275,26 @@ pub fn content(length: usize) -> Vec<u8> {
     (0..length as u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_be_bytes()).take(length).collect()
 }
 
+/// Answers a blob request as a good registry does: whole, or the part that was asked for.
+pub fn serve(content: &[u8], request: &Received) -> Reply {
+    let Some(range) = request.headers.get("range") else { return Reply::ok(content) };
+    let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let first: usize = first.parse().unwrap();
+    let last = last.parse().unwrap_or(content.len() - 1);
+    let header = format!("bytes {first}-{last}/{}", content.len());
+    Reply::new(206, &[("Content-Range", &header)], &content[first..=last])
+}
+
+/// The `Range` of each request, or nothing.
+pub fn ranges(server: &Server) -> Vec<String> {
+    server.received().iter().map(|request| request.header("range").to_owned()).collect()
+}
+
+/// What a registry at `server` gives for the blob that has this content.
+pub async fn fetch(server: &Server, content: &[u8]) -> Result<Vec<u8>, SourceError> {
+    read(Setup::default().open(server).blob(&descriptor(content)).await?).await
+}
+
 /// A certificate authority and what it signs.
 pub struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use reqwest::{ClientBuilder, Proxy, Url};
 
-use super::auth::is_loopback;
+use super::address::is_loopback;
 use super::credentials::Environment;
 use crate::source::SourceError;
 

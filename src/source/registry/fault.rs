@@ -164,6 +164,10 @@ impl Fault {
                 let variable = &proxy.variable;
                 format!("{host}: the proxy {proxy}: {brief}; correct {variable}, or name {host} in NO_PROXY")
             }
+            // A token server or a storage, that is, whose name nobody typed.
+            (FaultKind::Refused | FaultKind::Unresolved, _) if self.way.certificates.is_empty() => {
+                format!("cannot connect to {host}, which the registry refers to: {brief}; check the network")
+            }
             (FaultKind::Refused, _) => format!("cannot connect to {host}: {brief}; is the registry running?"),
             (FaultKind::Unresolved, _) => format!("{host}: {brief}; check the registry's name and the network"),
             (FaultKind::Unreachable(_), _) => format!("{host}: {brief}; check the network and the proxy settings"),

@@ -402,7 +402,8 @@ mod tests {
         });
         let setup = Setup::default();
         let error = setup.open(&server).manifest(None).await.unwrap_err().to_string();
-        assert!(error.contains(&gone.to_string()) && error.ends_with("(tried 2 times)"), "{error}");
+        let expected = format!("cannot connect to {gone}, which the registry refers to: connection refused");
+        assert!(error.contains(&expected) && error.ends_with("(tried 2 times)"), "{error}");
         assert_eq!(server.received().len(), 2);
         // Here the registry itself answers first, and drops every connection afterwards.
         let server = Server::start(|_, before| if before == 0 { Reply::status(503) } else { Reply::nothing() });

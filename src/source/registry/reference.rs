@@ -55,7 +55,7 @@ fn misspelt(digest: &str) -> Option<String> {
         "sha512" => 128,
         _ => return Some("after @ comes a digest, sha256:… or sha512:…".to_owned()),
     };
-    let rule = format!("{} digest has {length} hexadecimal digits", if length == 64 { "a sha256" } else { "a sha512" });
+    let rule = format!("a {algorithm} digest has {length} hexadecimal digits");
     match digits.chars().count() {
         _ if digits.chars().any(|digit| !digit.is_ascii_hexdigit()) => Some(format!("{rule}, 0 to 9 and a to f")),
         count if count != length => Some(format!("{rule}, and this one has {count}")),

@@ -11,9 +11,12 @@ use super::super::retry::Tries;
 use super::super::transport::{Asked, Request, Target};
 use super::Download;
 use crate::source::SourceError;
-/// An answer whose body continues where the last one ended, after `skip` bytes that were delivered before.
+
+/// An answer whose body goes on where the last one ended.
 pub(super) struct Continuation {
+    /// The answer.
     pub answer: Answer,
+    /// How many of its first bytes were delivered before.
     pub skip: u64,
 }
 

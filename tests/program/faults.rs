@@ -120,16 +120,55 @@ fn a_registry_that_ignores_range_makes_it_start_over() {
 }
 
 #[test]
-fn a_part_that_is_not_the_one_asked_for_is_never_taken_for_it() {
-    let served = Served::new();
-    served.registry.requests_for(&served.layer()).first(1).fail(Fault::CutAfter(700_000));
-    served.registry.requests_for(&served.layer()).after(1).fail(Fault::ContentRange("bytes 5-1049087/1049088"));
-    let run = served.get();
-    if run.code == 0 {
-        assert!(served.dir.read("big").len() == 1 << 20);
-    } else {
-        served.leaves_only(&[]);
+fn a_rest_that_is_refused_or_is_another_one_makes_it_start_over() {
+    for fault in [
+        Fault::StatusWith(416, "Content-Range", "bytes */1049088"),
+        Fault::ContentRange("bytes 5-1049087/1049088"),
+        Fault::Without("Content-Range"),
+    ] {
+        let served = Served::new();
+        served.registry.requests_for(&served.layer()).first(1).fail(Fault::CutAfter(700_000));
+        served.registry.requests_for(&served.layer()).nth(2).fail(fault);
+        served.recovers().says("beginning again");
+        let ranges = served.ranges();
+        assert!(ranges.len() == 3 && ranges[1].is_some() && ranges[2].is_none(), "{ranges:?}");
     }
+}
+
+#[test]
+fn a_whole_blob_in_place_of_a_part_is_not_read() {
+    use docker_artifact::image::manifest::Descriptor;
+    use docker_artifact::source::{Source, SourceError};
+    let registry = Registry::start();
+    let layer = Layer::new([file("big", vec![7; 64 << 20])]).plain();
+    let image = Image::new().layer(layer).pack();
+    let reference = registry.push("team/app:1", &image);
+    let (digest, size) = (image.layers[0].digest(), image.layers[0].bytes.len() as i64);
+    registry.requests_for(&digest).fail(Fault::RangeIgnored);
+    let descriptor = Descriptor { digest: digest.clone(), size, ..Descriptor::default() };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let error = runtime.block_on(labelled::client(&reference).blob_range(&descriptor, 512..1_000)).err().unwrap();
+    assert!(matches!(error, SourceError::RangeIgnored { .. }), "{error}");
+    // What lies in the sockets' buffers was sent, and nobody took it.
+    let sent = registry.logged("GET", &digest)[0].sent();
+    assert!(sent < 32 << 20, "{sent} bytes");
+}
+
+#[test]
+fn content_that_comes_encoded_is_said_to_be() {
+    // The stored bytes, which are called encoded, as some stores do with what is compressed.
+    let served = Served::new();
+    served.registry.requests_for("/v2/").fail(Fault::Header("Content-Encoding", "gzip"));
+    served.recovers();
+    for request in served.registry.log() {
+        assert_eq!(request.header("accept-encoding"), Some("identity"), "{}", request.target);
+    }
+    // Other bytes.
+    let served = Served::new();
+    served.registry.requests_for(&served.layer()).fail(Fault::Header("Content-Encoding", "x-gzip"));
+    let layer = &served.image.layers[0];
+    served.registry.store_blob("team/app", &layer.digest(), &vec![7; layer.bytes.len()]);
+    served.fails(1).says("sent it encoded (x-gzip)").never_says("does not match its digest");
 }
 
 #[test]
@@ -162,7 +201,8 @@ fn a_server_that_stays_broken_is_given_up_after_some_tries() {
 fn a_registry_that_is_not_there_is_an_error_that_names_it() {
     let host = format!("127.0.0.1:{}", unused_port());
     let dir = WorkDir::new();
-    artifact(&["get", &format!("{host}/team/app:1"), "/big"]).run_in(&dir).exits(1).says(&host);
+    let run = artifact(&["get", &format!("{host}/team/app:1"), "/big"]).run_in(&dir).exits(1).says(&host);
+    assert_eq!(run.stderr.matches("trying again").count(), 1, "one second try: {}", run.stderr);
     assert!(dir.listing().is_empty());
 }
 
@@ -245,6 +285,22 @@ fn a_forbidden_blob_is_refused_at_once() {
     served.registry.requests_for("/blobs/").fail(Fault::Status(403));
     served.fails(4);
     assert!(served.registry.count("GET", "/blobs/") <= 2);
+}
+
+#[test]
+fn a_storage_that_refuses_a_signed_url_is_gone_around_once_and_named_then() {
+    for status in [400, 403] {
+        let served = Served::by(Registry::options().redirect_blobs().start());
+        served.registry.requests_for("/storage/").first(1).fail(Fault::Status(status));
+        served.recovers();
+        let served = Served::by(Registry::options().redirect_blobs().start());
+        served.registry.requests_for("/storage/").fail(Fault::Status(status));
+        let run = served.fails(4).never_says("docker login").never_says("once-only");
+        let storage = served.registry.log().iter().filter(|request| request.place == Place::Storage).count();
+        assert_eq!(storage, 2, "{}", run.stderr);
+        let host = served.registry.storage();
+        run.says(&format!("{host} refused the URL that {} redirects to", served.registry.host()));
+    }
 }
 
 #[test]

@@ -55,6 +55,15 @@ fn what_is_no_reference_is_wrong_usage() {
     }
 }
 
+#[test]
+fn a_digest_that_was_not_copied_whole_is_told_from_a_wrong_reference() {
+    for (digest, expected) in
+        [("sha256:abc", "has 64 hexadecimal digits"), ("sha512:abc", "has 128 hexadecimal digits")]
+    {
+        artifact(&["get", &format!("team/app@{digest}"), "/bin/tool"]).run().exits(2).says(expected);
+    }
+}
+
 // Manifests and platforms
 
 #[test]
@@ -140,6 +149,21 @@ fn what_is_no_image_is_named_for_what_it_is() {
 }
 
 #[test]
+fn other_layers_than_foreign_ones_come_from_the_registry_alone() {
+    let elsewhere = Registry::start();
+    let layer = Layer::new([file("bin/tool", "planted")]).media_type("application/vnd.oci.image.layer.v1.tar+gzip");
+    let stored = Image::new().layer(layer.clone()).pack();
+    elsewhere.push("planted/layers:1", &stored);
+    let digest = stored.layers[0].digest();
+    let url = format!("http://{}/v2/planted/layers/blobs/{digest}", elsewhere.host());
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer(layer.foreign(&url)));
+    registry.lose(&digest);
+    artifact(&["get", &reference, "/bin/tool"]).run().exits(3).says(&digest);
+    assert!(elsewhere.log().is_empty());
+}
+
+#[test]
 fn a_foreign_layer_comes_from_its_url() {
     let elsewhere = Registry::start();
     let layer = Layer::new([file("bin/tool", "foreign")]);
@@ -161,7 +185,9 @@ fn a_registry_with_an_unknown_certificate_is_refused() {
     let registry = Registry::options().tls().start();
     let reference = registry.push("team/app:1", &tool("x"));
     let dir = WorkDir::new();
-    artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(1).says("certificate");
+    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(1).says("certificate");
+    let folder = format!("certs.d/{}/ca.crt", registry.host());
+    run.says(&format!("{}/{folder} or /etc/docker/{folder}", dir.home(".docker").display()));
     assert!(registry.log().is_empty());
 }
 
@@ -278,10 +304,20 @@ fn a_broken_helper_is_an_error_that_names_it() {
         let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).says("docker-credential-broken");
         assert_ne!(run.code, 0);
     }
+}
+
+#[test]
+fn a_helper_that_is_not_installed_is_no_obstacle_to_a_public_image() {
+    let registry = Registry::options().public().start();
+    let reference = registry.push("team/app:1", &tool("public"));
     let dir = WorkDir::new();
     dir.docker_config(&json!({"credsStore": "nowhere"}));
-    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).says("docker-credential-nowhere");
-    assert_ne!(run.code, 0);
+    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(0);
+    let run = run.says("docker-credential-nowhere (named in").says("asking 127.0.0.1");
+    assert_eq!(run.stderr.matches("nowhere").count(), 1, "{}", run.stderr);
+    let (_private, reference) = guarded(true);
+    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(4);
+    run.says("the helper that keeps them, docker-credential-nowhere");
 }
 
 #[test]
@@ -435,6 +471,15 @@ fn https_goes_through_a_tunnel_of_https_proxy() {
         artifact(&["get", "registry.test/team/app:1", "/bin/tool", "-o", "-"]).env("HTTPS_PROXY", registry.proxy());
     assert_eq!(run.run_in(&dir).exits(0).out(), "tunnelled");
     assert!(registry.logged("CONNECT", "registry.test:443").iter().any(|request| request.place == Place::Proxy));
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named_and_given_up_after_a_second_try() {
+    let proxy = format!("127.0.0.1:{}", unused_port());
+    let run = artifact(&["get", "registry.test/team/app:1", "/bin/tool"]);
+    let run = run.env("HTTPS_PROXY", format!("http://ann:s3cret@{proxy}")).run().exits(1);
+    let run = run.says(&format!("the proxy {proxy} (from HTTPS_PROXY)")).says("NO_PROXY").never_says("s3cret");
+    assert_eq!(run.stderr.matches("trying again").count(), 1, "{}", run.stderr);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! token), as the docker CLI uses them. Nothing is looked up or sent before the registry asks for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -14,11 +15,13 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::address::is_loopback;
 use super::challenge::Challenge;
-use super::clients::{Answer, Clients};
+use super::clients::{Answer, Clients, encoding};
 use super::credentials::{Credentials, DockerConfig, Login};
 use super::fault::{Failure, authority, printable};
 use super::refusal;
+use crate::progress::Progress;
 use crate::source::SourceError;
 
 /// A token answer longer than this many bytes is refused.
@@ -38,15 +41,16 @@ pub(super) struct Authenticator {
     registry: String,
     repository: String,
     config: DockerConfig,
+    progress: Arc<dyn Progress>,
     credentials: OnceCell<Credentials>,
     granted: Mutex<BTreeMap<RegistryOperation, Granted>>,
 }
 
 impl Authenticator {
     /// For `repository` at `registry`, as the reference names them.
-    pub fn new(registry: String, repository: String, config: DockerConfig) -> Self {
+    pub fn new(registry: String, repository: String, config: DockerConfig, progress: Arc<dyn Progress>) -> Self {
         let (credentials, granted) = Default::default();
-        Authenticator { registry, repository, config, credentials, granted }
+        Authenticator { registry, repository, config, progress, credentials, granted }
     }
 
     /// The authorization that the last challenge ended in, if there was one.
@@ -76,6 +80,15 @@ impl Authenticator {
         Ok((new, true))
     }
 
+    async fn look_up(&self) -> Result<Credentials, SourceError> {
+        let credentials = self.config.lookup(&self.registry).await?;
+        if credentials.is_missing {
+            let (registry, origin) = (&self.registry, &credentials.origin);
+            self.progress.notice(&format!("{origin} is not installed; asking {registry} without credentials"));
+        }
+        Ok(credentials)
+    }
+
     async fn authorization(
         &self,
         clients: &Clients,
@@ -83,7 +96,7 @@ impl Authenticator {
         registry_url: &Url,
         operation: RegistryOperation,
     ) -> Result<HeaderValue, Failure> {
-        let credentials = self.credentials.get_or_try_init(|| self.config.lookup(&self.registry)).await?;
+        let credentials = self.credentials.get_or_try_init(|| self.look_up()).await?;
         let bearer = challenges.iter().find(|challenge| matches!(challenge, Challenge::Bearer { .. }));
         if let Some(Challenge::Bearer { realm, service, scope }) = bearer {
             if let Login::Direct(RegistryAuth::Bearer(token)) = &credentials.login {
@@ -137,7 +150,7 @@ impl Authenticator {
                     ("refresh_token", &token.0),
                 ];
                 let response = clients.post_form(&realm, &form).await?;
-                Answer { response, url: realm, from_origin: true }
+                Answer { response, url: realm, from_origin: true, is_redirected: false }
             }
             Login::Direct(auth) => {
                 realm.query_pairs_mut().extend_pairs(service.map(|service| ("service", service)));
@@ -153,10 +166,17 @@ impl Authenticator {
         let status = answer.response.status();
         let body = clients.body(&mut answer, MAX_TOKEN_BYTES).await?.unwrap_or_default();
         let host = authority(&answer.url);
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(clients.proxy_login(&answer.url).into());
+        }
         let protocol = |problem: String| SourceError::Protocol { what: format!("token server {host}"), problem };
         match status {
             StatusCode::OK => serde_json::from_slice::<RegistryToken>(&body)
-                .map_err(|_| protocol("its answer holds no token".to_owned()).into()),
+                .map_err(|_| match encoding(answer.response.headers()) {
+                    Some(encoding) => protocol(format!("its answer is encoded ({encoding}), which was not asked for")),
+                    None => protocol("its answer holds no token".to_owned()),
+                })
+                .map_err(Failure::Final),
             // OAuth2 says 400 for a token that is expired or revoked (RFC 6749, section 5.2).
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.denied(&refusal::message(&body)).into()),
             StatusCode::BAD_REQUEST if matches!(login, Login::Identity(_)) => {
@@ -190,8 +210,15 @@ impl Authenticator {
         let said = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
         // Registries answer the same for what is not there and what is not for us, so as not to tell which.
         let message = match self.credentials.get() {
+            Some(Credentials { is_missing: true, origin, .. }) => {
+                let message = format!(
+                    "{registry}: {repository} does not exist or needs credentials{said}, and the helper that keeps them, \
+                     {origin}, is not installed; install it, or take its name out of the file and run: docker login {registry}"
+                );
+                return SourceError::Denied { message };
+            }
             None => format!("{registry} refuses access to {repository}{said}; it may need credentials"),
-            Some(Credentials { login: Login::Direct(RegistryAuth::Anonymous), origin }) => format!(
+            Some(Credentials { login: Login::Direct(RegistryAuth::Anonymous), origin, .. }) => format!(
                 "{registry}: {repository} does not exist or needs credentials{said}, and {origin} has none for {registry}"
             ),
             Some(Credentials { origin, .. }) => format!(
@@ -203,22 +230,12 @@ impl Authenticator {
     }
 }
 
-/// Whether a URL's host is this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => {
-            host.trim_matches(['[', ']']).parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
-        }
-        None => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::loopback::*;
     use super::*;
     use crate::image::digest::Digest;
+    use crate::progress::Silent;
     use crate::source::Source;
 
     const CHALLENGE: &str = "WWW-Authenticate";
@@ -432,18 +449,47 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_are_not_looked_up_before_they_are_asked_for() {
-        let broken = r#"{"credsStore":"no-such-helper"}"#;
+        let broken = r#"{"auths":{"127.0.0.1":1}}"#;
         let open = Server::start(|_, _| Reply::ok("{}"));
-        Setup::with_config(broken).open(&open).manifest(None).await.unwrap();
+        Setup::with_config(&broken.replace("127.0.0.1", &open.address.to_string()))
+            .open(&open)
+            .manifest(None)
+            .await
+            .unwrap();
         let closed = guarded(|_, _| Reply::ok(r#"{"token":"t1"}"#), |_, _| false);
-        let error = Setup::with_config(broken).open(&closed).manifest(None).await.unwrap_err();
+        let setup = Setup::with_config(&broken.replace("127.0.0.1", &closed.address.to_string()));
+        let error = setup.open(&closed).manifest(None).await.unwrap_err();
         assert!(matches!(error, SourceError::Credentials { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_is_not_installed_means_anonymous_and_is_named_if_that_is_refused() {
+        let missing = r#"{"credsStore":"no-such-helper"}"#;
+        let public = guarded(|_, _| Reply::ok(r#"{"token":"t1"}"#), |authorization, _| authorization == "Bearer t1");
+        let setup = Setup::with_config(missing);
+        let registry = setup.open(&public);
+        registry.manifest(None).await.unwrap();
+        registry.manifest(None).await.unwrap();
+        let lines = setup.lines();
+        assert!(lines.len() == 1 && lines[0].starts_with("docker-credential-no-such-helper (named in /"), "{lines:?}");
+        for (status, accepted) in [(200, "Bearer other"), (401, "")] {
+            let token = move |_: &Received, _| match status {
+                200 => Reply::ok(r#"{"token":"t1"}"#),
+                status => Reply::status(status),
+            };
+            let private = guarded(token, move |authorization, _| authorization == accepted && !accepted.is_empty());
+            let text = denied(&Setup::with_config(missing), &private).await;
+            assert!(text.contains("docker-credential-no-such-helper") && text.contains("is not installed"), "{text}");
+        }
+        let basic = Server::start(|_, _| Reply::new(401, &[(CHALLENGE, r#"Basic realm="x""#)], ""));
+        let text = denied(&Setup::with_config(missing), &basic).await;
+        assert!(text.contains("docker-credential-no-such-helper"), "{text}");
     }
 
     #[test]
     fn a_token_server_without_tls_gets_nothing_from_a_registry_with_tls() {
         let config = DockerConfig::load(Some(std::path::Path::new("/nonexistent")), &|_| None).unwrap();
-        let authenticator = Authenticator::new("r.test".to_owned(), "app".to_owned(), config);
+        let authenticator = Authenticator::new("r.test".to_owned(), "app".to_owned(), config, Arc::new(Silent));
         let (https, http) = (Url::parse("https://r.test/v2/").unwrap(), Url::parse("http://r.test/v2/").unwrap());
         assert!(authenticator.token_server("http://auth.test/token", &https).is_err());
         assert!(authenticator.token_server("http://127.0.0.1:5001/token", &https).is_ok());

@@ -5,14 +5,15 @@
 //! reqwest, because each hop may need another client, must lose the credentials when it leaves the registry, and must not
 //! fall from https to http.
 
-use std::sync::OnceLock;
+use std::collections::HashSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 
-use super::fault::{Failure, Fault, authority, shown};
+use super::fault::{Failure, Fault, FaultKind, Way, authority, printable, shown};
 use super::proxy::Proxies;
 use super::resolver::HostNames;
 use super::tls::{self, Certificates};
@@ -20,6 +21,8 @@ use crate::source::SourceError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_REDIRECTS: u32 = 10;
+/// A body that is sent more slowly than this counts as stalled, in bytes a second.
+const SLOWEST_UPLOAD: u64 = 16 << 10;
 
 /// Sends requests, each over the connection that its URL calls for.
 pub(super) struct Clients {
@@ -30,6 +33,8 @@ pub(super) struct Clients {
     proxies: Proxies,
     names: HostNames,
     stall_timeout: Duration,
+    /// The hosts that have answered: about 50 bytes each, for at least one exchange with it.
+    answered: Mutex<HashSet<String>>,
     plain: OnceLock<Client>,
     own: OnceLock<Client>,
     public: OnceLock<Client>,
@@ -43,6 +48,14 @@ pub(super) struct Answer {
     pub url: Url,
     /// Whether it came from the host that was asked, not from one that it redirected to.
     pub from_origin: bool,
+    /// Whether a redirect led there.
+    pub is_redirected: bool,
+}
+
+/// How an answer with these headers is encoded for the way, if it is, although it was asked for as it is.
+pub(super) fn encoding(headers: &HeaderMap) -> Option<String> {
+    let encoding = headers.get(CONTENT_ENCODING)?.to_str().ok().map(printable)?;
+    (!matches!(encoding.to_ascii_lowercase().as_str(), "" | "identity")).then_some(encoding)
 }
 
 impl Clients {
@@ -55,11 +68,40 @@ impl Clients {
         user_agent: String,
         stall_timeout: Duration,
     ) -> Self {
-        let (names, plain, own, public) = Default::default();
-        Clients { registry, certificates, insecure, user_agent, proxies, names, stall_timeout, plain, own, public }
+        let (names, answered, plain, own, public) = Default::default();
+        Clients {
+            registry,
+            certificates,
+            insecure,
+            user_agent,
+            proxies,
+            names,
+            stall_timeout,
+            answered,
+            plain,
+            own,
+            public,
+        }
+    }
+
+    /// What is known of the way to `url`.
+    fn way(&self, url: &Url) -> Way {
+        let host = authority(url);
+        let is_own = host == self.registry;
+        Way {
+            proxy: self.proxies.for_url(url).cloned(),
+            certificates: if is_own { self.certificates.places.clone() } else { Vec::new() },
+            has_answered: self.answered.lock().unwrap_or_else(PoisonError::into_inner).contains(&host),
+        }
+    }
+
+    /// The fault of a proxy that has to be logged in to, as it answers a request without a tunnel.
+    pub fn proxy_login(&self, url: &Url) -> Fault {
+        Fault { host: authority(url), kind: FaultKind::ProxyLogin, way: self.way(url) }
     }
 
     fn for_url(&self, url: &Url) -> Result<&Client, SourceError> {
+        self.proxies.check(url)?;
         let is_own = self.certificates.are_any() && authority(url) == self.registry;
         let cell = match url.scheme() {
             "http" => &self.plain,
@@ -75,7 +117,10 @@ impl Clients {
             _ if is_own => self.certificates.registry_config(self.insecure)?,
             _ => tls::public_config(self.insecure)?,
         };
+        // What is asked for has a digest, which is one of the bytes as they are stored.
+        let identity = [(ACCEPT_ENCODING, HeaderValue::from_static("identity"))];
         let builder = Client::builder()
+            .default_headers(identity.into_iter().collect())
             .tls_backend_preconfigured(tls)
             .dns_resolver(self.names.clone())
             .redirect(redirect::Policy::none())
@@ -99,7 +144,7 @@ impl Clients {
         body: Option<&Bytes>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
-        let mut from_origin = true;
+        let (mut from_origin, mut is_redirected) = (true, false);
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.for_url(&url)?.request(method.clone(), url.clone()).headers(headers.clone());
             if let Some(body) = body {
@@ -108,12 +153,13 @@ impl Clients {
             if let Some(authorization) = authorization.filter(|_| from_origin) {
                 request = request.header(AUTHORIZATION, authorization);
             }
-            let response = self.send(method, request, &url).await?;
+            let response = self.send(method, request, &url, body).await?;
             let Some(next) = redirect_target(&response, &url)? else {
-                return Ok(Answer { response, url, from_origin });
+                return Ok(Answer { response, url, from_origin, is_redirected });
             };
             // Once away, a redirect back does not bring the credentials back: the other host chose that URL.
             from_origin &= next.origin() == url.origin();
+            is_redirected = true;
             url = next;
         }
         Err(unusable_redirect(&url, "it redirects more than 10 times").into())
@@ -122,18 +168,28 @@ impl Clients {
     /// Sends a form, following no redirect: what is in it is for that host alone.
     pub async fn post_form(&self, url: &Url, form: &[(&str, &str)]) -> Result<Response, Failure> {
         let request = self.for_url(url)?.post(url.clone()).form(form);
-        self.send(&Method::POST, request, url).await
+        self.send(&Method::POST, request, url, None).await
     }
 
-    async fn send(&self, method: &Method, request: RequestBuilder, url: &Url) -> Result<Response, Failure> {
-        let sent = tokio::time::timeout(self.stall_timeout, request.send()).await;
+    async fn send(
+        &self,
+        method: &Method,
+        request: RequestBuilder,
+        url: &Url,
+        body: Option<&Bytes>,
+    ) -> Result<Response, Failure> {
+        let limit = patience(self.stall_timeout, body.map_or(0, Bytes::len));
+        let sent = tokio::time::timeout(limit, request.send()).await;
         let result = match sent {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(Fault::of(&error, url)),
-            Err(_) => Err(Fault::stalled(url, self.stall_timeout)),
+            Ok(Err(error)) => Err(Fault::of(&error, url, self.way(url))),
+            Err(_) => Err(Fault::stalled(url, limit, self.way(url))),
         };
         match &result {
-            Ok(response) => tracing::debug!(%method, url = shown(url), status = response.status().as_u16(), "answered"),
+            Ok(response) => {
+                self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(authority(url));
+                tracing::debug!(%method, url = shown(url), status = response.status().as_u16(), "answered");
+            }
             Err(fault) => tracing::debug!(%method, url = shown(url), fault = fault.brief(), "failed"),
         }
         Ok(result?)
@@ -144,8 +200,8 @@ impl Clients {
     pub async fn chunk(&self, answer: &mut Answer) -> Result<Option<Bytes>, Fault> {
         match tokio::time::timeout(self.stall_timeout, answer.response.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(Fault::of(&error, &answer.url)),
-            Err(_) => Err(Fault::stalled(&answer.url, self.stall_timeout)),
+            Ok(Err(error)) => Err(Fault::of(&error, &answer.url, self.way(&answer.url))),
+            Err(_) => Err(Fault::stalled(&answer.url, self.stall_timeout, self.way(&answer.url))),
         }
     }
 
@@ -160,6 +216,11 @@ impl Clients {
         }
         Ok(Some(body.into()))
     }
+}
+
+/// How long an answer may take to a request with so many bytes of body, which have to go out before it can begin.
+fn patience(stall_timeout: Duration, body: usize) -> Duration {
+    stall_timeout + Duration::from_secs(body as u64 / SLOWEST_UPLOAD)
 }
 
 /// Where the answer sends us on to, if it does.
@@ -236,7 +297,59 @@ mod tests {
         let (server, setup) = guarded_redirect(storage.url("/blob"));
         let error = setup.open(&server).manifest(None).await.unwrap_err();
         assert!(matches!(error, SourceError::Denied { .. }), "{error}");
-        assert_eq!(storage.received().len(), 1);
+        assert!(storage.received().iter().all(|request| request.header("authorization").is_empty()));
+    }
+
+    #[tokio::test]
+    async fn a_url_that_the_storage_refuses_is_asked_for_anew_once() {
+        for status in [400, 401, 403] {
+            let storage =
+                Server::start(move |_, before| if before == 0 { Reply::status(status) } else { Reply::ok("{}") });
+            let (server, setup) = guarded_redirect(storage.url("/blob?signature=secret"));
+            setup.open(&server).manifest(None).await.unwrap();
+            assert_eq!((server.received().len(), storage.received().len()), (3, 2), "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_storage_that_refuses_twice_is_named_and_logging_in_is_no_advice() {
+        let reply = |status| Reply::new(status, &[], "<Error><Code>AccessDenied</Code></Error>");
+        for status in [400, 401, 403] {
+            let storage = Server::start(move |_, _| reply(status));
+            let (server, setup) = guarded_redirect(storage.url("/blob?signature=secret"));
+            let error = setup.open(&server).manifest(None).await.unwrap_err();
+            assert!(matches!(error, SourceError::Denied { .. }), "{error}");
+            let text = error.to_string();
+            let expected = format!("{} refused the URL that {} redirects to", storage.address, server.address);
+            assert!(text.contains(&expected) && text.contains(&status.to_string()), "{text}");
+            assert!(!text.contains("login") && !text.contains("secret"), "{text}");
+            assert_eq!(storage.received().len(), 2);
+        }
+        // A storage at the registry's own host is no other matter.
+        let server = Server::start(move |request, _| match request.target.starts_with("/v2/") {
+            true => redirect("/storage/blob"),
+            false => reply(403),
+        });
+        let text = Setup::default().open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(text.contains("refused the URL") && !text.contains("login"), "{text}");
+        assert_eq!(server.received().len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_redirects_within_itself_is_taken_at_its_word() {
+        let server = Server::start(move |request, _| match request.target.starts_with("/v2/app/") {
+            true => redirect(&request.target.replace("/app/", "/library/app/")),
+            false => Reply::new(403, &[], r#"{"errors":[{"code":"DENIED","message":"not for you"}]}"#),
+        });
+        let text = Setup::default().open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(text.contains("not for you") && text.contains("docker login"), "{text}");
+    }
+
+    #[test]
+    fn a_body_on_a_slow_line_is_given_the_time_it_takes() {
+        let limit = Duration::from_secs(30);
+        assert_eq!(patience(limit, 0), limit);
+        assert_eq!(patience(limit, 4 << 20), Duration::from_secs(30 + 256));
     }
 
     #[tokio::test]

@@ -1,8 +1,9 @@
 //! The credentials for a registry, found where the docker CLI finds them.
 //!
 //! In order: the variable `DOCKER_AUTH_CONFIG`, the credential helper that `config.json` names for the registry
-//! (`credHelpers`, else `credsStore`), the file's own `auths`. None at all means anonymous and is no error; a file or a helper
-//! that is broken is one, and names what is broken, never what is in it.
+//! (`credHelpers`, else `credsStore`), the file's own `auths`. None at all means anonymous and is no error, and neither is a
+//! helper that is not installed, as on a machine that was given another's file; a file or a helper that is broken is one, and
+//! names what is broken, never what is in it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -56,6 +57,8 @@ pub(super) struct Credentials {
     pub login: Login,
     /// The file, helper or variable that held it; for an anonymous login, where it would have been.
     pub origin: String,
+    /// Whether `origin` is a helper that is not installed, so that nobody knows what it would have said.
+    pub is_missing: bool,
 }
 
 /// Docker's configuration, as far as it is about credentials.
@@ -120,7 +123,7 @@ impl DockerConfig {
         if let Some(variable) = &self.variable
             && let Some(login) = variable.login(key, names, &format!("the variable {AUTH_VARIABLE}"))?
         {
-            return Ok(Credentials { login, origin: format!("the variable {AUTH_VARIABLE}") });
+            return Ok(Credentials { login, origin: format!("the variable {AUTH_VARIABLE}"), is_missing: false });
         }
         let file = match &self.folder {
             Some(folder) => folder.join("config.json").display().to_string(),
@@ -131,15 +134,18 @@ impl DockerConfig {
         let helper = own_helper.or(self.file.creds_store.as_ref()).filter(|helper| !helper.is_empty());
         if let Some(helper) = helper {
             let program = format!("docker-credential-{helper}");
-            let login = self.ask_helper(&program, key, &file).await?;
-            return Ok(Credentials { login, origin: format!("{program} (named in {file})") });
+            let answer = self.ask_helper(&program, key, &file).await?;
+            let (is_missing, anonymous) = (answer.is_none(), Login::Direct(RegistryAuth::Anonymous));
+            let origin = format!("{program} (named in {file})");
+            return Ok(Credentials { login: answer.unwrap_or(anonymous), origin, is_missing });
         }
         let login = self.file.login(key, names, &file)?.unwrap_or(Login::Direct(RegistryAuth::Anonymous));
-        Ok(Credentials { login, origin: file })
+        Ok(Credentials { login, origin: file, is_missing: false })
     }
 
-    /// Runs a credential helper: Docker's protocol is the server on its standard input, JSON on its standard output.
-    async fn ask_helper(&self, program: &str, server: &str, file: &str) -> Result<Login, SourceError> {
+    /// Runs a credential helper: Docker's protocol is the server on its standard input, JSON on its standard output. `None` where
+    /// there is no such program.
+    async fn ask_helper(&self, program: &str, server: &str, file: &str) -> Result<Option<Login>, SourceError> {
         let broken = |problem: &str| {
             let message = format!("the credential helper {program} (named in {file}) {problem}");
             Err(SourceError::Credentials { message })
@@ -151,9 +157,7 @@ impl DockerConfig {
         }
         let mut child = match command.spawn() {
             Ok(child) => child,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return broken("is not installed; install it, or take its name out of the file");
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return broken(&format!("cannot be started: {error}")),
         };
         if let Some(mut input) = child.stdin.take() {
@@ -167,18 +171,18 @@ impl DockerConfig {
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
             if text.contains("credentials not found in native keychain") {
-                return Ok(Login::Direct(RegistryAuth::Anonymous));
+                return Ok(Some(Login::Direct(RegistryAuth::Anonymous)));
             }
             return broken(&format!("failed ({}): {}", output.status, printable(&text)));
         }
         match serde_json::from_str(&text) {
             Ok(HelperAnswer { username, secret }) if username == "<token>" => {
-                Ok(Login::Identity(IdentityToken(secret)))
+                Ok(Some(Login::Identity(IdentityToken(secret))))
             }
             Ok(HelperAnswer { username, secret }) if username.is_empty() && secret.is_empty() => {
-                Ok(Login::Direct(RegistryAuth::Anonymous))
+                Ok(Some(Login::Direct(RegistryAuth::Anonymous)))
             }
-            Ok(HelperAnswer { username, secret }) => Ok(Login::Direct(RegistryAuth::Basic(username, secret))),
+            Ok(HelperAnswer { username, secret }) => Ok(Some(Login::Direct(RegistryAuth::Basic(username, secret)))),
             // serde's message may quote the input, and the input is secret.
             Err(_) => broken("answered something that is not a credential"),
         }
@@ -423,9 +427,10 @@ mod tests {
             assert!(text.starts_with("the credential helper docker-credential-test (named in /"), "{text}");
             assert!(text.contains(expected) && !text.contains("secret"), "{text}");
         }
-        let missing = r#"{"credsStore":"no-such-helper"}"#;
-        let text = look_up(missing, "r.test").await.unwrap_err().to_string();
-        assert!(text.contains("docker-credential-no-such-helper") && text.contains("is not installed"), "{text}");
+        let missing = r#"{"credsStore":"no-such-helper","auths":{"r.test":{"auth":"dXNlcjpw"}}}"#;
+        let credentials = look_up(missing, "r.test").await.unwrap();
+        assert!(credentials.is_missing && credentials.login == ANONYMOUS, "{credentials:?}");
+        assert!(credentials.origin.starts_with("docker-credential-no-such-helper (named in /"), "{credentials:?}");
     }
 
     #[tokio::test]
@@ -434,7 +439,7 @@ mod tests {
         let file = format!(r#"{{"credsStore":"no-such-helper","credHelpers":{{"r.test":""}},{auths}}}"#);
         assert_eq!(login(&file, "r.test").await, basic("user", "p"));
         let own = format!(r#"{{"credHelpers":{{"r.test":"own-helper"}},{auths}}}"#);
-        assert!(look_up(&own, "r.test").await.unwrap_err().to_string().contains("docker-credential-own-helper"));
+        assert!(look_up(&own, "r.test").await.unwrap().origin.contains("docker-credential-own-helper"));
     }
 
     #[test]

@@ -5,10 +5,14 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
+use rustix::io::Errno;
 
+use super::certificate::{self, Distrust, Remedy};
+use super::proxy::ProxyServer;
 use crate::source::SourceError;
 
 /// One exchange that failed.
@@ -18,6 +22,19 @@ pub(super) struct Fault {
     pub host: String,
     /// How it failed.
     pub kind: FaultKind,
+    /// How it was to be reached.
+    pub way: Way,
+}
+
+/// What is known of the way to a host: whom to name, and what to try, when it fails.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Way {
+    /// The proxy before it.
+    pub proxy: Option<ProxyServer>,
+    /// The folders where a registry's certificates are looked for. Empty for any other host, which has none of its own.
+    pub certificates: Vec<PathBuf>,
+    /// Whether it has ever answered.
+    pub has_answered: bool,
 }
 
 /// How an exchange failed.
@@ -36,9 +53,13 @@ pub(super) enum FaultKind {
     /// Not one byte came for this long.
     Stalled(Duration),
     /// The server's certificate is not trusted.
-    Certificate(String),
+    Certificate(Distrust),
     /// TLS failed in another way.
     Handshake(String),
+    /// The proxy asks for a user name and a password, or for others.
+    ProxyLogin,
+    /// This machine has run out of something.
+    Local(io::Error),
     /// The server answered that it cannot serve this now.
     Status {
         /// The HTTP status.
@@ -73,39 +94,42 @@ impl From<SourceError> for Failure {
 
 impl Fault {
     /// Reads an error of the HTTP client. Its text is never passed on whole: it may hold a URL's secrets.
-    pub fn of(error: &reqwest::Error, url: &Url) -> Self {
-        let host = authority(url);
-        let mut last: &(dyn StdError + 'static) = error;
-        let mut next = error.source();
-        while let Some(cause) = next {
-            if let Some(kind) = cause.downcast_ref::<io::Error>().and_then(of_io) {
-                return Fault { host, kind };
-            }
-            if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-                return Fault { host, kind: of_tls(tls) };
-            }
-            last = cause;
-            next = cause.source();
-        }
-        // Only the innermost cause is shown, which knows nothing of the URL; the outermost would name it.
-        let text = if error.source().is_some() { last.to_string() } else { "the request failed".to_owned() };
-        let kind = match () {
-            () if error.is_dns() => FaultKind::Unresolved,
-            () if error.is_connect() && error.is_timeout() => FaultKind::Unreachable("no answer".to_owned()),
-            () if error.is_connect() => FaultKind::Unreachable(text),
-            () => FaultKind::Broken(text),
-        };
-        Fault { host, kind }
+    pub fn of(error: &reqwest::Error, url: &Url, way: Way) -> Self {
+        Fault { host: authority(url), kind: kind_of(error), way }
     }
 
     /// No byte from `url` for `limit`.
-    pub fn stalled(url: &Url, limit: Duration) -> Self {
-        Fault { host: authority(url), kind: FaultKind::Stalled(limit) }
+    pub fn stalled(url: &Url, limit: Duration, way: Way) -> Self {
+        Fault { host: authority(url), kind: FaultKind::Stalled(limit), way }
     }
 
     /// Whether the same request may go well a moment later.
     pub fn is_transient(&self) -> bool {
-        !matches!(self.kind, FaultKind::Certificate(_) | FaultKind::Handshake(_))
+        use FaultKind::{Certificate, Handshake, Local, ProxyLogin};
+        !matches!(self.kind, Certificate(_) | Handshake(_) | ProxyLogin | Local(_))
+    }
+
+    /// Whether there is no sign that anybody is there: no connection, or no word on it, and never an answer before.
+    pub fn finds_nobody(&self) -> bool {
+        !self.way.has_answered && (self.is_no_connection() || matches!(self.kind, FaultKind::Stalled(_)))
+    }
+
+    fn is_no_connection(&self) -> bool {
+        matches!(self.kind, FaultKind::Refused | FaultKind::Unresolved | FaultKind::Unreachable(_))
+    }
+
+    /// Whose fault it is: the host's, or that of the proxy before it, which makes all connections for us.
+    fn culprit(&self) -> Result<&str, &ProxyServer> {
+        let is_proxys = self.is_no_connection() || matches!(self.kind, FaultKind::ProxyLogin);
+        self.way.proxy.as_ref().filter(|_| is_proxys).map_or(Ok(&self.host), Err)
+    }
+
+    /// Who failed and how, for a notice.
+    pub fn notice(&self) -> String {
+        match self.culprit() {
+            Ok(host) => format!("registry {host}: {}", self.brief()),
+            Err(proxy) => format!("proxy {proxy}: {}", self.brief()),
+        }
     }
 
     /// How it failed, in a few words.
@@ -117,8 +141,10 @@ impl Fault {
             FaultKind::Reset => "connection reset".to_owned(),
             FaultKind::Broken(text) => format!("the connection broke off ({text})"),
             FaultKind::Stalled(limit) => format!("nothing came for {} s", limit.as_secs_f32()),
-            FaultKind::Certificate(text) => format!("its certificate is not trusted ({text})"),
+            FaultKind::Certificate(distrust) => format!("its certificate is not trusted: {}", distrust.problem),
             FaultKind::Handshake(text) => format!("TLS failed ({text})"),
+            FaultKind::ProxyLogin => "it asks for a user name and a password, or for others".to_owned(),
+            FaultKind::Local(error) => printable_os_error(error),
             FaultKind::Status { status, message, .. } if message.is_empty() => format!("it answered {status}"),
             FaultKind::Status { status, message, .. } => format!("it answered {status}: {message}"),
         }
@@ -127,20 +153,92 @@ impl Fault {
     /// How it failed and what to try, for the error that ends the work.
     pub fn explain(&self) -> String {
         let (host, brief) = (&self.host, self.brief());
-        match &self.kind {
-            FaultKind::Refused => format!("cannot connect to {host}: {brief}; is the registry running?"),
-            FaultKind::Unresolved => format!("{host}: {brief}; check the registry's name and the network"),
-            FaultKind::Unreachable(_) => format!("{host}: {brief}; check the network and the proxy settings"),
-            FaultKind::Certificate(_) => format!(
-                "{host}: {brief}; put the CA's certificate into /etc/docker/certs.d/{host}/ca.crt, or skip the check \
-                 with --insecure"
-            ),
-            FaultKind::Handshake(_) => format!(
-                "{host}: {brief}; a registry without TLS needs --plain-http, one that asks for client certificates \
-                 finds them in /etc/docker/certs.d/{host}/"
-            ),
-            _ => format!("{host}: {brief}"),
+        match (&self.kind, self.culprit()) {
+            (FaultKind::ProxyLogin, Err(proxy)) => {
+                let variable = &proxy.variable;
+                format!(
+                    "{host}: the proxy {proxy}: {brief}; write them into {variable} as http://USER:PASSWORD@HOST:PORT"
+                )
+            }
+            (_, Err(proxy)) => {
+                let variable = &proxy.variable;
+                format!("{host}: the proxy {proxy}: {brief}; correct {variable}, or name {host} in NO_PROXY")
+            }
+            // A token server or a storage, that is, whose name nobody typed.
+            (FaultKind::Refused | FaultKind::Unresolved, _) if self.way.certificates.is_empty() => {
+                format!("cannot connect to {host}, which the registry refers to: {brief}; check the network")
+            }
+            (FaultKind::Refused, _) => format!("cannot connect to {host}: {brief}; is the registry running?"),
+            (FaultKind::Unresolved, _) => format!("{host}: {brief}; check the registry's name and the network"),
+            (FaultKind::Unreachable(_), _) => format!("{host}: {brief}; check the network and the proxy settings"),
+            (FaultKind::Certificate(distrust), _) => {
+                format!("{host}: {brief}; {}, or skip the check with --insecure", self.remedy(distrust))
+            }
+            (FaultKind::Handshake(_), _) if self.way.certificates.is_empty() => format!("{host}: {brief}"),
+            (FaultKind::Handshake(_), _) => {
+                let folders = self.certificate_files("").join(" or ");
+                format!(
+                    "{host}: {brief}; a registry without TLS needs --plain-http, one that asks for client certificates \
+                     finds them in {folders}"
+                )
+            }
+            (FaultKind::Local(_), _) => {
+                format!("cannot connect to {host}: {brief}; this machine's limit, not the network's")
+            }
+            _ => match &self.way.proxy {
+                Some(proxy) => format!("{host} (by the proxy {proxy}): {brief}"),
+                None => format!("{host}: {brief}"),
+            },
         }
+    }
+
+    fn remedy(&self, distrust: &Distrust) -> String {
+        match distrust.remedy {
+            Remedy::Authority if self.way.certificates.is_empty() => {
+                "add the CA's certificate to the system's (SSL_CERT_FILE)".to_owned()
+            }
+            Remedy::Authority => {
+                format!("put the CA's certificate into {}", self.certificate_files("ca.crt").join(" or "))
+            }
+            Remedy::Clock => "check this machine's clock, or have the certificate renewed".to_owned(),
+            Remedy::Name => "use a name that the certificate is for".to_owned(),
+            Remedy::Other => format!("ask whoever runs {}", self.host),
+        }
+    }
+
+    fn certificate_files(&self, name: &str) -> Vec<String> {
+        self.way.certificates.iter().map(|folder| folder.join(name).display().to_string()).collect()
+    }
+}
+
+fn kind_of(error: &reqwest::Error) -> FaultKind {
+    let mut last: &(dyn StdError + 'static) = error;
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(kind) = cause.downcast_ref::<io::Error>().and_then(of_io) {
+            return kind;
+        }
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return of_tls(tls);
+        }
+        last = cause;
+        next = cause.source();
+    }
+    // Only the innermost cause is shown, which knows nothing of the URL; the outermost would name it.
+    let text = match last.downcast_ref::<io::Error>() {
+        Some(error) => printable_os_error(error),
+        None if error.source().is_some() => printable(&last.to_string()),
+        None => "the request failed".to_owned(),
+    };
+    match text.strip_prefix("tunnel error: ") {
+        _ if error.is_dns() => FaultKind::Unresolved,
+        // The HTTP library does not show its errors of a proxy's tunnel as a type.
+        Some("proxy authorization required") => FaultKind::ProxyLogin,
+        Some("unsuccessful") => FaultKind::Unreachable("it does not let us through".to_owned()),
+        Some(problem) => FaultKind::Unreachable(problem.to_owned()),
+        None if error.is_connect() && error.is_timeout() => FaultKind::Unreachable("no answer".to_owned()),
+        None if error.is_connect() => FaultKind::Unreachable(text),
+        None => FaultKind::Broken(text),
     }
 }
 
@@ -154,6 +252,11 @@ fn of_io(error: &io::Error) -> Option<FaultKind> {
             return of_io(io);
         }
     }
+    // Descriptors and memory that this machine lacks are not there a moment later either, whoever is asked.
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
+    if let Some(errno) = Errno::from_io_error(error).filter(|errno| exhausted.contains(errno)) {
+        return Some(FaultKind::Local(errno.into()));
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(FaultKind::Refused),
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
@@ -166,9 +269,15 @@ fn of_io(error: &io::Error) -> Option<FaultKind> {
 
 fn of_tls(error: &rustls::Error) -> FaultKind {
     match error {
-        rustls::Error::InvalidCertificate(reason) => FaultKind::Certificate(reason.to_string()),
-        other => FaultKind::Handshake(other.to_string()),
+        rustls::Error::InvalidCertificate(reason) => FaultKind::Certificate(certificate::distrust(reason)),
+        other => FaultKind::Handshake(certificate::handshake_problem(other)),
     }
+}
+
+/// The operating system's words, without the number that Rust puts after them.
+fn printable_os_error(error: &io::Error) -> String {
+    let text = error.to_string();
+    printable(text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words))
 }
 
 /// The host and, where it is not the scheme's own, the port of a URL.

@@ -71,6 +71,11 @@ impl Reply {
         Reply { stall: true, ..self }
     }
 
+    /// No answer: the connection ends.
+    pub fn nothing() -> Self {
+        Reply { bytes: Vec::new(), stall: false }
+    }
+
     pub fn ok(body: impl AsRef<[u8]>) -> Self {
         Self::new(200, &[], body)
     }
@@ -270,6 +275,26 @@ pub fn content(length: usize) -> Vec<u8> {
     (0..length as u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_be_bytes()).take(length).collect()
 }
 
+/// Answers a blob request as a good registry does: whole, or the part that was asked for.
+pub fn serve(content: &[u8], request: &Received) -> Reply {
+    let Some(range) = request.headers.get("range") else { return Reply::ok(content) };
+    let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+    let first: usize = first.parse().unwrap();
+    let last = last.parse().unwrap_or(content.len() - 1);
+    let header = format!("bytes {first}-{last}/{}", content.len());
+    Reply::new(206, &[("Content-Range", &header)], &content[first..=last])
+}
+
+/// The `Range` of each request, or nothing.
+pub fn ranges(server: &Server) -> Vec<String> {
+    server.received().iter().map(|request| request.header("range").to_owned()).collect()
+}
+
+/// What a registry at `server` gives for the blob that has this content.
+pub async fn fetch(server: &Server, content: &[u8]) -> Result<Vec<u8>, SourceError> {
+    read(Setup::default().open(server).blob(&descriptor(content)).await?).await
+}
+
 /// A certificate authority and what it signs.
 pub struct Authority {
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
@@ -290,6 +315,15 @@ impl Authority {
         let key = rcgen::KeyPair::generate().unwrap();
         let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         (parameters.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// TLS for a server whose certificate is for 127.0.0.1 but for what `change` makes of it.
+    pub fn server_with(&self, change: impl Fn(&mut rcgen::CertificateParams)) -> Arc<ServerConfig> {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        change(&mut parameters);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        server_config(&certificate, &key, None)
     }
 
     /// TLS for a server at 127.0.0.1, which asks for a client certificate of this authority if `mutual`.

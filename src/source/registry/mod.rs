@@ -8,17 +8,21 @@
 //! One request goes through `transport` (scheme, authorization, retries) and `clients` (connections, redirects); a
 //! blob's bytes come through `download`, which resumes and verifies.
 
+mod address;
 mod auth;
+mod certificate;
 mod challenge;
 mod clients;
 mod credentials;
 mod download;
 mod fault;
+mod foreign;
 #[cfg(test)]
 mod loopback;
 mod pieces;
 mod proxy;
 mod push;
+mod reference;
 mod referrers;
 mod refusal;
 mod resolver;
@@ -34,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use oci_distribution::{ParseError, Reference, RegistryOperation};
+use oci_distribution::{Reference, RegistryOperation};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
@@ -103,16 +107,16 @@ impl Registry {
         progress: Arc<dyn Progress>,
         environment: Environment<'_>,
     ) -> Result<Self, SourceError> {
-        let (reference, pinned) = parse_reference(text)?;
+        let (reference, pinned) = reference::parse(text)?;
         let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
-        let host = reference.resolve_registry().to_owned();
+        let host = reference::host_of(&registry).to_owned();
         let config = DockerConfig::load(options.docker_config.as_deref(), environment)?;
         let mut folders: Vec<PathBuf> = config.folder.iter().map(|folder| folder.join("certs.d")).collect();
         folders.push(options.system_certs);
         let certificates = Certificates::load(&folders, &registry)?;
         let url = base_url("https", &host, &repository)?;
         // Docker takes any loopback registry for one that may lack TLS; who has put certificates there knows better.
-        let schemes: &[&str] = match (options.plain_http, auth::is_loopback(&url), certificates.present) {
+        let schemes: &[&str] = match (options.plain_http, address::is_loopback(&url), certificates.present) {
             (true, ..) => &["http"],
             (_, true, false) => &["http", "https"],
             (_, true, true) => &["https", "http"],
@@ -126,7 +130,7 @@ impl Registry {
             options.user_agent,
             options.stall_timeout,
         );
-        let authenticator = Authenticator::new(registry.clone(), repository.clone(), config);
+        let authenticator = Authenticator::new(registry.clone(), repository.clone(), config, progress.clone());
         let address = Address { registry, repository, host, schemes };
         let transport = Transport::new(address, clients, authenticator, options.retry_pause, progress);
         Ok(Registry { reference, pinned, transport: Arc::new(transport) })
@@ -159,6 +163,10 @@ impl Registry {
             asked: Asked::Manifest(name.to_owned()),
         };
         let (headers, bytes) = self.transport.fetch(&request, MAX_MANIFEST_BYTES).await?;
+        let encoded = || {
+            let encoding = clients::encoding(&headers)?;
+            Some(self.transport.encoded(&request.asked, self.reference.registry(), &encoding))
+        };
         // A tag promises nothing by itself, but a registry that says which digest it sends must send that.
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let promised = digest.cloned().or_else(|| header("docker-content-digest")?.parse().ok());
@@ -166,11 +174,17 @@ impl Registry {
         hasher.update(&bytes);
         let actual = hasher.finish();
         if let Some(promised) = promised.filter(|promised| *promised != actual) {
-            return Err(SourceError::Mismatch {
+            return Err(encoded().unwrap_or_else(|| SourceError::Mismatch {
                 what: self.transport.name_of(&request.asked),
                 expected: promised.to_string(),
                 actual: actual.to_string(),
-            });
+            }));
+        }
+        // What nobody promised a digest of is at least JSON, which no encoding leaves as it is.
+        if !bytes.trim_ascii_start().starts_with(b"{")
+            && let Some(error) = encoded()
+        {
+            return Err(error);
         }
         let media_type = header(CONTENT_TYPE.as_str()).and_then(|value| value.split(';').next());
         let media_type = media_type.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
@@ -222,74 +236,13 @@ impl Source for Registry {
     }
 }
 
-const LOWER_CASE: &str = "a repository's name is in lower case";
-
-/// Reads a reference, and its digest as one that can be verified.
-fn parse_reference(text: &str) -> Result<(Reference, Option<Digest>), SourceError> {
-    let invalid = |problem: String| SourceError::InvalidReference { text: text.to_owned(), problem };
-    let reference: Reference = text.parse().map_err(|error| {
-        let name = text.split(['@']).next().unwrap_or_default();
-        let repository = name.rsplit_once('/').map_or(name, |(_, last)| last).split(':').next().unwrap_or_default();
-        invalid(match error {
-            ParseError::NameEmpty => {
-                "it is empty; a reference looks like debian:12 or registry.example.com/app:1".into()
-            }
-            ParseError::ReferenceInvalidFormat if text.contains("://") => {
-                "it is a URL; leave the scheme away, as in registry.example.com/app:1".into()
-            }
-            ParseError::ReferenceInvalidFormat if repository.contains(char::is_uppercase) => LOWER_CASE.into(),
-            ParseError::ReferenceInvalidFormat => "it is not of the form [HOST[:PORT]/]NAME[:TAG][@DIGEST]".into(),
-            other => other.to_string(),
-        })
-    })?;
-    // The parser lets capitals through in a first component that could be a host but is none, as in `Team/app`.
-    if reference.repository().contains(char::is_uppercase) {
-        return Err(invalid(LOWER_CASE.to_owned()));
-    }
-    let pinned = reference.digest().map(str::parse::<Digest>).transpose();
-    let pinned = pinned.map_err(|error| invalid(error.to_string()))?;
-    Ok((reference, pinned))
-}
-
 #[cfg(test)]
 mod tests {
     use super::loopback::*;
     use super::*;
 
-    fn error_of(text: &str) -> String {
-        parse_reference(text).unwrap_err().to_string()
-    }
-
     #[test]
-    fn short_names_are_docker_hubs() {
-        for (text, whole) in [
-            ("alpine", "docker.io/library/alpine:latest"),
-            ("debian:12", "docker.io/library/debian:12"),
-            ("grafana/grafana:11", "docker.io/grafana/grafana:11"),
-            ("localhost/app", "localhost/app:latest"),
-            ("localhost:5000/team/app:1", "localhost:5000/team/app:1"),
-        ] {
-            assert_eq!(parse_reference(text).unwrap().0.whole(), whole);
-        }
-    }
-
-    #[test]
-    fn a_tag_with_a_digest_is_pinned_to_the_digest() {
-        let digest = Digest::of(b"x");
-        let (reference, pinned) = parse_reference(&format!("ghcr.io/o/app:1@{digest}")).unwrap();
-        assert_eq!((reference.tag(), pinned), (Some("1"), Some(digest)));
-    }
-
-    #[test]
-    fn what_is_no_reference_is_told_why() {
-        assert!(error_of("").contains("it is empty"));
-        for capital in ["registry.test/App:1", "App", "Team/app", "UPPER/case"] {
-            assert!(error_of(capital).contains("lower case"), "{capital}");
-        }
-        assert!(error_of("https://registry.test/app").contains("leave the scheme away"));
-        assert!(error_of("app:").contains("[HOST[:PORT]/]NAME[:TAG][@DIGEST]"));
-        assert!(error_of("app@sha256:abc").contains("is not an image reference"));
-        assert!(error_of(&format!("app@sha384:{}", "a".repeat(96))).contains("sha512"));
+    fn a_host_that_no_url_can_have_is_no_reference() {
         assert!(matches!(
             Setup::default().try_open("registry.test:99999/app"),
             Err(SourceError::InvalidReference { problem, .. }) if problem.contains("registry.test:99999")
@@ -330,6 +283,45 @@ mod tests {
                 }
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_comes_encoded_is_said_to_be() {
+        let gzip = [0x1f, 0x8b, 8, 0];
+        let server = Server::start(move |received, _| {
+            let promised = Digest::of(b"{}").to_string();
+            let encoded = ("Content-Encoding", "gzip");
+            match received.target.ends_with("/1") {
+                true => Reply::new(200, &[encoded], gzip),
+                false => Reply::new(200, &[encoded, ("Docker-Content-Digest", &promised)], gzip),
+            }
+        });
+        let registry = Setup::default().open(&server);
+        for digest in [None, Some(&Digest::of(b"{}"))] {
+            let error = registry.manifest(digest).await.unwrap_err();
+            assert!(matches!(error, SourceError::Protocol { .. }), "{error}");
+            assert!(error.to_string().contains("sent it encoded (gzip)"), "{error}");
+        }
+        assert_eq!(server.received()[0].header("accept-encoding"), "identity");
+        // Called encoded, and as it is.
+        let server = Server::start(|_, _| Reply::new(200, &[("Content-Encoding", "gzip")], " {}"));
+        Setup::default().open(&server).manifest(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn docker_hub_is_asked_at_the_host_that_docker_asks() {
+        let proxy = Server::start(|_, _| Reply::ok("{}"));
+        for name in ["alpine", "docker.io/library/alpine", "index.docker.io/library/alpine"] {
+            let mut setup = Setup::default();
+            setup.options.plain_http = true;
+            setup.environment = [("HTTP_PROXY", proxy.url(""))].into();
+            let registry = setup.try_open(name).unwrap();
+            registry.manifest(None).await.unwrap();
+            assert_eq!(registry.name(), "docker.io/library/alpine:latest");
+        }
+        for request in proxy.received() {
+            assert_eq!(request.target, "http://registry-1.docker.io/v2/library/alpine/manifests/latest");
         }
     }
 
@@ -395,8 +387,28 @@ mod tests {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let registry = Setup::default().try_open(&format!("{address}/app")).unwrap();
         let error = registry.manifest(None).await.unwrap_err().to_string();
-        let expected = format!("cannot connect to {address}: connection refused; is the registry running?");
+        let expected =
+            format!("cannot connect to {address}: connection refused; is the registry running? (tried 2 times)");
         assert!(error.contains(&expected), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_answered_once_is_given_time_to_come_back() {
+        // The first answer says where its token comes from, and nobody is there: that is another host.
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let server = Server::start(move |_, _| {
+            let challenge = format!(r#"Bearer realm="http://{gone}/token""#);
+            Reply::new(401, &[("WWW-Authenticate", &challenge)], "")
+        });
+        let setup = Setup::default();
+        let error = setup.open(&server).manifest(None).await.unwrap_err().to_string();
+        let expected = format!("cannot connect to {gone}, which the registry refers to: connection refused");
+        assert!(error.contains(&expected) && error.ends_with("(tried 2 times)"), "{error}");
+        assert_eq!(server.received().len(), 2);
+        // Here the registry itself answers first, and drops every connection afterwards.
+        let server = Server::start(|_, before| if before == 0 { Reply::status(503) } else { Reply::nothing() });
+        let error = Setup::default().open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(error.ends_with("(tried 5 times)"), "{error}");
     }
 
     #[tokio::test]

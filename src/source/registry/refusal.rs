@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
 use super::clients::Answer;
-use super::fault::{Fault, FaultKind, authority, printable};
+use super::fault::{Fault, FaultKind, Way, authority, printable};
 use super::retry::retry_after;
 
 /// The longest error answer that is read, in bytes.
@@ -34,6 +34,7 @@ pub(super) fn passing(answer: &Answer, body: &Bytes) -> Option<Fault> {
             message: message(body),
             retry_after: wait.and_then(|wait| retry_after(wait, SystemTime::now())),
         },
+        way: Way { has_answered: true, ..Way::default() },
     })
 }
 

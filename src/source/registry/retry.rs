@@ -9,6 +9,8 @@ use crate::source::SourceError;
 
 /// How often one thing is tried without getting any further.
 const TRIES: u32 = 5;
+/// How often a host is tried that has never answered. Whoever types a wrong name, or has no network, learns it at once.
+const FIRST_CONTACT_TRIES: u32 = 2;
 /// How many faults one download may have in all, however well it goes in between.
 const MAX_FAULTS: u32 = 50;
 /// The longest pause of our own making, in multiples of the first.
@@ -41,11 +43,16 @@ impl Tries {
         self.in_all += 1;
         tracing::debug!(what, attempt = self.in_a_row, fault = fault.brief(), "failed");
         let failed = |problem| Err(SourceError::Network { what: what.to_owned(), problem });
+        if let FaultKind::Local(error) = fault.kind {
+            return Err(SourceError::Io { what: format!("connecting to {}", fault.host), error });
+        }
         if !fault.is_transient() {
             return failed(fault.explain());
         }
-        if self.in_a_row >= TRIES || self.in_all >= MAX_FAULTS {
-            let times = if self.in_a_row >= TRIES { TRIES } else { MAX_FAULTS };
+        let is_first_contact = fault.finds_nobody();
+        let limit = if is_first_contact { FIRST_CONTACT_TRIES } else { TRIES };
+        if self.in_a_row >= limit || self.in_all >= MAX_FAULTS {
+            let times = if self.in_a_row >= limit { self.in_a_row } else { MAX_FAULTS };
             return failed(format!("{} (tried {times} times)", fault.explain()));
         }
         let pause = match &fault.kind {
@@ -57,12 +64,12 @@ impl Tries {
                 ));
             }
             FaultKind::Status { retry_after: Some(pause), .. } => *pause,
+            _ if is_first_contact => self.first_pause / 4,
             _ => self.growing_pause(),
         };
         progress.notice(&format!(
-            "registry {}: {}, trying again in {} s ({} of {TRIES})",
-            fault.host,
-            fault.brief(),
+            "{}, trying again in {} s ({} of {limit})",
+            fault.notice(),
             (pause.as_secs_f32() * 10.0).round() / 10.0,
             self.in_a_row + 1
         ));
@@ -91,11 +98,53 @@ pub(super) fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fault::Way;
     use super::*;
     use crate::progress::Silent;
-
     fn fault(kind: FaultKind) -> Fault {
-        Fault { host: "registry.test".to_owned(), kind }
+        Fault { host: "registry.test".to_owned(), kind, way: Way { has_answered: true, ..Way::default() } }
+    }
+
+    fn first_contact(kind: FaultKind) -> Fault {
+        Fault { way: Way::default(), ..fault(kind) }
+    }
+
+    /// How often a fault of this kind is tried before it is given up, and the words of the end.
+    async fn tries_of(fault: impl Fn() -> Fault) -> (u32, SourceError) {
+        let mut tries = Tries::new(Duration::ZERO);
+        let mut count = 1;
+        loop {
+            match tries.pause_after(fault(), "app", &Silent).await {
+                Ok(()) => count += 1,
+                Err(error) => return (count, error),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_never_answered_gets_a_second_try_and_one_that_did_gets_five() {
+        let nobody: [fn() -> FaultKind; 4] = [
+            || FaultKind::Refused,
+            || FaultKind::Unresolved,
+            || FaultKind::Unreachable("no answer".to_owned()),
+            || FaultKind::Stalled(Duration::from_secs(30)),
+        ];
+        for kind in nobody {
+            let (count, error) = tries_of(|| first_contact(kind())).await;
+            assert_eq!(count, 2, "{error}");
+            assert!(error.to_string().ends_with("(tried 2 times)"), "{error}");
+            assert_eq!(tries_of(|| fault(kind())).await.0, 5, "{error}");
+        }
+        // Somebody is there, and may be about to start.
+        assert_eq!(tries_of(|| first_contact(FaultKind::Reset)).await.0, 5);
+    }
+
+    #[tokio::test]
+    async fn what_this_machine_lacks_is_not_asked_of_the_network_again() {
+        let error = || FaultKind::Local(rustix::io::Errno::MFILE.into());
+        let (count, error) = tries_of(|| fault(error())).await;
+        assert_eq!(count, 1);
+        assert!(matches!(error, SourceError::Io { .. }), "{error}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
-use super::trust;
+use super::{certificate, trust};
 use crate::source::SourceError;
 
 /// What `certs.d` holds for one registry.
@@ -21,6 +21,8 @@ use crate::source::SourceError;
 pub(super) struct Certificates {
     /// Whether there is a directory for the registry at all: it says that the registry speaks TLS.
     pub present: bool,
+    /// The registry's directory in each of the folders, there or not: where a certificate for it can be put.
+    pub places: Vec<PathBuf>,
     roots: Vec<CertificateDer<'static>>,
     client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 }
@@ -32,6 +34,7 @@ impl Certificates {
         let mut certificates = Certificates::default();
         for folder in folders {
             let folder = folder.join(host);
+            certificates.places.push(folder.clone());
             let mut files = match fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
                 Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
@@ -52,7 +55,7 @@ impl Certificates {
                 let mut roots = read_certificates(file)?;
                 let mut store = RootCertStore::empty();
                 for root in &roots {
-                    store.add(root.clone()).map_err(|error| broken(file, &error.to_string()))?;
+                    store.add(root.clone()).map_err(|error| broken(file, &certificate::problem(&error)))?;
                 }
                 self.roots.append(&mut roots);
             }
@@ -66,8 +69,12 @@ impl Certificates {
                     .map_err(|_| broken(&key_file, "it holds no private key in PEM format without a passphrase"))?;
                 if self.client.is_none() {
                     let provider = ring::default_provider();
-                    rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
-                        .map_err(|error| broken(file, &format!("it does not work with its key: {error}")))?;
+                    rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map_err(
+                        |error| {
+                            let problem = certificate::problem(&error);
+                            broken(file, &format!("it does not work with its key: {problem}"))
+                        },
+                    )?;
                     self.client = Some((chain, key));
                 }
             }
@@ -131,7 +138,7 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Source
     match certificates {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         Ok(_) => Err(broken(file, "it holds no certificate in PEM format")),
-        Err(error) => Err(broken(file, &error.to_string())),
+        Err(_) => Err(broken(file, "it is not in PEM format")),
     }
 }
 
@@ -190,6 +197,88 @@ mod tests {
         assert!(server.received().is_empty());
     }
 
+    /// The error for a registry with this TLS, where `certs.d` has the authority's certificate if it `is_known`.
+    async fn distrust_of(tls: Arc<rustls::ServerConfig>, known: Option<&Authority>) -> (String, Setup, Server) {
+        let server = Server::start_tls(tls, |_, _| Reply::ok("{}"));
+        let setup = Setup::default();
+        if let Some(authority) = known {
+            write_root(&setup, authority, &format!("certs.d/{}", server.address));
+        }
+        // A loopback registry without certificates would first be asked without TLS.
+        std::fs::create_dir_all(setup.folder.path().join(format!("certs.d/{}", server.address))).unwrap();
+        let error = setup.open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(server.received().is_empty());
+        assert!(error.ends_with("or skip the check with --insecure"), "{error}");
+        assert!(!error.contains("Other(") && !error.contains("Context"), "{error}");
+        (error, setup, server)
+    }
+
+    #[tokio::test]
+    async fn an_unknown_ca_names_both_folders_where_its_certificate_can_be_put() {
+        let unknown = Authority::new().server(false);
+        let (_, own_ca) = self_signed("127.0.0.1");
+        for (tls, words) in [
+            (unknown, "it is signed by a CA that this machine does not know"),
+            (own_ca, "it is a CA's own, or self-signed, and this machine does not know it"),
+        ] {
+            let (error, setup, server) = distrust_of(tls, None).await;
+            assert!(error.contains(&format!("its certificate is not trusted: {words}")), "{error}");
+            for folder in [setup.folder.path().join("certs.d"), setup.options.system_certs.clone()] {
+                let file = folder.join(server.address.to_string()).join("ca.crt");
+                assert!(error.contains(&file.display().to_string()), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_of_another_time_or_name_says_which() {
+        let authority = Authority::new();
+        let expired = authority.server_with(|parameters| parameters.not_after = rcgen::date_time_ymd(2001, 2, 3));
+        let (error, ..) = distrust_of(expired, Some(&authority)).await;
+        assert!(error.contains("it expired on Sat, 03 Feb 2001 00:00:00 GMT; check this machine's clock"), "{error}");
+        let early = authority.server_with(|parameters| parameters.not_before = rcgen::date_time_ymd(4000, 1, 1));
+        let (error, ..) = distrust_of(early, Some(&authority)).await;
+        assert!(error.contains("it is not valid before Sat, 01 Jan 4000"), "{error}");
+        let other = authority.server_with(|parameters| {
+            parameters.subject_alt_names = vec![rcgen::SanType::DnsName("other.test".try_into().unwrap())];
+        });
+        let (error, ..) = distrust_of(other, Some(&authority)).await;
+        assert!(error.contains("it is for other.test, not for 127.0.0.1"), "{error}");
+        let client = authority.server_with(|parameters| {
+            parameters.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        });
+        let (error, ..) = distrust_of(client, Some(&authority)).await;
+        assert!(error.contains("it is not made for a server"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn certs_d_is_no_help_for_a_host_that_the_registry_redirects_to() {
+        let authority = Authority::new();
+        let storage = Server::start_tls(Authority::new().server(false), |_, _| Reply::ok("{}"));
+        let away = format!("https://{}/blob", storage.address);
+        let server =
+            Server::start_tls(authority.server(false), move |_, _| Reply::new(307, &[("Location", &away)], ""));
+        let setup = Setup::default();
+        write_root(&setup, &authority, &format!("certs.d/{}", server.address));
+        let error = setup.open(&server).manifest(None).await.unwrap_err().to_string();
+        assert!(error.contains(&storage.address.to_string()) && error.contains("SSL_CERT_FILE"), "{error}");
+        assert!(!error.contains("certs.d"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_said_to_have_none() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let away = format!("https://{}/blob", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let _ = std::io::Write::write_all(&mut connection.unwrap(), b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            }
+        });
+        let registry = Server::start(move |_, _| Reply::new(307, &[("Location", &away)], ""));
+        let error = Setup::default().open(&registry).manifest(None).await.unwrap_err().to_string();
+        assert!(error.contains("TLS failed (what answers there does not speak TLS)"), "{error}");
+    }
+
     fn write_client(setup: &Setup, authority: &Authority, folder: &str) {
         let (certificate, key) = authority.sign("client");
         setup.write(&format!("{folder}/client.cert"), &certificate.pem());
@@ -218,8 +307,7 @@ mod tests {
         let error = setup.open(&server).manifest(None).await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, SourceError::Network { .. }) && text.contains("certificate is not trusted"), "{text}");
-        let place = format!("/etc/docker/certs.d/{}/ca.crt", server.address);
-        assert!(text.contains("--insecure") && text.contains(&place), "{text}");
+        assert!(text.contains("--insecure"), "{text}");
         assert!(setup.lines().is_empty(), "{:?}", setup.lines());
     }
 

@@ -124,8 +124,18 @@ impl Transport {
 
     /// Sends `request` until it is answered with success (any 2xx status), or fails for good.
     pub async fn send(&self, request: &Request, tries: &mut Tries) -> Result<Answer, SourceError> {
+        self.send_or(request, tries, None).await
+    }
+
+    /// As [`send`](Self::send); an answer of the status `also` is one worth having as well.
+    pub async fn send_or(
+        &self,
+        request: &Request,
+        tries: &mut Tries,
+        also: Option<StatusCode>,
+    ) -> Result<Answer, SourceError> {
         loop {
-            match self.try_once(request).await {
+            match self.try_once(request, also).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Fault(fault)) => {
@@ -167,16 +177,30 @@ impl Transport {
         }
     }
 
-    async fn try_once(&self, request: &Request) -> Result<Answer, Failure> {
+    /// The URL of the repository, once the registry has answered.
+    pub fn base(&self) -> Option<&Url> {
+        self.base.get()
+    }
+
+    /// The error for content that came encoded, so that its digest says nothing.
+    pub fn encoded(&self, asked: &Asked, host: &str, encoding: &str) -> SourceError {
+        let problem = format!(
+            "{host} sent it encoded ({encoding}), although its bytes were asked for as they are stored, so its digest \
+             cannot be checked; a cache or proxy before the registry may be the cause"
+        );
+        SourceError::Protocol { what: self.name_of(asked), problem }
+    }
+
+    async fn try_once(&self, request: &Request, also: Option<StatusCode>) -> Result<Answer, Failure> {
         let mut granted = match request.target {
             Target::Registry(_) => self.authenticator.current(request.operation).await,
             Target::Elsewhere(_) => None,
         };
-        let mut is_new = false;
+        let (mut is_new, mut is_fresh_redirect) = (false, false);
         loop {
             let mut answer = self.exchange(request, granted.as_ref().map(|granted| &granted.header)).await?;
             let status = answer.response.status();
-            if status.is_success() {
+            if status.is_success() || Some(status) == also {
                 return Ok(answer);
             }
             let from_registry = answer.from_origin && matches!(request.target, Target::Registry(_));
@@ -187,6 +211,16 @@ impl Transport {
                 let (header, new) = answered.await?;
                 (granted, is_new) = (Some(header), new);
                 continue;
+            }
+            // The URL that a registry signs for its storage is good for a short time, so it may have passed on the way: in a
+            // cache before the registry, or by clocks that differ. It signs another one.
+            if is_url_refused(&answer) && !is_fresh_redirect {
+                tracing::debug!(host = authority(&answer.url), %status, "the redirect's target refused; asking for another one");
+                is_fresh_redirect = true;
+                continue;
+            }
+            if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                return Err(self.clients.proxy_login(&answer.url).into());
             }
             // A body that does not come whole is not worth another fault: the status has said what matters.
             let body = self.clients.body(&mut answer, MAX_ERROR_BYTES).await.ok().flatten().unwrap_or_default();
@@ -249,14 +283,27 @@ impl Transport {
     fn refused(&self, request: &Request, answer: &Answer, body: &Bytes, from_registry: bool) -> SourceError {
         let (status, said, what) = (answer.response.status(), refusal::message(body), self.name_of(&request.asked));
         let host = authority(&answer.url);
+        let said = if said.is_empty() { said } else { format!(": {said}") };
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if from_registry => self.authenticator.denied(&said),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                SourceError::Denied { message: format!("{what}: {host}, where the content is kept, answered {status}") }
+            StatusCode::UNAUTHORIZED if from_registry => self.authenticator.denied(&refusal::message(body)),
+            // A store refused, which takes the URL for all the credentials there are: a login would not help. A registry that
+            // redirects within itself speaks as one, and is taken at its word.
+            _ if is_url_refused(answer) && (!from_registry || refusal::codes(body).is_empty()) => {
+                let registry = &self.address.registry;
+                SourceError::Denied {
+                    message: format!(
+                        "{what}: {host} refused the URL that {registry} redirects to, and a fresh one as well \
+                         ({status}{said}); try again later, check that no firewall or proxy is in the way to {host}, or ask \
+                         whoever runs {registry}"
+                    ),
+                }
             }
+            StatusCode::FORBIDDEN if from_registry => self.authenticator.denied(&refusal::message(body)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => SourceError::Denied {
+                message: format!("{what}: {host}, where the content is kept, answered {status}{said}"),
+            },
             StatusCode::NOT_FOUND => SourceError::NotFound { what, detail: self.missing(request, &host, body) },
-            _ if said.is_empty() => SourceError::Protocol { what, problem: format!("{host} answered {status}") },
-            _ => SourceError::Protocol { what, problem: format!("{host} answered {status}: {said}") },
+            _ => SourceError::Protocol { what, problem: format!("{host} answered {status}{said}") },
         }
     }
 
@@ -304,6 +351,12 @@ fn speaks_the_other_scheme(result: &Result<Answer, Failure>) -> bool {
         }
         Err(Failure::Final(_)) => false,
     }
+}
+
+/// Whether the answer is a refusal of the URL that a redirect led to: stores say so in one of these ways.
+fn is_url_refused(answer: &Answer) -> bool {
+    let refusals = [StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
+    answer.is_redirected && refusals.contains(&answer.response.status())
 }
 
 /// A certificate that is not trusted is one, so the server speaks TLS.

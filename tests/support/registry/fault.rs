@@ -19,6 +19,10 @@ pub enum Fault {
     ContentLength(u64),
     /// `Content-Range` says this in place of the truth, where there is one.
     ContentRange(&'static str),
+    /// One more header, or another value of it.
+    Header(&'static str, &'static str),
+    /// A header is missing.
+    Without(&'static str),
     /// One bit of the content is wrong, at so many bytes from the content's start.
     Altered(usize),
     /// `Range` is ignored: the whole content comes, with status 200.
@@ -120,6 +124,8 @@ impl Fault {
                 bytes[*offset] ^= 1;
                 response.body = bytes.into();
             }
+            Fault::Header(name, value) => response = response.header(name, value),
+            Fault::Without(name) => response.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name)),
             Fault::ContentRange(_) | Fault::RangeIgnored => {}
             Fault::Status(status) => response = Response::error(*status, code(*status)),
             Fault::StatusWith(status, name, value) => {

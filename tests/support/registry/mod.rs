@@ -244,6 +244,11 @@ impl Registry {
         format!("http://127.0.0.1:{}", self.shared.proxy_port.expect("a registry with a proxy"))
     }
 
+    /// `127.0.0.1:PORT` of the storage that blob requests are redirected to.
+    pub fn storage(&self) -> String {
+        format!("127.0.0.1:{}", self.shared.storage_port.expect("a registry with a storage"))
+    }
+
     /// Stores an image as `NAME:TAG`, and gives its whole reference.
     pub fn push(&self, name_and_tag: &str, image: &dyn Pack) -> String {
         let packed = image.pack();
@@ -259,6 +264,12 @@ impl Registry {
         let packed: Packed = image.pack();
         self.shared.store.lock().expect("no thread panics here").put(name, &packed);
         format!("{}/{name}@{}", self.host(), packed.digest())
+    }
+
+    /// Stores these bytes as the blob `digest`, whatever their digest is.
+    pub fn store_blob(&self, repository: &str, digest: &str, bytes: &[u8]) {
+        let mut store = self.shared.store.lock().expect("no thread panics here");
+        store.repository(repository).blobs.insert(digest.to_owned(), bytes.into());
     }
 
     /// Loses a blob.

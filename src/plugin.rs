@@ -11,6 +11,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use futures_util::future::{BoxFuture, select_all};
+use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -222,27 +224,73 @@ pub fn metadata() -> String {
     format!("{metadata:#}\n")
 }
 
-/// Runs `action` on a thread of its own when the program is asked to stop: by SIGINT, by SIGTERM, or by Docker, which
-/// closes its socket. Signals count from the moment that this returns, however busy everything else is.
-pub fn on_stop(action: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// Who asked the program to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// A signal, with its number.
+    Signal(i32),
+    /// Docker, by closing its socket.
+    Docker,
+}
+
+/// The signals that ask a program to stop: a terminal's end, Ctrl-C, Ctrl-\, and `kill`.
+const STOP_SIGNALS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+
+/// Runs `action` on a thread of its own when the program is asked to stop: by a signal, or by Docker, which closes its socket.
+/// A signal that whoever started the program has it ignore (`nohup`, a shell's background job) stays ignored. Signals count
+/// from the moment that this returns, however busy everything else is.
+///
+/// From then on, a file that grows beyond `ulimit -f` is an error of the write, not the program's sudden end.
+pub fn on_stop(action: impl FnOnce(Stop) + Send + 'static) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let guard = runtime.enter();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let ignored = ignored_signals();
+    let mut signals = Vec::new();
+    for kind in STOP_SIGNALS.map(Signal::as_raw).into_iter().filter(|kind| !is_in(ignored, *kind)) {
+        signals.push((kind, signal(SignalKind::from_raw(kind))?));
+    }
+    // It is enough that there is a handler (setrlimit(2), RLIMIT_FSIZE).
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     // Docker's own plugins, too, go on without a socket that they cannot reach.
     let socket = std::env::var_os(SOCKET_VARIABLE).and_then(|address| connect(&address).ok());
     drop(guard);
     thread::Builder::new().name("stop".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => (),
-                _ = terminate.recv() => (),
-                () = closed(socket) => (),
+        let why = runtime.block_on(async {
+            let mut asked: Vec<BoxFuture<'_, Stop>> = Vec::new();
+            for (kind, signal) in &mut signals {
+                asked.push(Box::pin(async move {
+                    signal.recv().await;
+                    Stop::Signal(*kind)
+                }));
             }
+            asked.push(Box::pin(async {
+                closed(socket).await;
+                Stop::Docker
+            }));
+            select_all(asked).await.0
         });
-        action();
+        action(why);
     })?;
     Ok(())
+}
+
+/// Whether a set of signals, as the kernel writes it, has the one of this number: the lowest bit is signal 1.
+fn is_in(set: u64, signal: i32) -> bool {
+    u32::try_from(signal - 1).is_ok_and(|bit| set.checked_shr(bit).is_some_and(|set| set & 1 == 1))
+}
+
+/// The signals that are ignored now, which is how they were when the program was started (proc(5), `SigIgn`).
+#[cfg(target_os = "linux")]
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()
+}
+
+/// No other system tells. `nohup` leaves no terminal on standard error, so that there SIGHUP keeps whatever meaning it has.
+#[cfg(not(target_os = "linux"))]
+fn ignored_signals() -> u64 {
+    if io::IsTerminal::is_terminal(&io::stderr()) { 0 } else { 1 << (Signal::HUP.as_raw() - 1) }
 }
 
 /// Connects to the socket that Docker named. A leading `@` marks Linux' abstract namespace, as in Go's `net` package.

@@ -2,32 +2,57 @@
 
 use std::process::ExitCode;
 
+use rustix::process::Signal;
+
 use crate::artifact::ExitClass;
+use crate::plugin::Stop;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// Everything that was asked for is there.
-    Done = 0,
+    Done,
     /// Something failed that none of the others names: the network, the disk, a malformed image.
-    Failed = 1,
+    Failed,
     /// The command line makes no sense.
-    Usage = 2,
+    Usage,
     /// There is no such image, artifact or path.
-    NotFound = 3,
+    NotFound,
     /// The registry refused these credentials, or wants some.
-    Denied = 4,
+    Denied,
     /// Content did not match its digest; none of it was kept.
-    Mismatch = 5,
-    /// A signal, or Docker, asked to stop. 128 + SIGINT, as shells count.
-    Interrupted = 130,
+    Mismatch,
+    /// A signal of this number asked to stop.
+    Signal(i32),
+    /// Whoever read standard output has gone.
+    BrokenPipe,
 }
 
 impl Exit {
     /// The number that the operating system is given.
     pub fn code(self) -> u8 {
-        self as u8
+        match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::NotFound => 3,
+            Exit::Denied => 4,
+            Exit::Mismatch => 5,
+            // As shells count a program that a signal ended.
+            Exit::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
+            // What ends other programs in a pipe; this one, like any in Rust, is not sent it.
+            Exit::BrokenPipe => Exit::Signal(Signal::PIPE.as_raw()).code(),
+        }
+    }
+}
+
+impl From<Stop> for Exit {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Signal(signal) => Exit::Signal(signal),
+            // It does so when it is interrupted itself.
+            Stop::Docker => Exit::Signal(Signal::INT.as_raw()),
+        }
     }
 }
 
@@ -69,10 +94,19 @@ mod tests {
             (SourceError::Mismatch { what: text(), expected: text(), actual: text() }.into(), 5),
             (SourceError::Network { what: text(), problem: text() }.into(), 1),
             (ExtractError::PreserveNeedsRoot.into(), 2),
-            (ExtractError::Output(std::io::ErrorKind::BrokenPipe.into()).into(), 1),
+            (ExtractError::Output(std::io::ErrorKind::StorageFull.into()).into(), 1),
         ];
         for (error, code) in cases {
             assert_eq!(Exit::from(error.exit_class()).code(), code, "{error:?}");
         }
+    }
+
+    #[test]
+    fn being_stopped_is_counted_as_shells_do() {
+        for (signal, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131), (Signal::TERM, 143)] {
+            assert_eq!(Exit::from(Stop::Signal(signal.as_raw())).code(), code);
+        }
+        assert_eq!(Exit::from(Stop::Docker).code(), 130);
+        assert_eq!(Exit::BrokenPipe.code(), 141);
     }
 }

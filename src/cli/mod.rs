@@ -33,8 +33,9 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::artifact;
+use crate::extract::{self, ExtractError};
 use crate::plugin::{self, Invocation};
-use crate::{artifact, extract};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -53,18 +54,19 @@ pub enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
+            _ if self.is_broken_pipe() => Exit::BrokenPipe,
             Failure::Artifact(error) => error.exit_class().into(),
             Failure::Output(_) | Failure::Start(_) => Exit::Failed,
         }
     }
 
     /// Whether whoever read standard output has gone, as in `… | head`: there is nobody to tell.
-    fn is_broken_pipe(&self, to_stdout: bool) -> bool {
-        let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    fn is_broken_pipe(&self) -> bool {
         match self {
-            Failure::Output(error) => broken(error),
-            Failure::Artifact(error) if to_stdout => causes(error).filter_map(|cause| cause.downcast_ref()).any(broken),
-            _ => false,
+            Failure::Output(error) | Failure::Artifact(artifact::Error::Extract(ExtractError::Output(error))) => {
+                error.kind() == io::ErrorKind::BrokenPipe
+            }
+            Failure::Artifact(_) | Failure::Start(_) => false,
         }
     }
 }
@@ -96,18 +98,17 @@ fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
     let Options { command, debug, action } = options;
     let command = (command.as_str(), debug);
     match action {
-        Action::Get(get) => perform(command, get.display, get.to_stdout(), |display| get::run(get, display)),
-        Action::Label(label) => perform(command, label.display, false, |display| label::run(label, display)),
-        Action::Ls(ls) => perform(command, ls.display, false, |display| ls::run(ls, display)),
-        Action::CopyBinary(copy) => perform(command, copy.display, false, |display| copy_binary::run(copy, display)),
+        Action::Get(get) => perform(command, get.display, |display| get::run(get, display)),
+        Action::Label(label) => perform(command, label.display, |display| label::run(label, display)),
+        Action::Ls(ls) => perform(command, ls.display, |display| ls::run(ls, display)),
+        Action::CopyBinary(copy) => perform(command, copy.display, |display| copy_binary::run(copy, display)),
     }
 }
 
-/// Runs the command of this name, with a display. `to_stdout` says whether standard output gets content, whose reader may go.
+/// Runs the command of this name, with a display.
 fn perform<F: Future<Output = Result<(), Failure>>>(
     (command, debug): (&str, bool),
     mode: DisplayMode,
-    to_stdout: bool,
     run: impl FnOnce(Arc<Display>) -> F,
 ) -> Exit {
     let display = Arc::new(Display::new(mode));
@@ -115,7 +116,7 @@ fn perform<F: Future<Output = Result<(), Failure>>>(
         Ok(()) => Exit::Done,
         Err(failure) => {
             display.clear();
-            if !failure.is_broken_pipe(to_stdout) {
+            if !failure.is_broken_pipe() {
                 report(command, &failure, debug);
             }
             failure.exit()
@@ -128,11 +129,11 @@ fn perform<F: Future<Output = Result<(), Failure>>>(
 fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let stopping = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopping);
-    plugin::on_stop(move || {
+    plugin::on_stop(move |why| {
         told.store(true, Ordering::SeqCst);
         extract::discard_all();
         display.clear();
-        std::process::exit(Exit::Interrupted.code().into());
+        std::process::exit(Exit::from(why).code().into());
     })
     .map_err(Failure::Start)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -190,7 +191,7 @@ pub fn print(text: &str) -> Exit {
     match write_out(text).map_err(Failure::Output) {
         Ok(()) => Exit::Done,
         Err(failure) => {
-            if !failure.is_broken_pipe(true) {
+            if !failure.is_broken_pipe() {
                 report("docker-artifact", &failure, false);
             }
             failure.exit()

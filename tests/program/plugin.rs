@@ -82,11 +82,16 @@ fn help_is_the_same_by_every_road() {
 
 /// A `get` that hangs half way through its layer.
 fn hanging(dir: &WorkDir, registry: &Registry, environment: &[(&str, &str)]) -> program::Running {
+    hanging_under(&[], dir, registry, environment)
+}
+
+/// The same, started by another program with these words before it.
+fn hanging_under(words: &[&str], dir: &WorkDir, registry: &Registry, environment: &[(&str, &str)]) -> program::Running {
     let layer = Layer::new([file("big", vec![9; 1 << 20]), file("bigger", vec![8; 4 << 20])]).plain();
     let reference = registry.push("team/app:1", &Image::new().layer(layer.clone()));
     let digest = Image::new().layer(layer).pack().layers[0].digest();
     registry.requests_for(&digest).fail(Fault::StallAfter(3 << 20));
-    let program = artifact(&["get", &reference, "/big", "/bigger"]);
+    let program = artifact(&["get", &reference, "/big", "/bigger"]).under(words);
     let program = environment.iter().fold(program, |program, (name, value)| program.env(name, value));
     let running = program.start_in(dir);
     registry.wait_for_stall();
@@ -94,19 +99,32 @@ fn hanging(dir: &WorkDir, registry: &Registry, environment: &[(&str, &str)]) -> 
 }
 
 #[track_caller]
-fn stopped_cleanly(dir: &WorkDir, running: program::Running) {
-    running.wait().exits(130).never_says("panicked");
+fn stopped_cleanly(dir: &WorkDir, running: program::Running, code: i32) {
+    running.wait().exits(code).never_says("panicked");
     assert!(dir.listing().is_empty() && listing(&dir.tmp()).is_empty(), "{:?}", dir.listing());
 }
 
 #[test]
-fn ctrl_c_and_sigterm_stop_at_once_and_leave_nothing() {
-    for signal in [Signal::INT, Signal::TERM] {
+fn every_signal_that_asks_to_stop_does_so_at_once_and_leaves_nothing() {
+    for (signal, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131), (Signal::TERM, 143)] {
         let (dir, registry) = (WorkDir::new(), Registry::start());
         let running = hanging(&dir, &registry, &[]);
         running.signal(signal);
-        stopped_cleanly(&dir, running);
+        stopped_cleanly(&dir, running, code);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_as_by_nohup_stays_ignored() {
+    let (dir, registry) = (WorkDir::new(), Registry::start());
+    // What `nohup` does; of a job in the background, a shell makes it ignore SIGINT and SIGQUIT.
+    let ignoring = "trap '' HUP INT QUIT; exec \"$0\" \"$@\"";
+    let running = hanging_under(&["/bin/sh", "-c", ignoring], &dir, &registry, &[]);
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        running.signal(signal);
+    }
+    stopped_cleanly(&dir, running, 143);
 }
 
 #[test]
@@ -116,7 +134,7 @@ fn the_end_of_dockers_socket_means_stop() {
     let listener = UnixListener::bind(&path).unwrap();
     let running = hanging(&dir, &registry, &[("DOCKER_CLI_PLUGIN_SOCKET", path.to_str().unwrap())]);
     drop(listener.accept().unwrap());
-    stopped_cleanly(&dir, running);
+    stopped_cleanly(&dir, running, 130);
 }
 
 #[test]
@@ -126,7 +144,7 @@ fn dockers_socket_may_be_an_abstract_one() {
     let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let running = hanging(&dir, &registry, &[("DOCKER_CLI_PLUGIN_SOCKET", &format!("@{name}"))]);
     drop(listener.accept().unwrap());
-    stopped_cleanly(&dir, running);
+    stopped_cleanly(&dir, running, 130);
 }
 
 #[test]
@@ -137,20 +155,41 @@ fn a_socket_that_is_not_there_stops_nothing() {
 }
 
 #[test]
-fn a_reader_of_standard_output_that_goes_away_ends_it_quietly() {
+fn a_reader_of_standard_output_that_goes_away_ends_it_quietly_as_it_ends_cat() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &Image::new().layer([file("big", vec![7; 8 << 20])]));
-    let mut child = std::process::Command::new(program::binary())
-        .args(["get", &reference, "/big", "-o", "-"])
-        .env_clear()
-        .env("HOME", "/nonexistent")
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdout.take().unwrap().read_exact(&mut [0; 100]).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_ne!(output.status.code(), Some(101), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = (0..3000).map(|n| file(format!("many/{n:05}{}", "x".repeat(90)), "")).collect::<Vec<_>>();
+    let image = Image::new().layer([file("big", vec![7; 8 << 20])]).layer(Layer::new(files));
+    let reference = registry.push("team/app:1", &image);
+    for words in [
+        &["get", &reference, "/big", "-o", "-"][..],
+        &["get", &reference, "/big", "/many", "-o", "-"],
+        &["ls", "-a", &reference],
+    ] {
+        let mut child = std::process::Command::new(program::binary())
+            .args(words)
+            .env_clear()
+            .env("HOME", "/nonexistent")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0; 100]).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(141), "{words:?}: {said}");
+        assert!(!said.contains("ipe"), "{words:?}: {said}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_behind_standard_output_is_said() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer([file("tool", "hello")]));
+    for words in [&["get", &reference, "/tool", "-o", "-"][..], &["ls", "-a", &reference], &["--help"]] {
+        let to_full = ["/bin/sh", "-c", "exec \"$0\" \"$@\" > /dev/full"];
+        artifact(words).under(&to_full).run().exits(1).says("standard output").says("No space left on device");
+    }
 }
 
 // Installing

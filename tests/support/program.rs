@@ -210,6 +210,17 @@ impl Program {
         self
     }
 
+    /// The same, started by another program with these words before it, such as a shell that sets a limit first.
+    pub fn under(mut self, words: &[&str]) -> Self {
+        let mut words = words.iter();
+        if let Some(program) = words.next() {
+            let own = std::mem::replace(&mut self.program, program.into());
+            let before = words.map(OsString::from).chain([own.into()]);
+            self.arguments.splice(..0, before);
+        }
+        self
+    }
+
     /// One more variable in the environment.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().to_owned()));

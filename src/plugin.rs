@@ -242,6 +242,8 @@ const STOP_SIGNALS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signa
 ///
 /// From then on, a file that grows beyond `ulimit -f` is an error of the write, not the program's sudden end.
 pub fn on_stop(action: impl FnOnce(Stop) + Send + 'static) -> io::Result<()> {
+    // Where there are not enough descriptors for its first runtime, tokio panics.
+    let _ = [(); 3].map(|()| std::os::unix::net::UnixStream::pair()).into_iter().collect::<Result<Vec<_>, _>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let guard = runtime.enter();
     let ignored = ignored_signals();

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 /// A failure to write results.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
@@ -160,6 +162,9 @@ pub enum StageError {
 }
 
 fn remedy(error: &io::Error) -> &'static str {
+    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
+        return "raise the limit on open files (ulimit -n)";
+    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free some space, or choose another place with -o (with TMPDIR for standard output)"
@@ -167,6 +172,10 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "choose a place that you may write to with -o (with TMPDIR for standard output)"
         }
+        io::ErrorKind::FileTooLarge => {
+            "raise the limit on a file's size (ulimit -f), or choose a file system that holds larger ones with -o"
+        }
+        io::ErrorKind::StaleNetworkFileHandle => "it was moved or removed meanwhile; run it again",
         io::ErrorKind::CrossesDevices => "it is on another file system; fetch it there by itself with -o",
         _ => "check the file system, or choose another place with -o",
     }
@@ -214,5 +223,13 @@ mod tests {
         let error = ExtractError::write("/mnt/x", rustix::io::Errno::NOSPC);
         assert!(error.to_string().starts_with("cannot write /mnt/x: No space left on device"), "{error}");
         assert!(error.to_string().contains("free some space"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_that_was_reached_is_named() {
+        for (errno, limit) in [(Errno::MFILE, "ulimit -n"), (Errno::NFILE, "ulimit -n"), (Errno::FBIG, "ulimit -f")] {
+            let error = ExtractError::write("/mnt/x", errno).to_string();
+            assert!(error.contains(limit), "{error}");
+        }
     }
 }

@@ -3,25 +3,37 @@
 //! A directory leaves the list before it is removed, and whatever moves out of it is moved while it is on the list and the
 //! list is locked: so nothing half removed can reach a final name.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chmodat, open, openat};
+use rustix::fs::{AtFlags, Dir, Mode, chmodat, renameat, unlinkat};
+use rustix::io::Errno;
 
-/// How often removing is tried again when another thread still writes into the directory.
+use super::staging::{fresh_name, open_directory};
+
+/// How often removing is tried again to no effect, as another thread may hold the descriptor that it takes.
 const ATTEMPTS: usize = 16;
 
 static LIVE: Mutex<Vec<Live>> = Mutex::new(Vec::new());
 
-/// A staging directory, with the directories that were created to hold it.
+/// A staging directory, with all that it takes to remove it: also where no further file can be opened.
 #[derive(Debug)]
 pub(super) struct Live {
-    pub(super) path: PathBuf,
-    /// Outermost first.
-    pub(super) created: Vec<PathBuf>,
+    path: PathBuf,
+    /// Where it is, and its name there.
+    parent: Arc<OwnedFd>,
+    name: String,
+    directory: Arc<OwnedFd>,
+    /// To list it.
+    entries: Dir,
+    /// A place for one more descriptor.
+    spare: OwnedFd,
+    /// The directories that were created to hold it, outermost first.
+    created: Vec<PathBuf>,
 }
 
 /// Removes every staging directory there is, and the destination directories created for them if they are empty: for the
@@ -65,36 +77,128 @@ fn lock() -> MutexGuard<'static, Vec<Live>> {
 }
 
 impl Live {
+    /// The directory `name` in `parent`, which are found at `path` and opened already.
+    pub(super) fn new(
+        path: PathBuf,
+        (parent, directory): (&Arc<OwnedFd>, &Arc<OwnedFd>),
+        name: String,
+        created: Vec<PathBuf>,
+    ) -> io::Result<Self> {
+        let entries = Dir::read_from(directory)?;
+        let spare = directory.try_clone()?;
+        Ok(Live { path, parent: Arc::clone(parent), name, directory: Arc::clone(directory), entries, spare, created })
+    }
+
     /// There is nobody to tell of a failure, and nothing to do about it.
     fn remove(self) {
-        for _ in 0..ATTEMPTS {
-            match fs::remove_dir_all(&self.path) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    let _ = open(&self.path, flags, Mode::empty()).map(|directory| open_up(directory.as_fd()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-                _ => break,
+        let Live { parent, name, directory, mut entries, spare, created, .. } = self;
+        drop(spare);
+        let mut idle = 0;
+        while let Err(Errno::NOTEMPTY | Errno::EXIST) = unlinkat(&parent, &name, AtFlags::REMOVEDIR) {
+            if empty(&mut entries, directory.as_fd()) {
+                idle = 0;
+            } else if idle < ATTEMPTS {
+                idle += 1;
+                std::thread::yield_now();
+            } else {
+                break;
             }
         }
         // Those that hold results meanwhile are not empty and stay.
-        for path in self.created.iter().rev() {
+        for path in created.iter().rev() {
             let _ = fs::remove_dir(path);
         }
     }
 }
 
-/// Makes every directory below removable: whoever is not root cannot empty one of mode 0555. Everything in here is our own,
-/// in a directory of mode 0700.
-fn open_up(directory: BorrowedFd<'_>) {
-    let Ok(entries) = Dir::read_from(directory) else { return };
-    for entry in entries.flatten() {
+/// Removes what the directory `top` holds, of which `entries` are the entries. Directories in a directory in it move up into it
+/// instead, to be seen the next time: so it takes one further descriptor, however deep the tree is. Gives whether it did
+/// anything. Everything in here is our own, in a directory of mode 0700.
+fn empty(entries: &mut Dir, top: BorrowedFd<'_>) -> bool {
+    let mut changed = false;
+    entries.rewind();
+    while let Some(Ok(entry)) = entries.read() {
         let name = entry.file_name();
-        if entry.file_type() != FileType::Directory || matches!(name.to_bytes(), b"." | b"..") {
-            continue;
+        changed |= remove_or(top, name, || empty_upwards(top, name));
+    }
+    changed
+}
+
+/// Removes the directory `name` in `top`, after what it holds. Gives whether it did anything.
+fn empty_upwards(top: BorrowedFd<'_>, name: &CStr) -> bool {
+    let Ok(mut entries) = open_directory(top, name).and_then(Dir::new) else { return false };
+    let mut changed = false;
+    while let Some(Ok(entry)) = entries.read() {
+        let (inner, Ok(directory)) = (entry.file_name(), entries.fd()) else { break };
+        changed |= remove_or(directory, inner, || renameat(directory, inner, top, fresh_name()).is_ok());
+    }
+    unlinkat(top, name, AtFlags::REMOVEDIR).is_ok() || changed
+}
+
+/// Removes `name` from `directory` and gives whether that went well, or does `otherwise` where it is a directory, to which everything is allowed then: whoever is
+/// not root can neither empty nor move one of mode 0555.
+fn remove_or(directory: BorrowedFd<'_>, name: &CStr, otherwise: impl FnOnce() -> bool) -> bool {
+    if matches!(name.to_bytes(), b"." | b"..") {
+        return false;
+    }
+    match unlinkat(directory, name, AtFlags::empty()) {
+        // The latter is what POSIX has for a directory.
+        Err(Errno::ISDIR | Errno::PERM) => {
+            let _ = chmodat(directory, name, Mode::RWXU, AtFlags::empty());
+            otherwise()
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let _ = chmodat(directory, name, Mode::RWXU, AtFlags::empty());
-        let _ = openat(directory, name, flags, Mode::empty()).map(|child| open_up(child.as_fd()));
+        removed => removed.is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{OFlags, mkdirat, openat};
+
+    use super::super::descent::Descent;
+    use super::super::sample::*;
+    use super::*;
+
+    /// Fills `directory` with a tree of this depth, in which every directory has two files and none may be written into.
+    fn plant(directory: BorrowedFd<'_>, depth: usize) {
+        let flags = OFlags::CREATE | OFlags::WRONLY;
+        let mut way = Descent::new(directory);
+        for level in 0..depth {
+            mkdirat(way.here(), "d", Mode::RWXU).unwrap();
+            way.enter("d").unwrap();
+            for name in ["a", "z"] {
+                drop(openat(way.here(), format!("{name}{level}"), flags, Mode::empty()).unwrap());
+            }
+        }
+        while let Some(left) = way.leave().unwrap() {
+            rustix::fs::fchmod(left, Mode::RUSR | Mode::XUSR).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_deep_tree_is_removed_whatever_its_modes() {
+        let scratch = scratch();
+        let remove = || {
+            let staging = staging_for(scratch.path());
+            plant(staging.directory(), 1500);
+            drop(staging);
+            assert!(names(scratch.path()).is_empty());
+        };
+        remove();
+        #[cfg(target_os = "linux")]
+        as_nobody(remove);
+    }
+
+    #[test]
+    fn what_links_in_the_staging_directory_lead_to_is_left_alone() {
+        let (scratch, outside) = (scratch(), scratch());
+        fs::write(outside.path().join("precious"), "").unwrap();
+        let staging = staging_for(scratch.path());
+        rustix::fs::symlinkat(outside.path(), staging.directory(), "link").unwrap();
+        mkdirat(staging.directory(), "d", Mode::RWXU).unwrap();
+        rustix::fs::symlinkat(outside.path(), staging.directory(), "d/link").unwrap();
+        drop(staging);
+        assert!(names(scratch.path()).is_empty());
+        assert_eq!(names(outside.path()), ["precious"]);
     }
 }

@@ -10,6 +10,7 @@
 //! symbolic link, so neither a name from an image nor a link planted on disk leads outside.
 
 mod attributes;
+mod descent;
 mod destination;
 mod error;
 mod live;
@@ -34,8 +35,8 @@ pub use tar_stream::{write_stdout, write_tar};
 /// Bytes read and written at a time: large enough that system calls cost nothing beside hashing.
 const BUFFER: usize = 256 * 1024;
 
-/// Levels of directories that a tree may have, as each holds one file descriptor open while it is written. A path of
-/// `PATH_MAX` (4096 bytes) could have 2048, but none of use has.
+/// Levels of directories that a tree may have: writing one costs a frame of the stack. A path of `PATH_MAX` (4096 bytes) could
+/// have 2048, but none of use has.
 const MAX_DEPTH: usize = 512;
 
 /// One thing to write: what it is, and what is known about it.

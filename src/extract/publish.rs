@@ -3,7 +3,7 @@
 //! image's stays, and so do its own mode and owner.
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use rustix::fs::{FileType, renameat};
 use rustix::io::Errno;
 
 use super::attributes::{kept_mode, set_mode};
+use super::descent::Descent;
 use super::destination::Destination;
 use super::error::ExtractError;
 use super::staging::{Staging, open_directory};
@@ -88,13 +89,13 @@ pub fn publish(
     let mut publication = Publication::new(&staging, &items, *options)?;
     let mut steps = Vec::with_capacity(items.len());
     for ((name, path), (_, item)) in places.iter().zip(&items) {
-        steps.push(publication.prepare(staging.target(), name, item, path)?);
+        steps.push(publication.prepare(&mut Descent::new(staging.target()), name, item, path)?);
     }
     publication.flush_all(staging.directory())?;
 
     let mut written = Vec::new();
     for ((name, path), step) in places.iter().zip(steps) {
-        if publication.carry_out(step, staging.target(), name, path)? {
+        if publication.carry_out(step, &mut Descent::new(staging.target()), name, path)? {
             written.push(path.clone());
         }
     }
@@ -132,27 +133,29 @@ impl<'a> Publication<'a> {
         Ok(Self { staging, builder })
     }
 
-    /// Builds whatever of `item` is not yet there, which is all of it unless it is a directory that exists.
+    /// Builds whatever of `item` is not yet there, which is all of it unless it is a directory that exists. It is to be `name`
+    /// in the directory that `way` has come to, and comes back to.
     fn prepare(
         &mut self,
-        directory: BorrowedFd<'_>,
+        way: &mut Descent<'_>,
         name: &'a [u8],
         item: &'a Item,
         path: &Path,
     ) -> Result<Step<'a>, ExtractError> {
-        let there = kind_at(directory, name).map_err(|error| ExtractError::write(path, error))?;
+        let there = kind_at(way.here(), name).map_err(|error| ExtractError::write(path, error))?;
         let then_mode = match (&item.node, there) {
             (Node::Special, _) => {
                 self.builder.skip(path);
                 return Ok(Step::Skip);
             }
             (Node::Directory(children), Some(FileType::Directory)) => {
-                let merged = open_existing(directory, name, path)?;
+                enter_existing(way, name, path)?;
                 let mut steps = Vec::with_capacity(children.len());
                 for (name, child) in children {
-                    let step = self.prepare(merged.as_fd(), name, child, &path.join(path_of(name)))?;
+                    let step = self.prepare(way, name, child, &path.join(path_of(name)))?;
                     steps.push((name.as_slice(), step));
                 }
+                way.leave().map_err(|error| ExtractError::write(path, error))?;
                 return Ok(Step::Merge(steps));
             }
             (Node::Directory(_), Some(kind)) => return Err(in_the_way(kind, path)),
@@ -169,11 +172,11 @@ impl<'a> Publication<'a> {
         Ok(Step::Move { from, then_mode })
     }
 
-    /// Moves what [`prepare`](Self::prepare) built. Gives whether anything was written.
+    /// Moves what [`prepare`](Self::prepare) built for the same place. Gives whether anything was written.
     fn carry_out(
         &mut self,
         step: Step<'_>,
-        directory: BorrowedFd<'_>,
+        way: &mut Descent<'_>,
         name: &[u8],
         path: &Path,
     ) -> Result<bool, ExtractError> {
@@ -187,18 +190,20 @@ impl<'a> Publication<'a> {
                     .map(|mode| open_directory(staging, &from).map(|handle| (handle, mode)))
                     .transpose()
                     .map_err(failed)?;
-                self.staging.moving(|| renameat(staging, &from, directory, name))?.map_err(failed)?;
+                self.staging.moving(|| renameat(staging, &from, way.here(), name))?.map_err(failed)?;
                 if let Some((handle, mode)) = moved {
                     set_mode(handle.as_fd(), mode, path, &mut self.builder.warnings);
                     self.builder.flush(handle.as_fd(), path)?;
                 }
             }
             Step::Merge(steps) => {
-                let merged = open_existing(directory, name, path)?;
+                enter_existing(way, name, path)?;
                 for (name, step) in steps {
-                    self.carry_out(step, merged.as_fd(), name, &path.join(path_of(name)))?;
+                    self.carry_out(step, way, name, &path.join(path_of(name)))?;
                 }
-                self.builder.flush(merged.as_fd(), path)?;
+                if let Some(merged) = way.leave().map_err(failed)? {
+                    self.builder.flush(merged.as_fd(), path)?;
+                }
             }
         }
         Ok(true)
@@ -215,9 +220,9 @@ impl<'a> Publication<'a> {
     }
 }
 
-/// Opens a directory to write into, which must be one itself: what it was a moment ago does not count.
-fn open_existing(directory: BorrowedFd<'_>, name: &[u8], path: &Path) -> Result<OwnedFd, ExtractError> {
-    open_directory(directory, name).map_err(|error| match (error, kind_at(directory, name)) {
+/// Goes down into a directory to write into, which must be one itself: what it was a moment ago does not count.
+fn enter_existing(way: &mut Descent<'_>, name: &[u8], path: &Path) -> Result<(), ExtractError> {
+    way.enter(name).map_err(|error| match (error, kind_at(way.here(), name)) {
         // Which of the two it is for a symbolic link differs between systems.
         (Errno::LOOP | Errno::NOTDIR, Ok(Some(kind))) => in_the_way(kind, path),
         (error, _) => ExtractError::write(path, error),

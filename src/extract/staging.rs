@@ -36,7 +36,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub struct Staging {
     destination: Destination,
     /// The directory that results go into. What its name leads to later does not matter.
-    target: OwnedFd,
+    target: Arc<OwnedFd>,
     /// Where `target` was found, for messages.
     target_path: PathBuf,
     directory: Arc<OwnedFd>,
@@ -65,17 +65,11 @@ impl Staging {
         let target_path = destination.directory();
         let (path, (target, directory)) = live::register(|| {
             let created = create_missing(&target_path)?;
-            match create_hidden(&target_path) {
-                Ok((target, directory, name)) => {
-                    Ok((Live { path: target_path.join(name), created }, (target, directory)))
-                }
-                Err(error) => {
-                    remove(&created);
-                    Err(ExtractError::write(&target_path, error))
-                }
-            }
+            create_hidden(&target_path, &created).map_err(|error| {
+                remove(&created);
+                ExtractError::write(&target_path, error)
+            })
         })?;
-        let directory = Arc::new(directory);
         Ok(Self { destination: destination.clone(), target, target_path, directory, path })
     }
 
@@ -146,7 +140,7 @@ impl Staging {
 
     /// A name in the staging directory that nothing has.
     pub(super) fn fresh_name(&self) -> String {
-        name_of(fresh_id())
+        fresh_name()
     }
 
     /// Runs one step that moves something out of staging, unless staging was discarded.
@@ -191,6 +185,11 @@ pub(super) fn open_directory(parent: BorrowedFd<'_>, name: impl rustix::path::Ar
     openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
+/// A name that nothing in any staging directory has.
+pub(super) fn fresh_name() -> String {
+    name_of(fresh_id())
+}
+
 fn fresh_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -224,23 +223,30 @@ fn remove(created: &[PathBuf]) {
     created.iter().rev().for_each(|path| drop(fs::remove_dir(path)));
 }
 
-/// Makes a hidden directory that is nobody else's in the directory `target`, and opens both. Whatever happens to the name
-/// of `target` meanwhile, the one is inside the other.
-fn create_hidden(target: &Path) -> rustix::io::Result<(OwnedFd, OwnedFd, String)> {
-    let target = open(target, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+/// Makes a hidden directory in the directory at `target_path`, for which `created` were made, and opens both, the outer one
+/// first. Whatever happens to the name of that meanwhile, the one is inside the other.
+fn create_hidden(target_path: &Path, created: &[PathBuf]) -> io::Result<(Live, (Arc<OwnedFd>, Arc<OwnedFd>))> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let target = Arc::new(open(target_path, flags, Mode::empty())?);
+    let name = make_hidden(target.as_fd())?;
+    let opened = open_directory(target.as_fd(), &name).map_err(io::Error::from).and_then(|directory| {
+        let directory = Arc::new(directory);
+        let live = Live::new(target_path.join(&name), (&target, &directory), name.clone(), created.to_vec())?;
+        Ok((live, (Arc::clone(&target), directory)))
+    });
+    opened.inspect_err(|_| unlinkat(&target, &name, AtFlags::REMOVEDIR).unwrap_or_default())
+}
+
+/// Makes a hidden directory that is nobody else's, and gives its name.
+fn make_hidden(target: BorrowedFd<'_>) -> rustix::io::Result<String> {
     let mut attempts = 0..NAMES;
     loop {
         // The standard library's hashers are the randomness at hand. No name has to be a secret, as an existing one is
         // never taken, but nobody should be able to take them all first.
         let name = format!(".docker-artifact-{:06x}", RandomState::new().build_hasher().finish() & 0xff_ffff);
-        match mkdirat(&target, &name, Mode::RWXU) {
+        match mkdirat(target, &name, Mode::RWXU) {
             Err(Errno::EXIST) if attempts.next().is_some() => {}
-            Err(error) => return Err(error),
-            Ok(()) => {
-                let directory = open_directory(target.as_fd(), &name)
-                    .inspect_err(|_| unlinkat(&target, &name, AtFlags::REMOVEDIR).unwrap_or_default())?;
-                return Ok((target, directory, name));
-            }
+            made => return made.map(|()| name),
         }
     }
 }

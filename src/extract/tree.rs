@@ -12,8 +12,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, linkat, mkdirat, openat
 use rustix::io::Errno;
 
 use super::attributes::{apply, apply_to_link, kept_mode};
+use super::descent::Descent;
 use super::error::{ExtractError, Shown};
-use super::staging::{Staged, open_directory};
+use super::staging::Staged;
 use super::warnings::Warnings;
 use super::{Item, MAX_DEPTH, Metadata, Node};
 
@@ -74,27 +75,41 @@ impl Builder {
         path: &Path,
         extra_mode: u32,
     ) -> Result<bool, ExtractError> {
+        self.build_in(&mut Descent::new(directory), name, item, path, extra_mode)
+    }
+
+    /// The same in the directory that `way` has come to, and leaves it there.
+    fn build_in(
+        &mut self,
+        way: &mut Descent<'_>,
+        name: &[u8],
+        item: &Item,
+        path: &Path,
+        extra_mode: u32,
+    ) -> Result<bool, ExtractError> {
         let failed = |error: Errno| match error {
             // The directory is new, so it is another name of the image that this file system takes for the same.
             Errno::EXIST => ExtractError::SameName { path: path.to_owned() },
             error => ExtractError::write(path, error),
         };
         match &item.node {
-            Node::File(staged) => self.place(staged, &item.metadata, directory, name, path)?,
+            Node::File(staged) => self.place(staged, &item.metadata, way.here(), name, path)?,
             Node::Symlink(target) => {
-                symlinkat(target.as_slice(), directory, name).map_err(failed)?;
-                apply_to_link(directory, name, &item.metadata, self.preserve, path, &mut self.warnings)?;
+                symlinkat(target.as_slice(), way.here(), name).map_err(failed)?;
+                apply_to_link(way.here(), name, &item.metadata, self.preserve, path, &mut self.warnings)?;
             }
             Node::Directory(children) => {
-                mkdirat(directory, name, Mode::RWXU).map_err(failed)?;
-                let made = open_directory(directory, name).map_err(failed)?;
+                mkdirat(way.here(), name, Mode::RWXU).map_err(failed)?;
+                way.enter(name).map_err(failed)?;
                 for (name, child) in children {
-                    self.build(made.as_fd(), name, child, &path.join(path_of(name)), 0)?;
+                    self.build_in(way, name, child, &path.join(path_of(name)), 0)?;
                 }
                 // Only now: the mode may forbid to write into it, and writing into it changes its time.
-                let mode = kept_mode(&item.metadata, self.preserve) | extra_mode;
-                apply(made.as_fd(), &item.metadata, mode, self.preserve, path, &mut self.warnings)?;
-                self.flush(made.as_fd(), path)?;
+                if let Some(made) = way.leave().map_err(failed)? {
+                    let mode = kept_mode(&item.metadata, self.preserve) | extra_mode;
+                    apply(made.as_fd(), &item.metadata, mode, self.preserve, path, &mut self.warnings)?;
+                    self.flush(made.as_fd(), path)?;
+                }
             }
             Node::Special => {
                 self.skip(path);

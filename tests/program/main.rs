@@ -12,6 +12,7 @@ mod label_adversaries;
 mod label_cli;
 mod label_lies;
 mod label_trust;
+mod limits;
 mod lookup;
 mod ls;
 #[cfg(target_os = "linux")]

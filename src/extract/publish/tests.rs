@@ -178,10 +178,10 @@ fn a_directory_swapped_for_a_link_meanwhile_is_not_written_through() {
     let staging = staging_for(scratch.path());
     let item = directory(0o755, [("file", file(&staging, b"x"))]);
     let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
-    let step = publication.prepare(staging.target(), b"tree", &item, &tree).unwrap();
+    let step = publication.prepare(&mut Descent::new(staging.target()), b"tree", &item, &tree).unwrap();
     fs::remove_dir(&tree).unwrap();
     plant(outside.path(), &tree).unwrap();
-    let error = publication.carry_out(step, staging.target(), b"tree", &tree).unwrap_err();
+    let error = publication.carry_out(step, &mut Descent::new(staging.target()), b"tree", &tree).unwrap_err();
     assert!(matches!(error, ExtractError::SymlinkInTheWay { .. }), "{error}");
     assert!(names(outside.path()).is_empty());
 }
@@ -194,9 +194,9 @@ fn a_new_directory_does_not_follow_a_link_planted_meanwhile() {
     let staging = staging_for(scratch.path());
     let item = directory(0o755, [("file", file(&staging, b"x"))]);
     let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
-    let step = publication.prepare(staging.target(), b"tree", &item, &tree).unwrap();
+    let step = publication.prepare(&mut Descent::new(staging.target()), b"tree", &item, &tree).unwrap();
     plant(outside.path(), &tree).unwrap();
-    publication.carry_out(step, staging.target(), b"tree", &tree).unwrap_err();
+    publication.carry_out(step, &mut Descent::new(staging.target()), b"tree", &tree).unwrap_err();
     assert!(names(outside.path()).is_empty());
 }
 
@@ -458,11 +458,11 @@ fn what_was_discarded_is_not_published() {
     let item = file(&staging, b"x");
     let tool = scratch.path().join("tool");
     let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
-    let step = publication.prepare(staging.target(), b"tool", &item, &tool).unwrap();
+    let step = publication.prepare(&mut Descent::new(staging.target()), b"tool", &item, &tool).unwrap();
     let hidden = scratch.path().join(&names(scratch.path())[0]);
     live::discard(&hidden);
     assert!(names(scratch.path()).is_empty());
-    let error = publication.carry_out(step, staging.target(), b"tool", &tool).unwrap_err();
+    let error = publication.carry_out(step, &mut Descent::new(staging.target()), b"tool", &tool).unwrap_err();
     assert!(matches!(error, ExtractError::Interrupted), "{error}");
     assert!(names(scratch.path()).is_empty());
 }

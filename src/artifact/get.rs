@@ -260,15 +260,18 @@ impl Collect for Staging {
         data: &mut dyn Content,
     ) -> Result<Arc<Staged>, StageError> {
         match entry.kind {
-            Kind::File { size, sparse } => self.stage(data, size, sparse),
-            _ => self.stage(&mut std::io::empty(), 0, false),
+            Kind::File { sparse: true, .. } => self.stage_sparse(data),
+            Kind::File { size, sparse: false } => self.stage(data, size),
+            _ => self.stage(&mut std::io::empty(), 0),
         }
     }
 }
 
 fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
     let digest = match (&thing.tree.kind, thing.tree.layer) {
-        (TreeKind::File { data, .. }, Some(layer)) => survey.content(layer, *data).map(|staged| staged.digest.clone()),
+        (TreeKind::File { data, .. }, Some(layer)) => {
+            survey.content(layer, *data).and_then(|staged| staged.digest.clone())
+        }
         _ => None,
     };
     let kind = match thing.tree.kind {

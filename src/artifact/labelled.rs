@@ -173,9 +173,9 @@ impl ByLabel<'_> {
         let mut staged = HashMap::new();
         for stretch in part.entries.iter().filter_map(stretch) {
             if stretch.size == 0 {
-                let content = self.staging.stage(&mut io::empty(), 0, false);
+                let content = self.staging.stage(&mut io::empty(), 0);
                 let content = content.map_err(|error| Error::staging("", error))?;
-                staged.insert(stretch.clone(), checked("the image", &stretch, content)?);
+                staged.insert(stretch.clone(), checked("the image", &stretch.digest, content)?);
             } else {
                 by_layer.entry(stretch.layer.clone()).or_default().insert(stretch.offset, stretch);
             }
@@ -240,8 +240,8 @@ impl ByLabel<'_> {
             for stretch in wanted {
                 let skipped = io::copy(&mut (&mut reader).take(stretch.offset - position), &mut io::sink());
                 skipped.map_err(|error| Error::in_layer(&name, error.into()))?;
-                let content = staging.stage(&mut reader, stretch.size, false);
-                let content = checked(&name, &stretch, content.map_err(|error| Error::staging(&name, error))?)?;
+                let content = staging.stage(&mut reader, stretch.size);
+                let content = checked(&name, &stretch.digest, content.map_err(|error| Error::staging(&name, error))?)?;
                 position = stretch.end();
                 staged.push((stretch, content));
             }
@@ -271,25 +271,25 @@ impl ByLabel<'_> {
                 if let Kind::File { size: actual, sparse: false } = entry.kind
                     && (entry.data_offset, actual) == (offset, size)
                 {
-                    found = Some((staging.stage(data, size, false).map_err(InScan::Stage)?, entry.mtime));
+                    found = Some((staging.stage(data, size).map_err(InScan::Stage)?, entry.mtime));
                 }
                 Ok(Flow::Stop)
             })
             .map_err(|error: InScan| error.named(&name))?;
             match found {
-                Some((staged, _)) if staged.digest != digest => Err(mismatch(&name, &digest, staged.digest.as_str())),
-                found => Ok(found),
+                Some((staged, mtime)) => Ok(Some((checked(&name, &digest, staged)?, mtime))),
+                None => Ok(None),
             }
         })
         .await
     }
 }
 
-/// `content`, if it is what was to be at `stretch`.
-fn checked(layer: &str, stretch: &Stretch, content: Arc<Staged>) -> Result<Arc<Staged>, Error> {
-    match content.digest == stretch.digest {
-        true => Ok(content),
-        false => Err(mismatch(layer, &stretch.digest, content.digest.as_str())),
+/// `content` of `layer`, if it has the digest that it should have.
+fn checked(layer: &str, expected: &Digest, content: Arc<Staged>) -> Result<Arc<Staged>, Error> {
+    match &content.digest {
+        Some(digest) if digest == expected => Ok(content),
+        digest => Err(mismatch(layer, expected, digest.as_ref().map_or("a file without one", Digest::as_str))),
     }
 }
 

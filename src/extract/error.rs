@@ -128,6 +128,17 @@ pub enum ExtractError {
     /// Standard output (or whatever stands for it) took no more.
     #[error("cannot write to standard output: {0}; check where it goes, or write to a file with -o FILE")]
     Output(#[source] io::Error),
+    /// Holes, which cost an image nothing, would become more zeros on standard output than anybody can want there.
+    #[error(
+        "the image stores {holes} bytes as holes, and on standard output they would be zeros; no more than {limit} are \
+         written; write to a file with -o FILE, where holes stay holes"
+    )]
+    TooManyZeros {
+        /// Their length in bytes.
+        holes: u64,
+        /// The most that is written.
+        limit: u64,
+    },
     /// [`discard_all`](super::discard_all) was called while this was being written.
     #[error("interrupted; what was not yet complete was removed, run it again")]
     Interrupted,

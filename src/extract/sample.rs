@@ -15,7 +15,7 @@ pub(super) fn metadata(mode: u32) -> Metadata {
 }
 
 pub(super) fn staged(staging: &Staging, content: &[u8]) -> Arc<Staged> {
-    staging.stage(&mut &*content, content.len() as u64, false).unwrap()
+    staging.stage(&mut &*content, content.len() as u64).unwrap()
 }
 
 pub(super) fn file(staging: &Staging, content: &[u8]) -> Item {

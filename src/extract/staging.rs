@@ -3,14 +3,14 @@
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher as _, RandomState};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, mkdirat, open, openat, seek, unlinkat};
 use rustix::io::Errno;
 
 use super::destination::Destination;
@@ -18,10 +18,14 @@ use super::error::{ExtractError, StageError};
 use super::live::{self, Live};
 use super::{BUFFER, live::while_live};
 use crate::image::digest::{Digest, Hasher};
+use crate::layer::{Content, Run};
 
-/// The granularity of holes: no file system in use has smaller blocks that it could leave out with profit.
-const HOLE: usize = 4096;
-static ZEROS: [u8; HOLE] = [0; HOLE];
+/// How many bytes of holes are hashed in all for one staging directory, which takes a second or two: what is in a hole costs an
+/// image nothing. A file whose holes go beyond has no digest.
+const HASHED_HOLES: u64 = 1 << 30;
+
+/// What is hashed for a hole, piece by piece.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// How many names are tried for a staging directory, of the 16 million there are.
 const NAMES: usize = 64;
@@ -41,6 +45,8 @@ pub struct Staging {
     target_path: PathBuf,
     directory: Arc<OwnedFd>,
     path: PathBuf,
+    /// What is left of [`HASHED_HOLES`].
+    holes_to_hash: AtomicU64,
 }
 
 /// The content of one file, complete but without a final name. Gone with the [`Staging`] that it came from.
@@ -48,8 +54,10 @@ pub struct Staging {
 pub struct Staged {
     /// The file's length in bytes.
     pub size: u64,
-    /// The SHA-256 of its bytes.
-    pub digest: Digest,
+    /// The SHA-256 of its bytes; `None` where its holes are too large to be hashed.
+    pub digest: Option<Digest>,
+    /// The length of its holes in bytes.
+    pub(super) holes: u64,
     pub(super) id: u64,
     directory: Arc<OwnedFd>,
 }
@@ -70,24 +78,52 @@ impl Staging {
                 ExtractError::write(&target_path, error)
             })
         })?;
-        Ok(Self { destination: destination.clone(), target, target_path, directory, path })
+        let holes_to_hash = AtomicU64::new(HASHED_HOLES);
+        Ok(Self { destination: destination.clone(), target, target_path, directory, path, holes_to_hash })
     }
 
-    /// Streams exactly `size` bytes from `reader` into a new staged file; what else the reader has is left in it. With
-    /// `sparse`, runs of zeros become holes. Several threads may stage at the same time. The SHA-256 is computed on the
-    /// way, in the calling thread.
+    /// Streams exactly `size` bytes from `reader` into a new staged file; what else the reader has is left in it. Several threads
+    /// may stage at the same time. The SHA-256 is computed on the way, in the calling thread.
     ///
     /// # Errors
     ///
     /// [`StageError::Read`] with the reader's own error, or [`io::ErrorKind::UnexpectedEof`] when it ends early;
     /// [`StageError::Write`] when the bytes cannot be written. Nothing of the file is left then.
-    pub fn stage(&self, reader: &mut dyn Read, size: u64, sparse: bool) -> Result<Arc<Staged>, StageError> {
+    pub fn stage(&self, reader: &mut dyn Read, size: u64) -> Result<Arc<Staged>, StageError> {
+        self.fill(|file| file.data(reader, size))
+    }
+
+    /// The same with all of `content`, whose holes stay holes. They are neither read nor written, and hashed up to a limit for
+    /// all of them in this staging directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`stage`](Self::stage).
+    pub fn stage_sparse(&self, content: &mut dyn Content) -> Result<Arc<Staged>, StageError> {
+        self.fill(|file| {
+            while let Some(run) = content.next_run() {
+                match run {
+                    Run::Data(length) => file.data(content, length)?,
+                    Run::Hole(length) => file.hole(length),
+                }
+            }
+            file.end()
+        })
+    }
+
+    fn fill(&self, with: impl FnOnce(&mut Filling<'_>) -> Result<(), StageError>) -> Result<Arc<Staged>, StageError> {
         let id = fresh_id();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.directory, name_of(id), flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| StageError::Write(self.failure(error)))?;
-        match self.fill(&File::from(file), reader, size, sparse) {
-            Ok(digest) => Ok(Arc::new(Staged { size, digest, id, directory: Arc::clone(&self.directory) })),
+        let hasher = Some(Hasher::default());
+        let mut filling = Filling { staging: self, file: File::from(file), hasher, size: 0, holes: 0 };
+        match with(&mut filling) {
+            Ok(()) => {
+                let Filling { hasher, size, holes, .. } = filling;
+                let digest = hasher.map(Hasher::finish);
+                Ok(Arc::new(Staged { size, digest, holes, id, directory: Arc::clone(&self.directory) }))
+            }
             Err(error) => {
                 let _ = unlinkat(&self.directory, name_of(id), AtFlags::empty());
                 Err(error)
@@ -95,30 +131,10 @@ impl Staging {
         }
     }
 
-    fn fill(&self, file: &File, reader: &mut dyn Read, size: u64, sparse: bool) -> Result<Digest, StageError> {
-        let failed = |error| StageError::Write(self.failure(error));
-        let mut buffer = vec![0; usize::try_from(size).unwrap_or(BUFFER).min(BUFFER)];
-        let mut hasher = Hasher::default();
-        let mut offset = 0;
-        while offset < size {
-            let length = usize::try_from(size - offset).unwrap_or(BUFFER).min(BUFFER);
-            let block = &mut buffer[..length];
-            let read = read_fully(reader, block).map_err(StageError::Read)?;
-            if read < length {
-                let message = format!("the content ends after {} of {size} bytes", offset + read as u64);
-                return Err(StageError::Read(io::Error::new(io::ErrorKind::UnexpectedEof, message)));
-            }
-            hasher.update(block);
-            let written =
-                if sparse { write_around_holes(file, block, offset) } else { file.write_all_at(block, offset) };
-            written.map_err(failed)?;
-            offset += length as u64;
-        }
-        if sparse {
-            // The end of the file may be a hole.
-            file.set_len(size).map_err(failed)?;
-        }
-        Ok(hasher.finish())
+    /// Whether a hole of `length` bytes can be hashed within the limit, of which it is then taken.
+    fn may_hash(&self, length: u64) -> bool {
+        let take = |left: u64| left.checked_sub(length);
+        self.holes_to_hash.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     /// Where the results go.
@@ -154,6 +170,64 @@ impl Staging {
     }
 }
 
+/// A staged file that is being written, from its beginning to its end.
+struct Filling<'a> {
+    staging: &'a Staging,
+    file: File,
+    /// Gone once there was a hole that is not hashed.
+    hasher: Option<Hasher>,
+    /// What it has so far, in bytes.
+    size: u64,
+    holes: u64,
+}
+
+impl Filling<'_> {
+    /// Appends exactly `length` bytes of `reader`.
+    fn data(&mut self, reader: &mut (impl Read + ?Sized), length: u64) -> Result<(), StageError> {
+        let end = self.size.saturating_add(length);
+        let mut buffer = vec![0; usize::try_from(length).unwrap_or(BUFFER).min(BUFFER)];
+        while self.size < end {
+            let length = usize::try_from(end - self.size).unwrap_or(BUFFER).min(BUFFER);
+            let block = &mut buffer[..length];
+            let read = read_fully(reader, block).map_err(StageError::Read)?;
+            if read < length {
+                let message = format!("the content ends after {} of {end} bytes", self.size + read as u64);
+                return Err(StageError::Read(io::Error::new(io::ErrorKind::UnexpectedEof, message)));
+            }
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(block);
+            }
+            self.file.write_all_at(block, self.size).map_err(|error| self.failure(error))?;
+            self.size += length as u64;
+        }
+        Ok(())
+    }
+
+    /// Leaves a hole of `length` bytes.
+    fn hole(&mut self, length: u64) {
+        self.hasher = self.hasher.take().filter(|_| self.staging.may_hash(length));
+        if let Some(hasher) = &mut self.hasher {
+            let mut left = length;
+            while left > 0 {
+                let zeros = usize::try_from(left).map_or(&ZEROS[..], |left| &ZEROS[..left.min(ZEROS.len())]);
+                hasher.update(zeros);
+                left -= zeros.len() as u64;
+            }
+        }
+        self.size = self.size.saturating_add(length);
+        self.holes = self.holes.saturating_add(length);
+    }
+
+    /// The end of the file may be a hole.
+    fn end(&mut self) -> Result<(), StageError> {
+        self.file.set_len(self.size).map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: io::Error) -> StageError {
+        StageError::Write(self.staging.failure(error))
+    }
+}
+
 impl Drop for Staging {
     fn drop(&mut self) {
         live::discard(&self.path);
@@ -169,6 +243,20 @@ impl Staged {
     pub fn open(&self) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(&self.directory, self.name(), flags, Mode::empty())?.into())
+    }
+
+    /// Copies the content to the new file `to`, with its holes as holes.
+    pub(super) fn copy_to(&self, to: &mut File) -> io::Result<()> {
+        let mut from = self.open()?;
+        let mut end = 0;
+        // There is data as long as there is an answer (lseek(2)).
+        while let Ok(start) = seek(&from, SeekFrom::Data(end)) {
+            end = seek(&from, SeekFrom::Hole(start))?;
+            from.seek(io::SeekFrom::Start(start))?;
+            to.seek(io::SeekFrom::Start(start))?;
+            io::copy(&mut (&from).take(end - start), to)?;
+        }
+        to.set_len(self.size)
     }
 
     pub(super) fn name(&self) -> String {
@@ -251,8 +339,8 @@ fn make_hidden(target: BorrowedFd<'_>) -> rustix::io::Result<String> {
     }
 }
 
-/// Fills `buffer`, or as much of it as there is. A full buffer keeps holes aligned.
-pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Fills `buffer`, or as much of it as there is.
+pub(super) fn read_fully(reader: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {
@@ -263,22 +351,6 @@ pub(super) fn read_fully(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result
         }
     }
     Ok(filled)
-}
-
-/// Writes `bytes` at `offset`, all but the whole blocks of zeros in it.
-fn write_around_holes(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-    // What is to be written and was not yet: consecutive blocks go out in one call.
-    let mut pending = 0..0;
-    for (index, block) in bytes.chunks(HOLE).enumerate() {
-        let end = index * HOLE + block.len();
-        if block != &ZEROS[..block.len()] {
-            pending.end = end;
-            continue;
-        }
-        file.write_all_at(&bytes[pending.clone()], offset + pending.start as u64)?;
-        pending = end..end;
-    }
-    file.write_all_at(&bytes[pending.clone()], offset + pending.start as u64)
 }
 
 #[cfg(test)]
@@ -293,7 +365,7 @@ mod tests {
         let scratch = scratch();
         let staging = staging_for(scratch.path());
         let content = staged(&staging, b"hello");
-        assert_eq!((content.size, &content.digest), (5, &Digest::of(b"hello")));
+        assert_eq!((content.size, &content.digest), (5, &Some(Digest::of(b"hello"))));
         let hidden = names(scratch.path());
         assert!(hidden.len() == 1 && hidden[0].starts_with(".docker-artifact-"), "{hidden:?}");
         assert_eq!(fs::metadata(scratch.path().join(&hidden[0])).unwrap().mode() & 0o777, 0o700);
@@ -326,9 +398,9 @@ mod tests {
         let scratch = scratch();
         let staging = staging_for(scratch.path());
         let mut reader: &[u8] = b"contentnext";
-        assert_eq!(staging.stage(&mut reader, 7, false).unwrap().digest, Digest::of(b"content"));
+        assert_eq!(staging.stage(&mut reader, 7).unwrap().digest, Some(Digest::of(b"content")));
         assert_eq!(reader, b"next");
-        assert_eq!(staging.stage(&mut reader, 0, true).unwrap().size, 0);
+        assert_eq!(staging.stage(&mut reader, 0).unwrap().size, 0);
         assert_eq!(reader, b"next");
     }
 
@@ -336,7 +408,7 @@ mod tests {
     fn a_reader_that_ends_early_leaves_nothing() {
         let scratch = scratch();
         let staging = staging_for(scratch.path());
-        let error = staging.stage(&mut &b"short"[..], 6, false).unwrap_err();
+        let error = staging.stage(&mut &b"short"[..], 6).unwrap_err();
         assert!(matches!(&error, StageError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof), "{error}");
         assert_eq!(error.to_string(), "the content ends after 5 of 6 bytes");
         assert!(names(&staging.path).is_empty());
@@ -352,29 +424,92 @@ mod tests {
         }
         let scratch = scratch();
         let staging = staging_for(scratch.path());
-        let Err(StageError::Read(error)) = staging.stage(&mut Broken, 1, false) else { panic!("not a read error") };
+        let Err(StageError::Read(error)) = staging.stage(&mut Broken, 1) else { panic!("not a read error") };
         assert!(matches!(error.downcast::<ExtractError>(), Ok(ExtractError::Interrupted)));
     }
 
+    /// Content of a layer that counts what is read of it.
+    struct Runs {
+        left: std::collections::VecDeque<Run>,
+        read: u64,
+    }
+
+    impl Runs {
+        fn new(runs: impl IntoIterator<Item = Run>) -> Self {
+            Runs { left: runs.into_iter().collect(), read: 0 }
+        }
+    }
+
+    impl Read for Runs {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            buffer.fill(b'x');
+            self.read += buffer.len() as u64;
+            Ok(buffer.len())
+        }
+    }
+
+    impl Content for Runs {
+        fn next_run(&mut self) -> Option<Run> {
+            self.left.pop_front()
+        }
+        fn extent(&self) -> Option<crate::layer::checkpoint::Extent> {
+            None
+        }
+    }
+
     #[test]
-    fn zeros_become_holes_where_the_image_had_them() {
-        let mut content = vec![0; 3 * BUFFER + 100];
-        content[BUFFER + 5] = 1;
-        content[2 * BUFFER - 1] = 2;
+    fn holes_stay_holes_and_are_in_the_digest() {
+        let data = BUFFER as u64 + 5;
+        let runs = [Run::Hole(1 << 20), Run::Data(data), Run::Hole(70_000), Run::Data(1), Run::Hole(1 << 20)];
+        let (million, middle) = (vec![0; 1 << 20], vec![b'x'; data as usize]);
+        let expected = [&million[..], &middle, &[0; 70_000], b"x", &million].concat();
         let scratch = scratch();
         let staging = staging_for(scratch.path());
-        let sparse = staging.stage(&mut &*content, content.len() as u64, true).unwrap();
-        let full = staging.stage(&mut &*content, content.len() as u64, false).unwrap();
-        assert_eq!(sparse.digest, full.digest);
+        let mut content = Runs::new(runs);
+        let sparse = staging.stage_sparse(&mut content).unwrap();
+        assert_eq!((sparse.size, sparse.holes, content.read), (expected.len() as u64, (2 << 20) + 70_000, data + 1));
+        assert_eq!(sparse.digest, Some(Digest::of(&expected)));
         let mut read = Vec::new();
         sparse.open().unwrap().read_to_end(&mut read).unwrap();
-        assert_eq!(read, content);
-        let blocks = |staged: &Staged| staged.open().unwrap().metadata().unwrap().blocks() * 512;
-        // A file system without holes stores both alike.
-        assert!(blocks(&sparse) <= blocks(&full));
-        if cfg!(target_os = "linux") {
-            assert!(blocks(&sparse) < BUFFER as u64, "{}", blocks(&sparse));
-        }
+        assert!(read == expected);
+        let blocks = sparse.open().unwrap().metadata().unwrap().blocks() * 512;
+        // A file system without holes stores them.
+        assert!(cfg!(not(target_os = "linux")) || blocks < 1 << 20, "{blocks}");
+        assert_eq!(staging.stage_sparse(&mut Runs::new([])).unwrap().digest, Some(Digest::of(b"")));
+    }
+
+    #[test]
+    fn a_copy_has_the_same_holes() {
+        let scratch = scratch();
+        let staging = staging_for(scratch.path());
+        let runs = [Run::Hole(1 << 30), Run::Data(5), Run::Hole(1 << 40), Run::Data(70_000), Run::Hole(1 << 40)];
+        let original = staging.stage_sparse(&mut Runs::new(runs)).unwrap();
+        let mut copy =
+            File::options().read(true).write(true).create_new(true).open(scratch.path().join("copy")).unwrap();
+        original.copy_to(&mut copy).unwrap();
+        assert_eq!(copy.metadata().unwrap().len(), original.size);
+        let mut data = [0; 7];
+        copy.read_exact_at(&mut data, (1 << 30) - 1).unwrap();
+        assert_eq!(&data, b"\0xxxxx\0");
+        assert!(cfg!(not(target_os = "linux")) || copy.metadata().unwrap().blocks() < 1000);
+    }
+
+    #[test]
+    fn holes_are_hashed_up_to_a_limit_for_all_files_together() {
+        let scratch = scratch();
+        let staging = staging_for(scratch.path());
+        staging.holes_to_hash.store(10_000, Ordering::Relaxed);
+        let digest = |runs: &[Run]| staging.stage_sparse(&mut Runs::new(runs.iter().copied())).unwrap().digest.clone();
+        let left = || staging.holes_to_hash.load(Ordering::Relaxed);
+        assert!(digest(&[Run::Hole(6_000), Run::Data(1)]).is_some());
+        assert_eq!(left(), 4_000);
+        // Not one of its two terabytes is hashed.
+        assert_eq!(digest(&[Run::Data(1), Run::Hole(2 << 40), Run::Data(1), Run::Hole(1_000)]), None);
+        assert_eq!(left(), 4_000, "what comes behind the end of hashing is not hashed either");
+        assert_eq!(digest(&[Run::Hole(3_000), Run::Data(1), Run::Hole(3_000)]), None);
+        assert!(digest(&[Run::Hole(1_000)]).is_some());
+        assert_eq!(left(), 0);
+        assert!(staged(&staging, b"no hole").digest.is_some());
     }
 
     #[test]
@@ -387,7 +522,7 @@ mod tests {
                 scope.spawn(move || {
                     for size in [0, 1, 4095, 4096, BUFFER - 1, BUFFER, BUFFER + 1] {
                         let content = vec![thread; size];
-                        assert_eq!(staged(staging, &content).digest, Digest::of(&content));
+                        assert_eq!(staged(staging, &content).digest, Some(Digest::of(&content)));
                     }
                 });
             }
@@ -425,7 +560,7 @@ mod tests {
             return;
         }
         let staging = staging_for(scratch.path());
-        let result = staging.stage(&mut io::repeat(1), 1 << 20, false);
+        let result = staging.stage(&mut io::repeat(1), 1 << 20);
         let left = names(&staging.path);
         drop(staging);
         let staging_left = names(scratch.path());

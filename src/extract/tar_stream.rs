@@ -3,7 +3,7 @@
 //! The stream is POSIX.1-2001 *pax interchange format* (`pax` in POSIX.1): ustar headers, with an extended header in front
 //! wherever a ustar field cannot hold a value.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 use tar::{EntryType, Header};
@@ -22,6 +22,9 @@ const BLOCK: usize = 512;
 const MOST_IN_12: u64 = 0o77_777_777_777;
 /// The largest user or group ID that a ustar field holds: seven octal digits.
 const MOST_IN_8: u64 = 0o7_777_777;
+/// How many bytes of holes are written in all, which are zeros here: an image can claim any number of them for nothing. It is
+/// enough for the virtual disks that are kept in images, and takes some ten seconds.
+const STREAMED_HOLES: u64 = 16 << 30;
 /// The length of a ustar name, in bytes.
 const NAME: usize = 100;
 
@@ -36,6 +39,7 @@ pub fn write_stdout(
     out: &mut dyn Write,
 ) -> Result<Vec<String>, ExtractError> {
     let [(name, Item { node: Node::File(staged), .. })] = items else { return write_tar(items, options, out) };
+    check_holes(items)?;
     copy(staged, name, out)?;
     out.flush().map_err(ExtractError::Output)?;
     Ok(Vec::new())
@@ -47,13 +51,15 @@ pub fn write_stdout(
 ///
 /// # Errors
 ///
-/// [`ExtractError::Output`] when `out` fails; names that are none and trees too deep are refused before the first byte.
+/// [`ExtractError::Output`] when `out` fails; names that are none, trees too deep and holes too large are refused before the
+/// first byte.
 pub fn write_tar(
     items: &[(Vec<u8>, Item)],
     options: &PublishOptions,
     out: &mut dyn Write,
 ) -> Result<Vec<String>, ExtractError> {
     let uses = survey(items)?;
+    check_holes(items)?;
     let mut stream =
         Stream { out, preserve: options.preserve, uses, first: HashMap::new(), warnings: Warnings::default() };
     for (name, item) in items {
@@ -62,6 +68,20 @@ pub fn write_tar(
     stream.write(&[0; 2 * BLOCK])?;
     stream.out.flush().map_err(ExtractError::Output)?;
     Ok(stream.warnings.into_lines())
+}
+
+/// Refuses what would be more zeros than are written. Content with several names is written once.
+fn check_holes(items: &[(Vec<u8>, Item)]) -> Result<(), ExtractError> {
+    let (mut holes, mut seen) = (0_u64, HashSet::new());
+    let mut waiting: Vec<&Item> = items.iter().map(|(_, item)| item).collect();
+    while let Some(item) = waiting.pop() {
+        match &item.node {
+            Node::File(staged) if seen.insert(staged.id) => holes = holes.saturating_add(staged.holes),
+            Node::Directory(children) => waiting.extend(children.values()),
+            Node::File(_) | Node::Symlink(_) | Node::Special => {}
+        }
+    }
+    if holes > STREAMED_HOLES { Err(ExtractError::TooManyZeros { holes, limit: STREAMED_HOLES }) } else { Ok(()) }
 }
 
 struct Stream<'a> {

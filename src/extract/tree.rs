@@ -174,12 +174,11 @@ impl Builder {
         name: &[u8],
         path: &Path,
     ) -> Result<(), ExtractError> {
-        let mut from = staged.open().map_err(|error| read_back(path, error))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| ExtractError::write(path, error))?;
         let mut file = File::from(file);
-        io::copy(&mut from, &mut file).map_err(|error| ExtractError::write(path, error))?;
+        staged.copy_to(&mut file).map_err(|error| ExtractError::write(path, error))?;
         self.settle(&file, metadata, path)
     }
 

@@ -23,6 +23,7 @@ pub use checkpoint::Tracked;
 pub use compression::Decompressed;
 pub use entry::{Entry, Kind};
 pub use error::LayerError;
+pub use sparse::Run;
 pub use tar::TarReader;
 
 /// A layer's tar, decompressed as it is read.
@@ -46,8 +47,12 @@ pub trait Stream: BufRead {
     fn drain_blob(&mut self) -> Result<(), LayerError>;
 }
 
-/// The content of an entry.
+/// The content of an entry. Reading it gives the zeros of its holes, too.
 pub trait Content: Read {
+    /// What comes next, or none at the end: so many bytes to be read, or a hole, which this steps over. A few bytes of tar can
+    /// claim a hole that takes minutes to read.
+    fn next_run(&mut self) -> Option<Run>;
+
     /// The least part of the blob that holds the entry, headers included, once its content has been read. `None` where the
     /// layer is read without keeping track.
     fn extent(&self) -> Option<Extent>;

@@ -13,8 +13,8 @@ pub(super) struct Segment {
 /// The most segments that a file may have: 16 MiB of memory, and 64 GiB of file where every second block of 32 KiB is a hole.
 const MAX_SEGMENTS: usize = 1 << 20;
 
-/// The most bytes of holes that a file may have. The zeros are hashed, so a few bytes of tar could keep a processor busy for
-/// years; the largest honest file of this kind, a `lastlog` with the highest user ID, has 1.2 TB.
+/// The most bytes of holes that a file may have: the largest honest file of this kind, a `lastlog` with the highest user ID, has
+/// 1.2 TB. They cost nothing as long as they are stepped over; whoever hashes or streams them needs a limit of its own.
 const MAX_HOLES: u64 = 2 << 40;
 
 /// Appends a segment. Empty ones (GNU tar ends its maps with one) say nothing and are left out, though not unchecked.
@@ -111,9 +111,9 @@ impl MapReader {
     }
 }
 
-/// What comes next in the expanded file.
+/// What comes next in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Run {
+pub enum Run {
     /// So many zeros that the tar does not store.
     Hole(u64),
     /// So many bytes that it does.
@@ -143,6 +143,15 @@ impl Cursor {
             None if self.position < self.size => Some(Run::Hole(self.size - self.position)),
             None => None,
         }
+    }
+
+    /// The same, and moves on behind a hole.
+    pub(super) fn next_run(&mut self) -> Option<Run> {
+        let run = self.run();
+        if let Some(Run::Hole(length)) = run {
+            self.advance(length);
+        }
+        run
     }
 
     /// Moves on by at most the run's length.

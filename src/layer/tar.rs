@@ -380,6 +380,14 @@ pub struct EntryData<'a, R> {
 }
 
 impl<S: Stream> Content for EntryData<'_, S> {
+    fn next_run(&mut self) -> Option<Run> {
+        let Body { stored, sparse, .. } = &mut self.tar.body;
+        match sparse {
+            Some(cursor) => cursor.next_run(),
+            None => (*stored > 0).then_some(Run::Data(*stored)),
+        }
+    }
+
     fn extent(&self) -> Option<Extent> {
         self.tar.inner.extent(self.tar.offset)
     }

@@ -58,6 +58,51 @@ fn a_sparse_file_is_whole_and_stays_sparse_in_each_format() {
     }
 }
 
+/// A file of this size that is one hole but for its last 512 bytes.
+fn hole(name: &str, size: u64) -> Entry {
+    sparse_file(name, SparseFormat::Pax10, size, &[(size - 512, &[b'x'; 512])])
+}
+
+#[test]
+fn holes_of_terabytes_cost_nothing_as_they_are_never_read() {
+    let registry = Registry::start();
+    let size = 2 << 40;
+    let image = Image::new().layer([dir("d"), hole("d/one", size), hole("d/two", size), hardlink("d/same", "d/one")]);
+    let reference = registry.push("team/app:1", &image);
+    let dir = WorkDir::new();
+    let run = artifact(&["get", &reference, "/d", "/d/one", "--format", "json"]).run_in(&dir).exits(0);
+    let rows: Vec<serde_json::Value> = run.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&rows[1]["Size"], &rows[1]["Digest"]), (&size.into(), &serde_json::Value::Null));
+    for name in ["d/one", "d/two", "d/same", "one"] {
+        let metadata = dir.metadata(name);
+        assert!(metadata.len() == size && metadata.blocks() * 512 < 1 << 20, "{name}: {metadata:?}");
+        let mut end = [0; 513];
+        std::os::unix::fs::FileExt::read_exact_at(&std::fs::File::open(dir.path(name)).unwrap(), &mut end, size - 513)
+            .unwrap();
+        assert_eq!((end[0], end[1]), (0, b'x'));
+    }
+    assert_eq!(dir.metadata("d/one").ino(), dir.metadata("d/same").ino());
+}
+
+#[test]
+fn holes_too_large_for_standard_output_are_refused_with_what_to_do() {
+    let registry = Registry::start();
+    let image = Image::new().layer([
+        dir("d"),
+        hole("d/one", 9 << 30),
+        hole("d/two", 9 << 30),
+        hole("d/huge", 2 << 40),
+        hole("small", 1 << 20),
+    ]);
+    let reference = registry.push("team/app:1", &image);
+    for paths in [&["/d/huge"][..], &["/d/one", "/d/two"], &["/d"]] {
+        let run = artifact(&["get", &reference, "-o", "-"]).args(paths).run().exits(1).says("holes").says("-o FILE");
+        assert!(run.stdout.is_empty());
+    }
+    let run = artifact(&["get", &reference, "/small", "-o", "-"]).run().exits(0);
+    assert!(run.stdout.len() == 1 << 20 && run.stdout[..(1 << 20) - 512].iter().all(|byte| *byte == 0));
+}
+
 #[test]
 fn modes_and_times_are_kept_and_setuid_is_not() {
     let registry = Registry::start();

@@ -167,6 +167,20 @@ fn a_hole_is_no_allocation_and_has_a_limit() {
 }
 
 #[test]
+fn a_hole_is_stepped_over_whatever_its_length() {
+    let map = vec![Segment { offset: 1 << 40, length: 6 }, Segment { offset: (1 << 40) + 6, length: 4 }];
+    let mut cursor = Cursor::new(map, 2 << 40);
+    let mut runs = Vec::new();
+    while let Some(run) = cursor.next_run() {
+        runs.push(run);
+        if let Run::Data(length) = run {
+            cursor.advance(length);
+        }
+    }
+    assert_eq!(runs, [Run::Hole(1 << 40), Run::Data(6), Run::Data(4), Run::Hole((1 << 40) - 10)]);
+}
+
+#[test]
 fn a_cut_in_a_sparse_file_is_an_error() {
     for tar in [gnu(&[(1000, 6), (5000, 4)], 10).with(DATA), version_1_0("2\n1000\n6\n5000\n4\n", "6000", DATA)] {
         let end = tar.len() - 512;

@@ -96,9 +96,20 @@ impl Fetched {
 /// Gets what `request` names out of the image that `source` names. Nothing appears under its final name before all of it is
 /// there and, unless `verify` is off, checked.
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
+    PublishOptions { preserve: request.preserve }.check(&request.destination)?;
+    let image = Arc::new(source::resolve(&*source, &request.platform).await?);
+    get_from(source, image, request, progress).await
+}
+
+/// The same out of `image`, which `source` was asked for already.
+pub async fn get_from(
+    source: Arc<dyn Source>,
+    image: Arc<Image>,
+    request: Request,
+    progress: Arc<dyn Progress>,
+) -> Result<Report, Error> {
     let options = PublishOptions { preserve: request.preserve };
     options.check(&request.destination)?;
-    let image = Arc::new(source::resolve(&*source, &request.platform).await?);
     for layer in &image.layers {
         progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }

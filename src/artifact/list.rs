@@ -10,13 +10,15 @@ use super::survey::{Collect, Survey, Wanted};
 use crate::extract::StageError;
 use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Mode, Record, artifacts};
-use crate::image::platform::Platform;
 use crate::image::{Image, Layer};
 use crate::layer::Content;
 use crate::layer::entry::{Entry, Special};
 use crate::progress::Progress;
 use crate::rootfs::{Pattern, join};
-use crate::source::{self, Source};
+use crate::source::Source;
+
+/// So many names are listed for somebody who mistyped one.
+const MOST_NAMES: usize = 10;
 
 /// What is in an image.
 #[derive(Debug)]
@@ -76,27 +78,53 @@ pub enum Read {
     },
 }
 
-/// The artifacts of the image that `source` names: those that labels name, and those that are only attached.
+/// The artifacts of `image`, which `source` names: those that labels name, and those that are only attached.
 pub async fn list_artifacts(
     source: &dyn Source,
-    platform: &Platform,
+    image: &Image,
     progress: &dyn Progress,
 ) -> Result<Listing<ListedArtifact>, Error> {
-    let image = source::resolve(source, platform).await?;
     let index = RangeIndex::fetch(source, &image.digest, progress).await?;
-    let attached = index.records(&image);
-    let labels = artifacts(&image);
+    let attached = index.records(image);
+    let labels = artifacts(image);
     let mut named: HashSet<String> = labels.iter().map(|artifact| artifact.name.clone()).collect();
     let indexed: HashSet<&Record> = attached.iter().map(|(_, record)| record).collect();
-    let mut items: Vec<ListedArtifact> =
-        labels.into_iter().map(|artifact| listed(artifact, &image, &indexed)).collect();
+    let mut items: Vec<ListedArtifact> = labels.into_iter().map(|artifact| listed(artifact, image, &indexed)).collect();
     for (name, record) in attached {
         if named.insert(name.clone()) {
-            items.push(of_record(name, record, &image, Read::Attached));
+            items.push(of_record(name, record, image, Read::Attached));
         }
     }
     items.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Listing { image: source.name(), digest: image.digest.clone(), items })
+}
+
+impl Listing<ListedArtifact> {
+    /// Whether there is one with a label that can be read, so that a word is the name of one and no path.
+    pub fn has_names(&self) -> bool {
+        self.items.iter().any(|artifact| !matches!(artifact.read, Read::Malformed { .. }))
+    }
+
+    /// Those of these names alone, in their order. Fails where there is none of a name.
+    pub fn named<'a>(mut self, names: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Error> {
+        let mut wanted: Vec<ListedArtifact> = Vec::new();
+        for name in names {
+            if wanted.iter().any(|artifact| artifact.name.as_bytes() == name) {
+                continue;
+            }
+            match self.items.iter().position(|artifact| artifact.name.as_bytes() == name) {
+                Some(position) => wanted.push(self.items.remove(position)),
+                None => {
+                    let name = plan::show(name);
+                    let known = self.items.iter().chain(&wanted).map(|artifact| artifact.name.as_str());
+                    let known = known.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
+                    let hint = format!("; it has {known}; a path is typed with a slash: /{name}");
+                    return Err(Error::NotFound { image: self.image, path: format!("artifact {name}"), hint });
+                }
+            }
+        }
+        Ok(Listing { items: wanted, ..self })
+    }
 }
 
 fn listed(artifact: Artifact, image: &Image, indexed: &HashSet<&Record>) -> ListedArtifact {
@@ -183,17 +211,28 @@ pub enum FileKind {
     Special(Special),
 }
 
-/// The files at `paths` (paths and globs, as typed) of the image that `source` names, with all that is in those that are
-/// directories. A symbolic link that a path names is not followed. Layers are read until they have decided it, each to its end,
-/// so that its digest is checked.
+/// What is listed of a directory that a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The directory.
+    Itself,
+    /// What is in it.
+    Children,
+    /// All that is below it.
+    All,
+}
+
+/// The files at `paths` (paths and globs, as typed) of `image`, which `source` names. What a glob matches is listed itself, and with
+/// [`Depth::All`] what is below it. A symbolic link that a path names is not followed. Layers are read until they have decided it,
+/// each to its end, so that its digest is checked.
 pub async fn list_files(
     source: Arc<dyn Source>,
-    platform: &Platform,
+    image: Arc<Image>,
     paths: &[Vec<u8>],
+    depth: Depth,
     progress: &dyn Progress,
 ) -> Result<Listing<ListedFile>, Error> {
     let patterns = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
-    let image = Arc::new(source::resolve(&*source, platform).await?);
     for layer in &image.layers {
         progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
@@ -202,7 +241,19 @@ pub async fn list_files(
     let mut survey = Survey::new(source, Arc::clone(&image), Arc::new(NoContent), Arc::clone(&wanted));
     let planned = plan::outline((&name, &image), &mut survey, &wanted).await?;
     let mut files = Files { image: &image, seen: HashSet::new(), items: Vec::new() };
-    planned.iter().for_each(|thing| files.add(thing.real_path.clone(), &thing.tree));
+    for thing in &planned {
+        let Some(pattern) = wanted.patterns.get(thing.pattern) else { continue };
+        let (path, below) = (thing.real_path.as_slice(), depth == Depth::All);
+        let is_directory = matches!(thing.tree.kind, TreeKind::Directory(_));
+        match (depth, pattern.literal()) {
+            (Depth::Children | Depth::All, Some(_)) if is_directory => files.inside(path, &thing.tree, below),
+            // Such a glob matches directories alone, and means what is in them.
+            (Depth::Children | Depth::All, None) if pattern.text().ends_with(b"**") => {
+                files.inside(path, &thing.tree, true);
+            }
+            _ => files.add(path, &thing.tree, below),
+        }
+    }
     Ok(Listing { image: name, digest: image.digest.clone(), items: files.items })
 }
 
@@ -213,9 +264,9 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Lists what is at the canonical `path`, and what is in it. The root goes without saying.
-    fn add(&mut self, path: Vec<u8>, tree: &Tree) {
-        if !path.is_empty() && self.seen.insert(path.clone()) {
+    /// Lists what is at the canonical `path`, with `below` all that is below it too.
+    fn add(&mut self, path: &[u8], tree: &Tree, below: bool) {
+        if self.seen.insert(path.to_vec()) {
             let kind = match &tree.kind {
                 TreeKind::File { size, .. } => FileKind::File { size: *size },
                 TreeKind::Directory(_) => FileKind::Directory,
@@ -224,7 +275,7 @@ impl Files<'_> {
             };
             let layer = tree.layer.and_then(|depth| self.image.layers.iter().rev().nth(depth));
             self.items.push(ListedFile {
-                path: [b"/".as_slice(), &path].concat(),
+                path: [b"/", path].concat(),
                 kind,
                 mode: tree.metadata.mode,
                 uid: tree.metadata.uid,
@@ -233,8 +284,15 @@ impl Files<'_> {
                 layer: layer.map(|layer| layer.digest.clone()),
             });
         }
+        if below {
+            self.inside(path, tree, true);
+        }
+    }
+
+    /// Lists what is in the directory at the canonical `path`.
+    fn inside(&mut self, path: &[u8], tree: &Tree, below: bool) {
         if let TreeKind::Directory(children) = &tree.kind {
-            children.iter().for_each(|(name, child)| self.add(join(&path, name), child));
+            children.iter().for_each(|(name, child)| self.add(&join(path, name), child, below));
         }
     }
 }

@@ -59,7 +59,7 @@ pub enum Command {
     Label(LabelArguments),
     /// List the artifacts of an image, its files or its layers
     #[command(
-        override_usage = "[OPTIONS] IMAGE [PATH...]",
+        override_usage = "[OPTIONS] IMAGE [NAME|PATH...]",
         long_about = ls::LONG_ABOUT,
         before_help = ls::EXAMPLES,
         args_override_self = true

@@ -1,10 +1,7 @@
 //! `copy_binary`: a `get` that puts things where `COPY --from` would.
 
-use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,96 +10,82 @@ use super::get::summary;
 use super::options::CopyBinaryOptions;
 use super::progress::Display;
 use crate::artifact::Error;
-use crate::artifact::get::{Request, get};
+use crate::artifact::get::{Request, get_from};
 use crate::artifact::list::list_artifacts;
 use crate::extract::{Destination, ExtractError};
-use crate::image::platform::Platform;
+use crate::image::Image;
+use crate::image::label::{Artifact, Label, artifacts};
 use crate::rootfs::Pattern;
-use crate::source::Source;
+use crate::source::{self, Source};
 
 /// Copies what `options` say.
 pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<(), Failure> {
     let begin = Instant::now();
     let CopyBinaryOptions { image, what, destination, platform, access, .. } = options;
     let source = access.open(&image, display.clone()).map_err(Error::from)?;
+    let image = Arc::new(source::resolve(&*source, &platform).await.map_err(Error::from)?);
     let destination = match destination {
         Some(destination) => destination,
-        None => same_place(&*source, &what, &platform, &display).await?,
+        None => same_place(&*source, &image, &what, &display).await?,
     };
-    let made = make_parents(Path::new(&destination)).map_err(Error::from)?;
-    let copied = async {
-        let request = Request {
-            paths: vec![what],
-            platform,
-            destination: Destination::parse(Some(&destination))?,
-            dereference: true,
-            verify: true,
-            preserve: false,
-            trust_attached: false,
-        };
-        get(source, request, display.clone()).await
+    let request = Request {
+        paths: vec![what],
+        platform,
+        destination: parse(&destination).map_err(Error::from)?,
+        dereference: true,
+        verify: true,
+        preserve: false,
+        trust_attached: false,
     };
-    match copied.await {
-        Ok(report) => {
-            display.close(&summary(&report, begin.elapsed()));
-            Ok(())
-        }
-        Err(error) => {
-            // What else came to be in there meanwhile stays, and so does the directory.
-            made.iter().rev().for_each(|directory| drop(fs::remove_dir(directory)));
-            Err(error.into())
-        }
+    let report = get_from(source, image, request, display.clone()).await?;
+    display.close(&summary(&report, begin.elapsed()));
+    Ok(())
+}
+
+/// What DEST means: as in `get`, except that missing directories above a file's new name are no error. They are made with the
+/// staging directory, and go with it where nothing comes of it.
+fn parse(destination: &OsStr) -> Result<Destination, ExtractError> {
+    match Destination::parse(Some(destination)) {
+        Err(ExtractError::NoParent { path, .. }) => Ok(Destination::File(path)),
+        parsed => parsed,
     }
 }
 
 /// Where in this file system `what` is in the image: for a path, the directory that holds it; for an artifact's name, the path.
-async fn same_place(
-    source: &dyn Source,
-    what: &[u8],
-    platform: &Platform,
-    display: &Display,
-) -> Result<OsString, Error> {
-    if !what.contains(&b'/') {
-        let listing = list_artifacts(source, platform, display).await?;
-        let found = listing.items.into_iter().find(|artifact| artifact.name.as_bytes() == what);
-        if let Some(artifact) = found {
-            return artifact.path.map(OsString::from).ok_or_else(|| {
-                let (name, image) = (artifact.name, listing.image);
-                Error::Usage(format!("the label of {name} in {image} does not say where it is; say where to with DEST"))
-            });
-        }
+async fn same_place(source: &dyn Source, image: &Image, what: &[u8], display: &Display) -> Result<OsString, Error> {
+    if what.contains(&b'/') {
+        return directory_of(what);
     }
-    directory_of(what)
+    let labels = artifacts(image);
+    let path = match labels.into_iter().find(|artifact| artifact.name.as_bytes() == what) {
+        Some(Artifact { label: Label::Resolved(record) | Label::Inherited(record), .. }) => {
+            Some(record.path().to_owned())
+        }
+        Some(Artifact { label: Label::Declared { path }, .. }) => Some(path),
+        Some(Artifact { label: Label::Legacy { .. } | Label::Malformed { .. }, .. }) => None,
+        None => {
+            let attached = list_artifacts(source, image, display).await?.items;
+            match attached.into_iter().find(|artifact| artifact.name.as_bytes() == what) {
+                Some(artifact) => artifact.path,
+                None => return directory_of(what),
+            }
+        }
+    };
+    path.map(OsString::from).ok_or_else(|| {
+        let (name, image) = (what.escape_ascii(), source.name());
+        Error::Usage(format!("the label of {name} in {image} does not say where it is; add DEST"))
+    })
 }
 
 /// The directory that holds the path `what`, from the root, with a slash at its end. What `DIR/.` holds goes into DIR.
 fn directory_of(what: &[u8]) -> Result<OsString, Error> {
-    let not_one = || Error::Usage(format!("\"{}\" is no one place; say where to with DEST", what.escape_ascii()));
+    let not_one = || Error::Usage(format!("\"{}\" does not name a single path; add DEST", what.escape_ascii()));
     let is_dots = what.split(|byte| *byte == b'/').any(|part| part == b"..");
     let path = Pattern::parse(what)?.literal().filter(|_| !is_dots).ok_or_else(not_one)?;
     let path = path.strip_suffix(b"/").unwrap_or(&path);
     let slash = path.iter().rposition(|byte| *byte == b'/').filter(|_| path.len() > 1).ok_or_else(not_one)?;
     let directory = if what.ends_with(b"/.") { [path, b"/"].concat() } else { path[..=slash].to_vec() };
     Ok(OsString::from_vec(directory))
-}
-
-/// Makes the directories that are missing above the file name `path`, and gives those that it made, the uppermost first. A
-/// directory is made by who writes into it.
-fn make_parents(path: &Path) -> Result<Vec<PathBuf>, ExtractError> {
-    if path.as_os_str().as_bytes().ends_with(b"/") {
-        return Ok(Vec::new());
-    }
-    let parents = path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
-    let missing: Vec<&Path> = parents.take_while(|parent| !parent.exists()).collect();
-    let mut made = Vec::new();
-    for parent in missing.into_iter().rev() {
-        match fs::create_dir(parent) {
-            Ok(()) => made.push(parent.to_owned()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(ExtractError::Write { path: parent.to_owned(), error }),
-        }
-    }
-    Ok(made)
 }
 
 #[cfg(test)]
@@ -127,14 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn missing_parents_are_made_and_told() {
+    fn directories_above_a_new_name_need_not_be_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/tool");
-        assert_eq!(make_parents(&path).unwrap(), [folder.path().join("a"), folder.path().join("a/b")]);
-        assert!(make_parents(&path).unwrap().is_empty());
-        assert!(make_parents(Path::new("tool")).unwrap().is_empty());
-        assert!(make_parents(Path::new("missing/directory/")).unwrap().is_empty());
-        fs::write(&path, "").unwrap();
-        assert!(make_parents(&path.join("below/tool")).is_err());
+        assert_eq!(parse(path.as_os_str()).unwrap(), Destination::File(path));
+        assert!(!folder.path().join("a").exists(), "nothing is made yet");
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let error = parse(folder.path().join("file/below").as_os_str()).unwrap_err();
+        assert!(matches!(error, ExtractError::NotADirectory { .. }), "{error}");
     }
 }

@@ -8,76 +8,101 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::format::Columns;
 use super::get::pinned;
-use super::options::{LsOptions, What};
+use super::options::{LsOptions, What, may_be_name};
 use super::progress::Display;
 use super::{file_mode, sanitize, timestamp};
 use crate::artifact::Error;
-use crate::artifact::list::{FileKind, ListedArtifact, ListedFile, Listing, Read, list_artifacts, list_files};
+use crate::artifact::list::{Depth, FileKind, ListedArtifact, ListedFile, Listing, Read, list_artifacts, list_files};
 use crate::image::Layer;
 use crate::image::label::Record;
 use crate::progress::Progress as _;
 use crate::source;
 
-/// What is printed of artifacts.
-pub const ARTIFACTS: Columns = Columns {
-    table: "{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Layer}}\\t{{.Read}}",
-    fields: &["Name", "Path", "Type", "Size", "Mode", "Digest", "Layer", "Read", "Image"],
-};
+/// What is printed of artifacts, and what names one.
+pub const ARTIFACTS: (&Columns, &str) = (
+    &Columns {
+        table: "{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Layer}}\\t{{.Read}}",
+        fields: &["Name", "Path", "Type", "Size", "Mode", "Digest", "Layer", "Read", "Image"],
+    },
+    "{{.Name}}",
+);
 
 /// What is printed of files.
-pub const FILES: Columns = Columns {
-    table: "{{.Permissions}}\\t{{.Owner}}\\t{{.Size}}\\t{{.Modified}}\\t{{.Layer}}\\t{{.Name}}",
-    fields: &[
-        "Permissions",
-        "Owner",
-        "Size",
-        "Modified",
-        "Layer",
-        "Name",
-        "Path",
-        "Target",
-        "Type",
-        "Mode",
-        "Uid",
-        "Gid",
-        "Image",
-    ],
-};
+pub const FILES: (&Columns, &str) = (
+    &Columns {
+        table: "{{.Permissions}}\\t{{.Owner}}\\t{{.Size}}\\t{{.Modified}}\\t{{.Layer}}\\t{{.Name}}",
+        fields: &[
+            "Permissions",
+            "Owner",
+            "Size",
+            "Modified",
+            "Layer",
+            "Name",
+            "Path",
+            "Target",
+            "Type",
+            "Mode",
+            "Uid",
+            "Gid",
+            "Image",
+        ],
+    },
+    "{{.Path}}",
+);
 
 /// What is printed of layers.
-pub const LAYERS: Columns = Columns {
-    table: "{{.Index}}\\t{{.Size}}\\t{{.Digest}}\\t{{.Step}}",
-    fields: &["Index", "Size", "Digest", "DiffID", "MediaType", "Step", "Image"],
-};
+pub const LAYERS: (&Columns, &str) = (
+    &Columns {
+        table: "{{.Index}}\\t{{.Size}}\\t{{.Digest}}\\t{{.Step}}",
+        fields: &["Index", "Size", "Digest", "DiffID", "MediaType", "Step", "Image"],
+    },
+    "{{.Digest}}",
+);
 
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
     let LsOptions { image, what, platform, format, whole, access, .. } = options;
     let source = access.open(&image, display.clone()).map_err(Error::from)?;
-    let (rows, hint) = match what {
+    let image = Arc::new(source::resolve(&*source, &platform).await.map_err(Error::from)?);
+    let (rows, columns) = match what {
         What::Artifacts => {
-            let listing = list_artifacts(&*source, &platform, &*display).await?;
-            let hint = listing
-                .items
-                .is_empty()
-                .then(|| format!("{0} has no artifacts; to make one: docker artifact label {0} /path", listing.image));
-            (rows(&listing, artifact), hint)
+            let listing = list_artifacts(&*source, &image, &*display).await?;
+            if listing.items.is_empty() {
+                display.clear();
+                display.notice(&format!(
+                    "{0} has no artifacts; to make one: docker artifact label {0} /path; to list its files: \
+                     docker artifact ls {0} /",
+                    listing.image
+                ));
+                return Ok(());
+            }
+            (rows(&listing, artifact), ARTIFACTS)
         }
-        What::Files(paths) => {
-            let listing = list_files(source, &platform, &paths, &*display).await?;
-            (rows(&listing, file), None)
+        What::Named(words) => {
+            let listing = list_artifacts(&*source, &image, &*display).await?;
+            if listing.has_names() {
+                let path = words.iter().find(|word| !may_be_name(word));
+                if let (Some(path), Some(name)) = (path, words.iter().find(|word| may_be_name(word))) {
+                    let (path, name) = (shown(path), shown(name));
+                    return Err(Error::Usage(format!(
+                        "{name} is an artifact's name and {path} a path, which are not listed together; \
+                         list one at a time, or write /{name} for a path"
+                    ))
+                    .into());
+                }
+                (rows(&listing.named(words.iter().map(Vec::as_slice))?, artifact), ARTIFACTS)
+            } else {
+                (rows(&list_files(source, image, &words, Depth::Children, &*display).await?, file), FILES)
+            }
         }
+        What::Files(paths, depth) => (rows(&list_files(source, image, &paths, depth, &*display).await?, file), FILES),
         What::Layers => {
-            let image = source::resolve(&*source, &platform).await.map_err(Error::from)?;
-            let listing = Listing { image: source.name(), digest: image.digest.clone(), items: image.layers };
-            (rows(&listing, layer), None)
+            let listing = Listing { image: source.name(), digest: image.digest.clone(), items: image.layers.clone() };
+            (rows(&listing, layer), LAYERS)
         }
     };
     display.clear();
-    if let Some(hint) = hint {
-        display.notice(&hint);
-        return Ok(());
-    }
+    let format = format.of(columns).map_err(|invalid| Error::Usage(invalid.to_string()))?;
     super::write_out(&format.render(&rows, whole)).map_err(Failure::Output)
 }
 
@@ -189,24 +214,25 @@ mod tests {
     }
 
     #[track_caller]
-    fn has_every_field(row: &Value, columns: &'static Columns) {
+    fn has_every_field(row: &Value, (columns, name): (&'static Columns, &str)) {
         let mut found: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
         let mut fields = columns.fields.to_vec();
         found.sort_unstable();
         fields.sort_unstable();
         assert_eq!(found, fields);
         Format::parse("table", columns).unwrap();
+        Format::parse(name, columns).unwrap();
     }
 
     #[test]
     fn every_field_is_in_a_row() {
-        has_every_field(&rows(&listing(vec![listed(Read::Range)]), artifact)[0], &ARTIFACTS);
-        has_every_field(&rows(&listing(vec![listed_file(b"/x", FileKind::Directory)]), file)[0], &FILES);
+        has_every_field(&rows(&listing(vec![listed(Read::Range)]), artifact)[0], ARTIFACTS);
+        has_every_field(&rows(&listing(vec![listed_file(b"/x", FileKind::Directory)]), file)[0], FILES);
         let descriptor = crate::image::manifest::Descriptor { media_type: "tar".to_owned(), ..Default::default() };
         let (digest, size) = (Digest::of(b"layer"), 7);
         let plain = Layer { index: 0, digest, size, descriptor, diff_id: None, created_by: None };
         let row = &rows(&listing(vec![plain]), layer)[0];
-        has_every_field(row, &LAYERS);
+        has_every_field(row, LAYERS);
         assert_eq!(row["Index"], 1);
     }
 
@@ -224,7 +250,7 @@ mod tests {
         assert_eq!(row["Name"], "/bin/sh -> da\\xffsh");
         assert_eq!((&row["Path"], &row["Size"]), (&json!("/bin/sh"), &json!(5)));
         let rows = rows(&listing(vec![listed_file(b"/e\x1b[2Jvil", FileKind::File { size: 3 })]), file);
-        let table = Format::parse("table", &FILES).unwrap().render(&rows, false);
+        let table = Format::parse("table", FILES.0).unwrap().render(&rows, false);
         assert!(
             table.ends_with("-rw-r--r--    1000/50   3 B    1970-01-01T00:00:00Z           /e\\x1b[2Jvil\n"),
             "{table}"

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub use copy_binary::CopyBinaryOptions;
 pub use get::GetOptions;
 pub use label::{LabelOptions, Output};
-pub use ls::{LsOptions, What};
+pub use ls::{LsOptions, TypedFormat, What, may_be_name};
 
 use super::arguments::{self, Arguments, Command, ProgressMode, Stop, UsageError};
 use super::format::{Columns, Format};

@@ -4,13 +4,17 @@ use crate::support::*;
 use base64::Engine as _;
 use serde_json::json;
 
-/// The program under its other name, to be run in `dir`.
+/// Runs the program under its other name in `dir`.
 fn copy_binary(dir: &WorkDir, arguments: &[&str]) -> Run {
+    start(dir, arguments).wait()
+}
+
+fn start(dir: &WorkDir, arguments: &[&str]) -> program::Running {
     let path = dir.outside("bin/copy_binary");
     if !path.exists() {
         std::os::unix::fs::symlink(program::binary(), &path).unwrap();
     }
-    Program::new(path).args(arguments).run_in(dir)
+    Program::new(path).args(arguments).start_in(dir)
 }
 
 fn tool_image() -> (Registry, String) {
@@ -63,6 +67,39 @@ fn without_a_destination_a_file_gets_the_path_that_it_has_in_the_image() {
     artifact(&["label", &reference]).run().exits(0);
     copy_binary(&dir, &[&from, "cli"]).exits(0);
     assert_eq!(dir.listing(), all);
+}
+
+#[test]
+fn an_image_is_asked_for_once() {
+    let dir = WorkDir::new();
+    let path = std::fs::canonicalize(dir.path("")).unwrap().join("tool");
+    let path = path.to_str().unwrap();
+    let registry = Registry::start();
+    let image = Image::new().layer([file(path, "hello")]).label("org.docker-artifact.cli", path);
+    let reference = registry.push("team/app:1", &image);
+    for what in ["cli", path] {
+        let before = (registry.count("GET", "/manifests/1"), registry.count("GET", "/blobs/"));
+        copy_binary(&dir, &[&format!("--from={reference}"), what]).exits(0);
+        let after = (registry.count("GET", "/manifests/1"), registry.count("GET", "/blobs/"));
+        assert_eq!((after.0 - before.0, after.1 - before.1), (1, 2), "{what}: the manifest; the config and the layer");
+    }
+}
+
+#[test]
+fn directories_made_for_what_does_not_come_are_gone_also_when_it_is_stopped() {
+    let registry = Registry::start();
+    let layer = Layer::new([file("big", vec![9; 4 << 20])]).plain();
+    let image = Image::new().layer(layer);
+    let reference = registry.push("team/app:1", &image);
+    registry.requests_for(&image.pack().layers[0].digest()).fail(Fault::StallAfter(3 << 20));
+    let dir = WorkDir::new();
+    for destination in ["made/for/it", "made/for/it/"] {
+        let running = start(&dir, &[&format!("--from={reference}"), "/big", destination]);
+        registry.wait_for_stall();
+        running.signal(rustix::process::Signal::TERM);
+        running.wait().exits(143);
+        assert!(dir.listing().is_empty(), "{:?}", dir.listing());
+    }
 }
 
 #[test]

@@ -28,12 +28,12 @@ fn pair(name: &str, read: &str) -> (String, String) {
 // Artifacts
 
 #[test]
-fn an_image_without_artifacts_is_no_error_and_how_to_make_one_is_said() {
+fn an_image_without_artifacts_is_no_error_and_what_to_type_next_is_said() {
     let registry = Registry::start();
     let reference = registry.push("team/app:1", &Image::new().layer([file("tool", "x")]));
     let run = artifact(&["ls", &reference]).run().exits(0);
     assert_eq!(run.out(), "");
-    run.says(&format!("docker artifact label {reference} /path"));
+    run.says(&format!("docker artifact label {reference} /path")).says(&format!("docker artifact ls {reference} /"));
     let run = artifact(&["ls", "-q", &reference]).run().exits(0);
     assert_eq!((run.out().as_str(), run.stderr.as_str()), ("", ""));
 }
@@ -134,6 +134,41 @@ fn no_name_or_path_reaches_the_terminal_as_it_is() {
     }
 }
 
+#[test]
+fn a_name_lists_that_artifact() {
+    let registry = Registry::start();
+    let image = Image::new()
+        .layer([dir("tool"), file("tool/x", "1")])
+        .label("org.docker-artifact.tool", "/tool/x")
+        .label("org.docker-artifact.other", "/tool/x");
+    let reference = registry.push("team/app:1", &image);
+    assert_eq!(reads(&reference), [pair("other", "declared"), pair("tool", "declared")]);
+    assert_eq!(lines(&["-q", &reference, "tool"]), ["tool"]);
+    assert_eq!(lines(&["-q", "-l", &reference, "tool", "other", "tool"]), ["tool", "other"]);
+    assert_eq!(lines(&["--format", "{{.Name}} {{.Read}}", &reference, "tool"]), ["tool declared"]);
+    assert!(rows(&[&reference, "tool"])[0]["Path"] == "/tool/x");
+    assert_eq!(registry.count("GET", "/blobs/"), 5, "one config for each list, and no layer");
+
+    let run = artifact(&["ls", &reference, "tol"]).run().exits(3);
+    run.says("tool").says("other").says("/tol");
+    artifact(&["ls", &reference, "tool", "/tool"]).run().exits(2).says("one at a time").says("/tool for a path");
+    artifact(&["ls", "--format", "{{.Target}}", &reference, "tool"]).run().exits(2).says("{{.Read}}");
+    // As a path, it is one in any case.
+    for words in [&["/tool"][..], &["tool/"], &["-R", "tool"]] {
+        assert_eq!(lines(&[&["-q", &reference], words].concat()), ["/tool/x"], "{words:?}");
+    }
+}
+
+#[test]
+fn a_word_is_a_path_where_an_image_has_no_artifacts() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &tree());
+    assert_eq!(lines(&["-q", &reference, "tmp", "etc"]), lines(&["-q", &reference, "/tmp", "/etc"]));
+    assert!(rows(&[&reference, "etc"])[0]["Path"] == "/etc/link");
+    artifact(&["ls", &reference, "et"]).run().exits(3).says("/etc");
+    assert_eq!(registry.count("GET", "/manifests/1"), 4, "one request for each list");
+}
+
 // Files
 
 fn tree() -> Image {
@@ -173,7 +208,8 @@ fn files_are_listed_as_a_container_sees_them_with_their_layers() {
 fn paths_and_globs_choose_files_without_a_flag() {
     let registry = Registry::start();
     let reference = registry.push("team/app:1", &tree());
-    assert_eq!(lines(&["-q", &reference, "/etc/m*", "tmp"]), ["/etc/motd", "/tmp"]);
+    assert_eq!(lines(&["-q", &reference, "/etc/m*", "/t*"]), ["/etc/motd", "/tmp"]);
+    assert_eq!(lines(&["-q", &reference, "/*"]), ["/etc", "/tmp"]);
     assert_eq!(lines(&["-q", &reference, "/etc/link"]), ["/etc/link"]);
     assert_eq!(lines(&["-q", &reference, "/etc/null"]), ["/etc/null"]);
     let row = rows(&[&reference, "/etc/link", "/etc/link"]);
@@ -184,6 +220,53 @@ fn paths_and_globs_choose_files_without_a_flag() {
     );
     artifact(&["ls", &reference, "/etc/gone"]).run().exits(3).says("was deleted by layer 2 of 2");
     artifact(&["ls", &reference, "/etc/mot"]).run().exits(3).says("/etc/motd");
+}
+
+#[test]
+fn of_a_directory_what_is_in_it_is_listed() {
+    let registry = Registry::start();
+    let image = Image::new().layer([
+        dir("opt").mode(0o750),
+        dir("opt/a"),
+        dir("opt/a/b"),
+        file("opt/a/b/deep", "x"),
+        file("opt/file", "hello"),
+        symlink("opt/link", "a"),
+    ]);
+    let reference = registry.push("team/app:1", &image);
+    let list = |words: &[&str]| lines(&[&["-q", &reference], words].concat());
+    let all = ["/opt/a", "/opt/a/b", "/opt/a/b/deep", "/opt/file", "/opt/link"];
+    assert_eq!(list(&["/"]), ["/opt"]);
+    for words in [&["/opt"][..], &["-l", "/opt/"], &["/opt/."], &["/opt/*"]] {
+        assert_eq!(list(words), ["/opt/a", "/opt/file", "/opt/link"], "{words:?}");
+    }
+    for words in [&["-R", "/opt"][..], &["-a", "/opt"], &["-R", "/opt/*"], &["/opt/**"]] {
+        assert_eq!(list(words), all, "{words:?}");
+    }
+    for words in [&["-a"][..], &["-R"], &["-R", "/"], &["-R", "/*"], &["/**"]] {
+        assert_eq!(list(words), [&["/opt"], &all[..]].concat(), "{words:?}");
+    }
+    assert_eq!(list(&["-d", "/opt", "/opt/file", "/opt/a/"]), ["/opt", "/opt/file", "/opt/a"]);
+    assert_eq!(list(&["-d"]), ["/"]);
+    assert!(rows(&["-d", &reference, "/opt"])[0]["Mode"] == "0750");
+    // As with `ls -l`, a link is itself unless a slash follows it.
+    assert_eq!(
+        (list(&["/opt/link"]), list(&["/opt/link/"])),
+        (vec!["/opt/link".to_owned()], vec!["/opt/a/b".to_owned()])
+    );
+    assert_eq!(list(&["/opt/file"]), ["/opt/file"]);
+    artifact(&["ls", &reference, "/opt/file/"]).run().exits(3).says("not a directory");
+}
+
+#[test]
+fn no_layer_is_read_below_the_one_that_decides() {
+    let registry = Registry::start();
+    let base = Layer::new([file("base", vec![7; 9 << 20])]).plain();
+    let image = Image::new().layer(base.clone()).layer([dir("opt"), opaque("opt"), file("opt/new", "x")]);
+    let reference = registry.push("team/app:1", &image);
+    assert_eq!(lines(&["-q", &reference, "/opt"]), ["/opt/new"]);
+    assert_eq!(lines(&["-q", &reference, "/opt/new"]), ["/opt/new"]);
+    assert_eq!(registry.count("GET", &image.pack().layers[0].digest()), 0);
 }
 
 #[test]

@@ -11,23 +11,37 @@ List the artifacts of an image, its files or its layers
 Artifacts are what \"docker artifact label\" and LABEL in a Dockerfile name. READ
 says what getting one costs: \"range\" is the file alone, \"layer\" the layer that
 holds it. With a PATH, or --all, files are listed as a container would see
-them, with the layer that each comes from.";
+them, with the layer that each comes from: of a directory, what is in it.
+
+A word without a slash is an artifact's NAME where IMAGE has artifacts, and a
+PATH where it has none.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
 docker artifact ls registry.example/app:1
+docker artifact ls registry.example/app:1 tool
 docker artifact ls debian:12 /etc '/usr/bin/*sum'
+docker artifact ls -R debian:12 /usr/share/doc
 docker artifact ls --layers --no-trunc alpine";
 
 /// The arguments of `ls`, as typed.
 #[derive(Debug, clap::Args)]
 pub struct LsArguments {
-    /// The image, then paths.
+    /// The image, then names and paths.
     #[arg(hide = true)]
     pub operands: Vec<OsString>,
-    /// List files: those at each PATH, or all
+    /// List files, and all that is below each PATH (default: /)
     #[arg(short, long)]
     pub all: bool,
+    /// List all files below each PATH, as --all does
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// List directories themselves, not what is in them
+    #[arg(short, long)]
+    pub directory: bool,
+    /// Accepted, as files are always listed so
+    #[arg(short, long)]
+    pub long: bool,
     /// List layers, with the build step that made each
     #[arg(long)]
     pub layers: bool,

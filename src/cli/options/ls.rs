@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 
-use super::{DisplayMode, Problem, Surroundings, format};
+use super::{DisplayMode, Problem, Surroundings};
+use crate::artifact::list::Depth;
 use crate::cli::access::{Access, Location};
 use crate::cli::arguments::LsArguments;
-use crate::cli::format::{Columns, Format};
+use crate::cli::format::{Columns, Format, InvalidFormat};
 use crate::cli::ls;
 use crate::image::platform::Platform;
+use crate::rootfs::Pattern;
 
 /// The options of `ls`.
 #[derive(Debug)]
@@ -19,7 +21,7 @@ pub struct LsOptions {
     /// The platform whose image is meant.
     pub platform: Platform,
     /// How to print it.
-    pub format: Format,
+    pub format: TypedFormat,
     /// Whether nothing is shortened.
     pub whole: bool,
     /// What is shown while it goes on.
@@ -33,19 +35,30 @@ pub struct LsOptions {
 pub enum What {
     /// Artifacts.
     Artifacts,
+    /// What these words name, raw bytes, at least one of which is an artifact's name where the image has artifacts, and a path
+    /// where it has none.
+    Named(Vec<Vec<u8>>),
     /// Files: at these paths or globs, as raw bytes.
-    Files(Vec<Vec<u8>>),
+    Files(Vec<Vec<u8>>, Depth),
     /// Layers.
     Layers,
 }
 
-impl What {
-    /// What there is to print, and the one column that names a row.
-    fn columns(&self) -> (&'static Columns, &'static str) {
+/// How rows are to be printed, whatever rows it will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TypedFormat {
+    /// The one column that names a row.
+    Names,
+    /// As `--format` says.
+    Template(String),
+}
+
+impl TypedFormat {
+    /// The format of rows with these columns, of which `name` names a row.
+    pub fn of(&self, (columns, name): (&'static Columns, &str)) -> Result<Format, InvalidFormat> {
         match self {
-            What::Artifacts => (&ls::ARTIFACTS, "{{.Name}}"),
-            What::Files(_) => (&ls::FILES, "{{.Path}}"),
-            What::Layers => (&ls::LAYERS, "{{.Digest}}"),
+            TypedFormat::Names => Format::parse(name, columns),
+            TypedFormat::Template(template) => Format::parse(template, columns),
         }
     }
 }
@@ -54,38 +67,56 @@ impl LsOptions {
     pub(super) fn new(typed: LsArguments, surroundings: &Surroundings) -> Result<Self, Problem> {
         let mut operands = typed.operands.into_iter();
         let image = operands.next().ok_or(Problem::Operands("an IMAGE"))?;
-        let mut paths: Vec<Vec<u8>> = operands.map(OsString::into_encoded_bytes).collect();
-        if paths.iter().any(Vec::is_empty) {
+        let words: Vec<Vec<u8>> = operands.map(OsString::into_encoded_bytes).collect();
+        if words.iter().any(Vec::is_empty) {
             return Err(Problem::Other("a PATH is empty; write / for the whole image".to_owned()));
         }
-        let what = match (typed.layers, typed.all || !paths.is_empty()) {
-            (true, true) => {
+        let depth = match (typed.directory, typed.all || typed.recursive) {
+            (true, _) => Some(Depth::Itself),
+            (false, true) => Some(Depth::All),
+            (false, false) => None,
+        };
+        let what = match (typed.layers, depth) {
+            (true, None) if words.is_empty() => What::Layers,
+            (true, _) => {
                 return Err(Problem::Other("--layers lists no files; leave out --all and PATH".to_owned()));
             }
-            (true, false) => What::Layers,
-            (false, false) => What::Artifacts,
-            (false, true) => {
-                if paths.is_empty() {
-                    paths.push(b"/".to_vec());
-                }
-                What::Files(paths)
-            }
+            (false, None) if words.is_empty() => What::Artifacts,
+            (false, None) if words.iter().any(|word| may_be_name(word)) => What::Named(words),
+            (false, None) => What::Files(words, Depth::Children),
+            (false, Some(depth)) if words.is_empty() => What::Files(vec![b"/".to_vec()], depth),
+            (false, Some(depth)) => What::Files(words, depth),
         };
-        let (columns, name) = what.columns();
-        if typed.quiet && typed.format.is_some() {
-            return Err(Problem::Other("--quiet prints names and nothing else; leave out --format".to_owned()));
-        }
-        let template = if typed.quiet { name } else { typed.format.as_deref().unwrap_or("table") };
+        let format = match (typed.quiet, typed.format) {
+            (true, Some(_)) => {
+                return Err(Problem::Other("--quiet prints names and nothing else; leave out --format".to_owned()));
+            }
+            (true, None) => TypedFormat::Names,
+            (false, template) => TypedFormat::Template(template.unwrap_or_else(|| "table".to_owned())),
+        };
+        let parsed = match what {
+            What::Artifacts => format.of(ls::ARTIFACTS),
+            What::Files(..) => format.of(ls::FILES),
+            What::Layers => format.of(ls::LAYERS),
+            What::Named(_) => format.of(ls::ARTIFACTS).or_else(|_| format.of(ls::FILES)),
+        };
+        parsed.map_err(|invalid| Problem::Other(invalid.to_string()))?;
         Ok(LsOptions {
             image: Location::parse(&image)?,
             platform: surroundings.platform(typed.platform)?,
-            format: format(template, columns)?,
+            format,
             what,
             whole: typed.no_trunc,
             display: surroundings.display_mode(typed.progress, typed.quiet),
             access: Access::new(typed.registry, surroundings.docker_config.clone()),
         })
     }
+}
+
+/// Whether `word` is an artifact's name if the image has artifacts: it has no slash, and no wildcard.
+pub fn may_be_name(word: &[u8]) -> bool {
+    let is_literal = Pattern::parse(word).is_ok_and(|pattern| pattern.literal().is_some());
+    !word.contains(&b'/') && !matches!(word, b"." | b"..") && is_literal
 }
 
 #[cfg(test)]
@@ -102,21 +133,38 @@ mod tests {
         }
     }
 
+    fn paths(paths: &[&str], depth: Depth) -> What {
+        What::Files(paths.iter().map(|path| path.as_bytes().to_vec()).collect(), depth)
+    }
+
     #[test]
     fn artifacts_are_listed_unless_files_or_layers_are_asked_for() {
         assert_eq!(what("ls alpine"), What::Artifacts);
+        assert_eq!(what("ls -l alpine"), What::Artifacts);
         assert_eq!(what("ls --layers alpine"), What::Layers);
-        assert_eq!(what("ls -a alpine"), What::Files(vec![b"/".to_vec()]));
-        for line in ["ls alpine /etc usr/*", "ls -a alpine /etc usr/*", "ls alpine -a /etc usr/*"] {
-            assert_eq!(what(line), What::Files(vec![b"/etc".to_vec(), b"usr/*".to_vec()]), "{line}");
+        for (flags, depth) in [("-a", Depth::All), ("-R", Depth::All), ("-d", Depth::Itself), ("-laRd", Depth::Itself)]
+        {
+            assert_eq!(what(&format!("ls {flags} alpine")), paths(&["/"], depth), "{flags}");
+            assert_eq!(what(&format!("ls alpine {flags} /etc tool")), paths(&["/etc", "tool"], depth), "{flags}");
+        }
+        assert_eq!(what("ls alpine /etc usr/*"), paths(&["/etc", "usr/*"], Depth::Children));
+    }
+
+    #[test]
+    fn a_word_may_be_the_name_of_an_artifact() {
+        assert_eq!(what("ls alpine tool"), What::Named(vec![b"tool".to_vec()]));
+        assert_eq!(what("ls alpine /etc tool"), What::Named(vec![b"/etc".to_vec(), b"tool".to_vec()]));
+        for path in ["/tool", "./tool", "tool/", "t*", ".", ".."] {
+            assert_eq!(what(&format!("ls alpine {path}")), paths(&[path], Depth::Children), "{path}");
         }
     }
 
     #[test]
     fn what_contradicts_itself_is_refused() {
         assert_eq!(message("ls"), "'docker artifact ls' requires an IMAGE");
-        assert!(message("ls --layers alpine /etc").contains("--layers lists no files"));
-        assert!(message("ls --layers -a alpine").contains("--layers lists no files"));
+        for more in ["/etc", "tool", "-a", "-R", "-d"] {
+            assert!(message(&format!("ls --layers alpine {more}")).contains("--layers lists no files"), "{more}");
+        }
         assert!(message("ls -q --format json alpine").contains("leave out --format"));
         assert!(message("ls alpine ").contains("PATH is empty"));
     }
@@ -127,5 +175,9 @@ mod tests {
         assert!(message("ls --format {{.Step}} alpine /").contains("{{.Target}}"));
         assert!(message("ls --layers --format {{.Read}} alpine").contains("{{.Step}}"));
         assert_eq!(what("ls --layers --format {{.Step}} alpine"), What::Layers);
+        for field in ["{{.Read}}", "{{.Target}}"] {
+            assert!(matches!(what(&format!("ls --format {field} alpine tool")), What::Named(_)));
+        }
+        assert!(message("ls --format {{.Step}} alpine tool").contains("{{.Step}}"));
     }
 }

@@ -80,13 +80,19 @@ impl Live {
     /// The directory `name` in `parent`, which are found at `path` and opened already.
     pub(super) fn new(
         path: PathBuf,
-        (parent, directory): (&Arc<OwnedFd>, &Arc<OwnedFd>),
+        (parent, directory): (&Arc<OwnedFd>, OwnedFd),
         name: String,
         created: Vec<PathBuf>,
     ) -> io::Result<Self> {
-        let entries = Dir::read_from(directory)?;
+        let entries = Dir::read_from(&directory)?;
         let spare = directory.try_clone()?;
-        Ok(Live { path, parent: Arc::clone(parent), name, directory: Arc::clone(directory), entries, spare, created })
+        let (parent, directory) = (Arc::clone(parent), Arc::new(directory));
+        Ok(Live { path, parent, name, directory, entries, spare, created })
+    }
+
+    /// The directory that holds it, and itself.
+    pub(super) fn handles(&self) -> (Arc<OwnedFd>, Arc<OwnedFd>) {
+        (Arc::clone(&self.parent), Arc::clone(&self.directory))
     }
 
     /// There is nobody to tell of a failure, and nothing to do about it.

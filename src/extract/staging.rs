@@ -73,10 +73,12 @@ impl Staging {
         let target_path = destination.directory();
         let (path, (target, directory)) = live::register(|| {
             let created = create_missing(&target_path)?;
-            create_hidden(&target_path, &created).map_err(|error| {
+            let live = create_hidden(&target_path, &created).map_err(|error| {
                 remove(&created);
                 ExtractError::write(&target_path, error)
-            })
+            })?;
+            let handles = live.handles();
+            Ok((live, handles))
         })?;
         let holes_to_hash = AtomicU64::new(HASHED_HOLES);
         Ok(Self { destination: destination.clone(), target, target_path, directory, path, holes_to_hash })
@@ -311,17 +313,15 @@ fn remove(created: &[PathBuf]) {
     created.iter().rev().for_each(|path| drop(fs::remove_dir(path)));
 }
 
-/// Makes a hidden directory in the directory at `target_path`, for which `created` were made, and opens both, the outer one
-/// first. Whatever happens to the name of that meanwhile, the one is inside the other.
-fn create_hidden(target_path: &Path, created: &[PathBuf]) -> io::Result<(Live, (Arc<OwnedFd>, Arc<OwnedFd>))> {
+/// Makes a hidden directory in the directory at `target_path`, for which `created` were made, and opens both. Whatever happens to
+/// the name of that meanwhile, the one is inside the other.
+fn create_hidden(target_path: &Path, created: &[PathBuf]) -> io::Result<Live> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target = Arc::new(open(target_path, flags, Mode::empty())?);
     let name = make_hidden(target.as_fd())?;
-    let opened = open_directory(target.as_fd(), &name).map_err(io::Error::from).and_then(|directory| {
-        let directory = Arc::new(directory);
-        let live = Live::new(target_path.join(&name), (&target, &directory), name.clone(), created.to_vec())?;
-        Ok((live, (Arc::clone(&target), directory)))
-    });
+    let opened = open_directory(target.as_fd(), &name)
+        .map_err(io::Error::from)
+        .and_then(|directory| Live::new(target_path.join(&name), (&target, directory), name.clone(), created.to_vec()));
     opened.inspect_err(|_| unlinkat(&target, &name, AtFlags::REMOVEDIR).unwrap_or_default())
 }
 

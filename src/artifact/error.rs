@@ -41,6 +41,23 @@ pub enum Error {
         /// What it is.
         problem: String,
     },
+    /// A symlink on the way, or the path itself, leads to nothing.
+    #[error("{link} in {image} is a symlink to {target}, which the image does not have{hint}")]
+    Dangling {
+        /// The reference.
+        image: String,
+        /// The path of the link.
+        link: String,
+        /// Its target as written, and where that leads.
+        target: String,
+        /// Whether the link is itself what was asked for, and not only on the way.
+        is_last: bool,
+        /// What to try; begins with its own punctuation.
+        hint: String,
+    },
+    /// What cannot happen did.
+    #[error("{0}; this is a bug in docker-artifact, please report it")]
+    Bug(String),
     /// What was asked for contradicts itself.
     #[error("{0}")]
     Usage(String),
@@ -85,10 +102,12 @@ impl Error {
                 | SourceError::RangeIgnored { .. }
                 | SourceError::Io { .. } => ExitClass::Failed,
             },
-            Error::NotFound { .. } => ExitClass::NotFound,
+            Error::NotFound { .. } | Error::Dangling { .. } => ExitClass::NotFound,
             Error::Usage(_) | Error::Pattern(_) => ExitClass::Usage,
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,
-            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Part(_) | Error::Extract(_) => ExitClass::Failed,
+            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Part(_) | Error::Bug(_) | Error::Extract(_) => {
+                ExitClass::Failed
+            }
         }
     }
 

@@ -120,13 +120,10 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
     }
     let name = source.name();
     let (legacy, by_path): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|wanted| wanted.only_in.is_some());
-    for wanted in legacy {
-        // A legacy label names one layer; what else the image holds does not matter.
-        let alone = Arc::new(image.only(wanted.only_in.as_ref()));
-        things.extend(look_up(&source, (&name, &alone), vec![wanted], &staging, &request).await?);
-    }
-    if !by_path.is_empty() {
-        things.extend(look_up(&source, (&name, &image), by_path, &staging, &request).await?);
+    // A legacy label names one layer; what else the image holds does not matter.
+    let rounds = legacy.into_iter().map(|wanted| vec![wanted]).chain((!by_path.is_empty()).then_some(by_path));
+    for asked in rounds {
+        things.extend(look_up(&source, (&name, &image), asked, &staging, &request, &*progress).await?);
     }
     let things = distinct(things)?;
 
@@ -151,7 +148,7 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
         }
         _ => match Arc::into_inner(staging) {
             Some(staging) => Ok(extract::publish(staging, items, &options)?),
-            None => Err(Error::Usage("content is still being staged; this is a bug".to_owned())),
+            None => Err(Error::Bug("content is still being staged".to_owned())),
         },
     })
     .await?;
@@ -197,14 +194,23 @@ async fn look_up(
     asked: Vec<names::ByPath>,
     staging: &Arc<Staging>,
     request: &Request,
+    progress: &dyn Progress,
 ) -> Result<Vec<Thing>, Error> {
     let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
     let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
     let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted));
+    if let [names::ByPath { only_in: Some(blob), .. }] = asked.as_slice() {
+        survey = survey.only_in(blob);
+    }
     let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
     let mut things = Vec::with_capacity(planned.len());
     for thing in planned {
         let Some(asked) = asked.get(thing.pattern) else { continue };
+        thing.notice.iter().for_each(|notice| progress.notice(notice));
+        if let TreeKind::Special(_) = thing.tree.kind {
+            progress.notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));
+            continue;
+        }
         let proof = match (&asked.digest, request.verify) {
             (Some(_), _) => Proof::File,
             (None, true) => Proof::Layer,
@@ -217,8 +223,8 @@ async fn look_up(
             return Err(mismatch(image.0, expected, actual));
         }
         let path = show_path(&thing.path);
-        let item = plan::item(thing.tree, &survey)
-            .ok_or_else(|| Error::Usage(format!("the content of {path} did not come; this is a bug")))?;
+        let item =
+            plan::item(thing.tree, &survey).ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
         let name = asked.name.clone().unwrap_or(thing.name);
         things.push(Thing { position: asked.position, name, path: thing.path, item, fetched });
     }

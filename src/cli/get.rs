@@ -36,12 +36,20 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         preserve: options.preserve,
         trust_attached: options.trust_attached,
     };
-    let report = get(source, request, display.clone()).await?;
+    let report = get(source, request, display.clone()).await.map_err(advise)?;
     display.close(&summary(&report, begin.elapsed()));
     match options.format {
         Some(format) => super::write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
         None => Ok(()),
     }
+}
+
+/// `error`, with what a flag of this command can do about it.
+fn advise(mut error: Error) -> Error {
+    if let Error::Dangling { is_last: true, hint, .. } = &mut error {
+        hint.push_str("; --no-dereference gets the link");
+    }
+    error
 }
 
 fn rows(report: &Report) -> Vec<Value> {

@@ -6,6 +6,7 @@ mod copy_binary;
 mod entries;
 mod faults;
 mod get;
+mod globs;
 mod hostile;
 mod label;
 mod label_adversaries;

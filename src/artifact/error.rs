@@ -55,6 +55,18 @@ pub enum Error {
         /// What to try; begins with its own punctuation.
         hint: String,
     },
+    /// Two things would be written as one.
+    #[error("both {first} and {second} would be written as {name}{hint}")]
+    Clash {
+        /// The path of the one.
+        first: String,
+        /// The path of the other.
+        second: String,
+        /// What both would be written as, below the destination.
+        name: String,
+        /// What to try; begins with its own punctuation.
+        hint: String,
+    },
     /// What cannot happen did.
     #[error("{0}; this is a bug in docker-artifact, please report it")]
     Bug(String),
@@ -103,7 +115,7 @@ impl Error {
                 | SourceError::Io { .. } => ExitClass::Failed,
             },
             Error::NotFound { .. } | Error::Dangling { .. } => ExitClass::NotFound,
-            Error::Usage(_) | Error::Pattern(_) => ExitClass::Usage,
+            Error::Usage(_) | Error::Clash { .. } | Error::Pattern(_) => ExitClass::Usage,
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,
             Error::Layer { .. } | Error::Unfetchable { .. } | Error::Part(_) | Error::Bug(_) | Error::Extract(_) => {
                 ExitClass::Failed

@@ -11,6 +11,7 @@ pub mod list;
 mod listing;
 mod measure;
 mod names;
+mod place;
 mod plan;
 pub mod range_index;
 mod record;

@@ -22,6 +22,9 @@ const MAX_REPEATED: usize = 16;
 /// So many things may be planned of any image.
 const MIN_PLANNED: usize = 100_000;
 
+/// The metadata of a directory that no layer has an entry of.
+pub const UNDESCRIBED: Metadata = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() };
+
 /// One thing to be written, with the name it gets.
 #[derive(Debug)]
 pub struct Planned {
@@ -226,14 +229,18 @@ fn plan_path(
         Existing::Unknown => return Ok(None),
         Existing::Not(found) => return Err(absent::why(context, pattern, &path, found)),
     };
-    let text = pattern.text();
-    let last = text.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
-    // As in `docker cp`, `DIR/.` is what DIR holds; the root and `..` have no name of their own either.
-    let name = match last {
-        b"" | b"." | b".." => Vec::new(),
-        _ => split(path.strip_suffix(b"/").unwrap_or(&path)).1.to_vec(),
-    };
+    let name = base_name(pattern, &path);
     Ok(Some(Planned { pattern: position, path, real_path, name, tree, notice: None }))
+}
+
+/// The name that what stands at `path`, which `pattern` is, gets by itself. As in `docker cp`, `DIR/.` is what DIR holds; the root and `..`
+/// have no name of their own either.
+pub fn base_name(pattern: &Pattern, path: &[u8]) -> Vec<u8> {
+    let last = pattern.text().split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
+    match last {
+        b"" | b"." | b".." => Vec::new(),
+        _ => split(path.strip_suffix(b"/").unwrap_or(path)).1.to_vec(),
+    }
 }
 
 /// Plans what a glob matches. A link that leads to nothing stays a link.
@@ -311,12 +318,14 @@ fn directory_tree(view: &View<'_>, directory: &Directory) -> Option<Tree> {
         };
         children.insert(name, tree);
     }
-    let described = directory.described_by.and_then(|layer| view.node(layer, &directory.path));
-    let metadata = match described {
-        Some(node) => metadata(node),
-        None => Metadata { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() },
-    };
+    let metadata = directory_metadata(view, directory);
     Some(Tree { metadata, layer: directory.described_by, kind: TreeKind::Directory(children) })
+}
+
+/// What the layers say of a directory, as far as they are in the view.
+pub fn directory_metadata(view: &View<'_>, directory: &Directory) -> Metadata {
+    let described = directory.described_by.and_then(|layer| view.node(layer, &directory.path));
+    described.map_or(UNDESCRIBED, metadata)
 }
 
 fn leaf_tree(leaf: &Leaf<'_>) -> Tree {

@@ -35,6 +35,7 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
             paths: vec![what],
             platform,
             destination: Destination::parse(Some(&destination))?,
+            parents: false,
             dereference: true,
             verify: true,
             preserve: false,

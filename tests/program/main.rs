@@ -17,6 +17,7 @@ mod lookup;
 mod ls;
 #[cfg(target_os = "linux")]
 mod merged_view;
+mod names;
 mod plugin;
 mod registry;
 mod specification;

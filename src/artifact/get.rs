@@ -244,6 +244,9 @@ async fn look_up(
     if let [names::ByPath { only_in: Some(blob), .. }] = asked.as_slice() {
         survey = survey.only_in(blob);
     }
+    if !request.parents {
+        survey = survey.with_names_apart();
+    }
     let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
     let mut things = Vec::with_capacity(planned.len());
     for thing in planned {

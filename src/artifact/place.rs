@@ -163,7 +163,8 @@ fn put_all_over(children: &mut BTreeMap<Vec<u8>, Item>, inside: BTreeMap<Vec<u8>
     }
 }
 
-fn clash(first: &[u8], second: &[u8], place: &[u8]) -> Error {
+/// That what is at `first` and what is at `second` would both be written as `place`.
+pub fn clash(first: &[u8], second: &[u8], place: &[u8]) -> Error {
     Error::Clash { first: show_path(first), second: show_path(second), name: show(place), hint: String::new() }
 }
 

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 
 use super::error::Error;
+use super::place;
 use crate::extract::StageError;
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer};
 use crate::layer::entry::{Entry, Kind};
 use crate::layer::{self, Content, Decompressed, Flow, LayerError, Tracked};
 use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{Candidates, DataOffset, Inserted, LayerIndex, NodeKind, Pattern, View};
+use crate::rootfs::{Candidates, DataOffset, Inserted, LayerIndex, NodeKind, Pattern, View, split};
 use crate::source::{BlobReader, Source};
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
@@ -66,6 +67,8 @@ pub struct Survey<C: Collect> {
     wanted: Arc<Wanted>,
     /// What to look out for, links that have passed by included.
     candidates: Candidates,
+    /// Whether each match of a glob is to have a base name of its own.
+    apart: bool,
     indexes: Vec<Arc<LayerIndex>>,
     contents: HashMap<(usize, DataOffset), C::Kept>,
 }
@@ -87,6 +90,7 @@ impl<C: Collect> Survey<C> {
             collector,
             candidates: Candidates::new(&wanted.patterns, wanted.follow),
             wanted,
+            apart: false,
             indexes: Vec::new(),
             contents: HashMap::new(),
         }
@@ -95,6 +99,12 @@ impl<C: Collect> Survey<C> {
     /// The survey of the layer with this blob digest, as though the image had no other.
     pub fn only_in(mut self, blob: &Digest) -> Self {
         self.layers.retain(|layer| layer.digest == *blob);
+        self
+    }
+
+    /// The survey that fails as soon as two matches of globs have one base name, as both are to be written under it.
+    pub fn with_names_apart(mut self) -> Self {
+        self.apart = true;
         self
     }
 
@@ -198,6 +208,7 @@ impl<C: Collect> Survey<C> {
             index: LayerIndex::default(),
             contents: HashMap::new(),
             candidates,
+            apart: self.apart,
         };
         blocking(move || pass.run(blob)).await
     }
@@ -235,6 +246,7 @@ struct Pass<C: Collect> {
     index: LayerIndex,
     contents: HashMap<DataOffset, C::Kept>,
     candidates: Candidates,
+    apart: bool,
 }
 
 impl<C: Collect> Pass<C> {
@@ -255,6 +267,11 @@ impl<C: Collect> Pass<C> {
             Kind::File { .. } => {
                 let patterns = self.wanting(&path);
                 if !patterns.is_empty() {
+                    if self.apart
+                        && let Some((first, second)) = self.candidates.namesake(&path)
+                    {
+                        return Err(place::clash(&first, &second, split(&second).1));
+                    }
                     let kept = self.collector.collect(&self.layer.layer, &patterns, entry, data);
                     let kept = kept.map_err(|error| Error::staging(&self.layer.name, error))?;
                     self.contents.insert(DataOffset(entry.data_offset), kept);

@@ -154,6 +154,33 @@ fn two_paths_with_one_base_name_are_refused_before_anything_is_read() {
 }
 
 #[test]
+fn matches_with_one_base_name_are_refused_as_soon_as_they_have_passed_by() {
+    let upper = Layer::new([file("doc/a/copyright", "A"), file("doc/b/copyright", "B")]);
+    let base = Layer::new([file("big", vec![1; 9 << 20])]).plain();
+    let image = Image::new().layer(base).layer(upper).pack();
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &image);
+    artifact(&["get", &reference, "/doc/**/copyright"]).run().exits(2).says("--parents");
+    assert_eq!(registry.count("GET", &image.layers[0].digest()), 0);
+}
+
+#[test]
+fn matches_with_one_name_in_different_layers_are_refused_unless_one_hides_the_other() {
+    let image = |lower: &str| {
+        let upper = [file("doc/a/copyright", "A"), whiteout("doc/gone")];
+        Image::new().layer([file(format!("{lower}/copyright"), "B")]).layer(upper)
+    };
+    let registry = Registry::start();
+    let get = |lower: &str| {
+        let reference = registry.push("team/app:1", &image(lower));
+        artifact(&["get", "-o", "-", &reference, "/doc/**/copyright"]).run()
+    };
+    get("doc/b").exits(2).says("both /doc/a/copyright and /doc/b/copyright would");
+    assert_eq!(get("doc/gone").exits(0).out(), "A");
+    assert_eq!(get("doc/a").exits(0).out(), "A");
+}
+
+#[test]
 fn several_matches_on_standard_output_are_one_tar() {
     let (_registry, reference, _) = packages();
     let names = |arguments: &[&str]| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Pattern;
 use super::places::{Place, Places};
 use super::states::States;
-use crate::rootfs::index::components;
+use crate::rootfs::index::{components, split};
 use crate::rootfs::view::View;
 use crate::rootfs::walk::{Found, leaf, resolve};
 
@@ -29,6 +29,8 @@ pub struct Candidates {
     linked: Places,
     /// Files of lower layers that hard links lead to: the content counts although a layer between may have deleted the name.
     kept: HashMap<Vec<u8>, BTreeSet<usize>>,
+    /// The base names of what globs matched, with the paths, as far as they are asked for by [`Candidates::namesake`].
+    names: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Candidates {
@@ -41,6 +43,7 @@ impl Candidates {
             ways: BTreeSet::new(),
             linked: Places::default(),
             kept: HashMap::new(),
+            names: HashMap::new(),
         }
     }
 
@@ -64,6 +67,20 @@ impl Candidates {
     /// The positions of the patterns that want the file at the canonical `path` by a hard link of an upper layer, whatever became of the name.
     pub fn wanting_by_hard_link(&self, path: &[u8]) -> Vec<usize> {
         self.kept.get(path).into_iter().flatten().copied().collect()
+    }
+
+    /// Where the entry at the canonical `path` is, or lies in, a match of a glob that has the base name of an earlier match at another path:
+    /// that one and this one. What is matched by a link that leads there has another name, and is not compared.
+    pub fn namesake(&mut self, path: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        for end in self.follow_path(path).ends {
+            let matched = &path[..end];
+            match self.names.get(split(matched).1) {
+                Some(other) if other != matched => return Some((other.clone(), matched.to_vec())),
+                Some(_) => {}
+                None => drop(self.names.insert(split(matched).1.to_vec(), matched.to_vec())),
+            }
+        }
+        None
     }
 
     /// Whether a link at `path` lies on the way to where a pattern begins.
@@ -118,6 +135,7 @@ impl Candidates {
         for (path, patterns) in other.kept {
             self.kept.entry(path).or_default().extend(patterns);
         }
+        self.names.extend(other.names);
     }
 
     /// Goes down to `path` with all that has matched on the way.
@@ -126,7 +144,10 @@ impl Candidates {
         let mut active = BTreeMap::new();
         let mut places = [self.begin.root(), self.linked.root()];
         self.begin_at(&places, &mut active, &mut arrival);
+        let mut end = 0;
         for name in components(path) {
+            // Canonical paths have one slash between two names.
+            end += usize::from(end > 0) + name.len();
             arrival.inside.extend(&arrival.matched);
             arrival.leading.clear();
             let mut next = BTreeMap::new();
@@ -137,7 +158,9 @@ impl Candidates {
                     arrival.leading.insert(*position, step.named);
                 }
                 if pattern.is_match(&step.states) {
-                    arrival.matched.insert(*position);
+                    if arrival.matched.insert(*position) {
+                        arrival.ends.push(end);
+                    }
                 } else if !step.states.is_empty() {
                     next.insert(*position, step.states);
                 }
@@ -169,6 +192,8 @@ struct Arrival {
     matched: BTreeSet<usize>,
     /// Those of them that it lies in a match of.
     inside: BTreeSet<usize>,
+    /// Where in the path the matches of globs end.
+    ends: Vec<usize>,
     /// Those that would go on where the path leads, should it be a link, with the states that they would have there.
     leading: BTreeMap<usize, States>,
 }

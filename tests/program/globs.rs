@@ -142,3 +142,12 @@ fn a_link_to_a_lower_layer_reads_each_layer_once() {
     artifact(&["get", &reference, "/dir"]).run().exits(0);
     assert_eq!(readings(&registry, &image), [3, 3, 3], "once each time");
 }
+
+#[test]
+fn a_tree_as_deep_as_any_that_is_read_is_an_error_and_no_crash() {
+    let deep = vec!["d"; 1000].join("/");
+    let (_registry, reference, _) = served(vec![vec![file(format!("{deep}/end"), "e")]]);
+    assert_eq!(artifact(&["get", "-o", "-", &reference, "/**/end"]).run().exits(0).out(), "e");
+    artifact(&["get", &reference, "/d*"]).run().exits(1).says("nested deeper");
+    artifact(&["get", "--parents", &reference, "/**/end"]).run().exits(1).says("nested deeper");
+}

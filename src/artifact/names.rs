@@ -1,7 +1,7 @@
 //! Telling names from paths: what was asked for, sorted by the way in which it will be got.
 //!
-//! Where an image has artifacts, a word without a slash or a wildcard is the name of one, and nothing else; a path that happens to be
-//! labelled is got by its label.
+//! Where an image has artifacts, a word without a slash or a wildcard is the name of one, and nothing else; a path that
+//! happens to be labelled is got by its label.
 
 use super::error::Error;
 use super::get::Request;

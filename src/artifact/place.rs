@@ -28,8 +28,8 @@ pub struct Placed {
     pub item: Item,
 }
 
-/// Where the thing at `path` (and, without links, at `real_path`) goes below the destination: under `name`, or, with `parents`, under its
-/// path as named. A path with `..` in it is no place to write to; the real one is.
+/// Where the thing at `path` (and, without links, at `real_path`) goes below the destination: under `name`, or, with
+/// `parents`, under its path as named. A path with `..` in it is no place to write to; the real one is.
 pub fn place(path: &[u8], real_path: &[u8], name: &[u8], parents: bool) -> Vec<u8> {
     match parents {
         false => name.to_vec(),
@@ -74,8 +74,8 @@ pub fn check<'a>(named: impl Iterator<Item = (&'a [u8], Vec<u8>)>) -> Result<(),
     Ok(())
 }
 
-/// Puts things together as they are to be written: names in the destination and what they stand for, in the order of `things`. What is
-/// named twice is written once. With `one_name`, the destination is a name, and not a directory.
+/// Puts things together as they are to be written: names in the destination and what they stand for, in the order of
+/// `things`. What is named twice is written once. With `one_name`, the destination is a name, and not a directory.
 pub fn arrange(things: Vec<Placed>, one_name: bool) -> Result<Vec<(Vec<u8>, Item)>, Error> {
     let mut arranged = Arranged::default();
     for Placed { path, real_path, place, parents, item } in things {

@@ -233,8 +233,8 @@ fn plan_path(
     Ok(Some(Planned { pattern: position, path, real_path, name, tree, notice: None }))
 }
 
-/// The name that what stands at `path`, which `pattern` is, gets by itself. As in `docker cp`, `DIR/.` is what DIR holds; the root and `..`
-/// have no name of their own either.
+/// The name that what stands at `path`, which `pattern` is, gets by itself. As in `docker cp`, `DIR/.` is what DIR
+/// holds; the root and `..` have no name of their own either.
 pub fn base_name(pattern: &Pattern, path: &[u8]) -> Vec<u8> {
     let last = pattern.text().split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
     match last {

@@ -77,8 +77,8 @@ impl Location {
     }
 }
 
-/// Splits `IMAGE:/path`, as in `docker cp`, at the first colon with a slash after it, other than that of a prefix (`registry://`). No reference
-/// has one. `None` where there is none, or nothing before it.
+/// Splits `IMAGE:/path`, as in `docker cp`, at the first colon with a slash after it, other than that of a prefix
+/// (`registry://`). No reference has one. `None` where there is none, or nothing before it.
 pub fn split_path(typed: &OsStr) -> Option<(&OsStr, &[u8])> {
     let bytes = typed.as_bytes();
     let colon_after = |from: usize| bytes[from..].windows(2).position(|pair| pair == b":/").map(|at| from + at);

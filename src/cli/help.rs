@@ -34,8 +34,8 @@ fn terminal_width() -> usize {
     }
 }
 
-/// How `command` is called, such as `docker artifact ls [OPTIONS] IMAGE [PATH...]`: a line for each way, aligned with the first as `Usage:`
-/// will push it to the right.
+/// How `command` is called, such as `docker artifact ls [OPTIONS] IMAGE [PATH...]`: a line for each way, aligned with
+/// the first as `Usage:` will push it to the right.
 pub fn usage(command: &Command) -> String {
     let name = command.get_bin_name().unwrap_or_default();
     match command.get_overridden_usage() {

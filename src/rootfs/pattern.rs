@@ -3,8 +3,8 @@
 //! Globs are `*`, `?` and `[...]` within a component, and `**` for any number of directories; a backslash escapes a special
 //! character. As in a Dockerfile's `COPY`, `*` matches names that begin with a dot, too.
 //!
-//! A path is matched component by component, with a set of [`States`](states::States) carried down the tree: a tree costs its names times
-//! the pattern's parts, however many `**` there are.
+//! A path is matched component by component, with a set of [`States`](states::States) carried down the tree: a tree
+//! costs its names times the pattern's parts, however many `**` there are.
 
 mod candidates;
 mod expand;
@@ -97,8 +97,8 @@ impl Pattern {
         Some(path)
     }
 
-    /// Where in `view` its beginning without a glob leads, as a canonical path, and how many parts that is; `None` where no layer
-    /// below those of the view can change what it comes to.
+    /// Where in `view` its beginning without a glob leads, as a canonical path, and how many parts that is; `None`
+    /// where no layer below those of the view can change what it comes to.
     pub fn beginning(&self, view: &View<'_>, follow: bool) -> Option<(Vec<u8>, usize)> {
         let literals = self.parts.iter().take_while(|part| matches!(part, Part::Literal(_))).count();
         let mut prefix = Vec::new();
@@ -248,7 +248,7 @@ mod tests {
         entries.extend((0..50).map(|i| symlink(&format!("l{i}"), ".")));
         let linked = index(&entries);
         let view = View::new(vec![&linked], true);
-        let pattern = Pattern::parse(format!("{}/end", vec!["*"; 12].join("/")).as_bytes()).unwrap();
+        let pattern = Pattern::parse(format!("{}/end", ["*"; 12].join("/")).as_bytes()).unwrap();
         assert_eq!(pattern.expand(&view).unwrap().len(), 1);
     }
 }

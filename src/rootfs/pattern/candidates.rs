@@ -14,8 +14,8 @@ use crate::rootfs::walk::{Found, leaf, resolve};
 /// layers are read, and costs one reading more.
 const MAX_PLACE: usize = 4096;
 
-/// The entries of a layer that could belong to what was asked for: what lies where a pattern leads, as far as is known, and what lies where
-/// links lead that have passed by. One place for each pattern and each such link.
+/// The entries of a layer that could belong to what was asked for: what lies where a pattern leads, as far as is known,
+/// and what lies where links lead that have passed by. One place for each pattern and each such link.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
     patterns: Arc<[Pattern]>,
@@ -64,13 +64,15 @@ impl Candidates {
         self.follow_path(path).matched.into_iter().collect()
     }
 
-    /// The positions of the patterns that want the file at the canonical `path` by a hard link of an upper layer, whatever became of the name.
+    /// The positions of the patterns that want the file at the canonical `path` by a hard link of an upper layer,
+    /// whatever became of the name.
     pub fn wanting_by_hard_link(&self, path: &[u8]) -> Vec<usize> {
         self.kept.get(path).into_iter().flatten().copied().collect()
     }
 
-    /// Where the entry at the canonical `path` is, or lies in, a match of a glob that has the base name of an earlier match at another path:
-    /// that one and this one. What is matched by a link that leads there has another name, and is not compared.
+    /// Where the entry at the canonical `path` is, or lies in, a match of a glob that has the base name of an earlier
+    /// match at another path: that one and this one. What is matched by a link that leads there has another name, and
+    /// is not compared.
     pub fn namesake(&mut self, path: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         for end in self.follow_path(path).ends {
             let matched = &path[..end];
@@ -95,8 +97,8 @@ impl Candidates {
         !arrival.matched.is_empty() || !arrival.leading.is_empty()
     }
 
-    /// Takes note of the symlink at the canonical `path`, which `view` has: where it lies on the way to matches, or is one, they are looked for
-    /// where it leads.
+    /// Takes note of the symlink at the canonical `path`, which `view` has: where it lies on the way to matches, or is
+    /// one, they are looked for where it leads.
     pub fn note_symlink(&mut self, view: &View<'_>, path: &[u8]) {
         let Arrival { inside, mut leading, .. } = self.follow_path(path);
         leading.retain(|position, states| {
@@ -117,8 +119,8 @@ impl Candidates {
         }
     }
 
-    /// Takes note of the hard link at the canonical `path` of the layer at `depth` (from the top), which `view` has: where it is wanted and its target lies in a lower layer, so
-    /// is that.
+    /// Takes note of the hard link at the canonical `path` of the layer at `depth` (from the top), which `view` has:
+    /// where it is wanted and its target lies in a lower layer, so is that.
     pub fn note_hard_link(&mut self, view: &View<'_>, depth: usize, path: &[u8]) {
         let wanting = self.wanting(path);
         if !wanting.is_empty()

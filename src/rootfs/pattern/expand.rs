@@ -11,9 +11,10 @@ use crate::rootfs::view::{Child, Directory, View};
 use crate::rootfs::walk::{Found, leaf, resolve};
 
 impl Pattern {
-    /// The paths that match, in byte order, as they are reached (a link that leads to a directory on the way is part of the path);
-    /// `None` while a layer that is not in the view could add one. What lies in a directory that matches belongs to that match, and is none by itself. A
-    /// directory that several links lead to is looked into once, under its own path where that matches as well.
+    /// The paths that match, in byte order, as they are reached (a link that leads to a directory on the way is part of
+    /// the path); `None` while a layer that is not in the view could add one. What lies in a directory that matches
+    /// belongs to that match, and is none by itself. A directory that several links lead to is looked into once, under
+    /// its own path where that matches as well.
     pub fn expand(&self, view: &View<'_>) -> Option<Vec<Vec<u8>>> {
         let mut walk =
             Walk { pattern: self, view, seen: Seen::default(), jumps: VecDeque::new(), found: BTreeSet::new() };
@@ -116,8 +117,8 @@ impl Walk<'_> {
     }
 }
 
-/// What was looked for in which directory: a fixed number of bytes for each directory, however long its path. Paths are told apart by a hash of
-/// 128 bits with a key that no image can know.
+/// What was looked for in which directory: a fixed number of bytes for each directory, however long its path. Paths are
+/// told apart by a hash of 128 bits with a key that no image can know.
 #[derive(Default)]
 struct Seen {
     keys: [RandomState; 2],

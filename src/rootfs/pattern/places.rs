@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::states::States;
 use crate::rootfs::index::components;
 
-/// Canonical paths, with the patterns (by position) that may have matches from there on, and how much of each has matched on the
-/// way. A path costs the names that it does not share with the others.
+/// Canonical paths, with the patterns (by position) that may have matches from there on, and how much of each has
+/// matched on the way. A path costs the names that it does not share with the others.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// The first one is the root; there is none while there is no place.

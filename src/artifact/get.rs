@@ -174,12 +174,12 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
 /// Fails where what was asked for by name or path cannot all be written where it is to go, before anything is read for it.
 fn check_places(asked: &names::Asked, request: &Request) -> Result<(), Error> {
     let labelled = asked.by_label.iter().map(|labelled| {
-        let path = labelled.record.path().as_bytes();
+        let path = labelled.path.as_bytes();
         (path.to_vec(), place::place(path, path, labelled.name.as_bytes(), request.parents))
     });
     let paths = asked.by_path.iter().filter(|wanted| wanted.only_in.is_none());
     let paths = paths.filter_map(|wanted| {
-        let path = wanted.pattern.literal()?;
+        let path = wanted.path.clone().or_else(|| wanted.pattern.literal())?;
         let name = wanted.name.clone().unwrap_or_else(|| plan::base_name(&wanted.pattern, &path));
         let place = place::place(&path, &path, &name, request.parents);
         Some((path, place))
@@ -249,8 +249,9 @@ async fn look_up(
     }
     let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
     let mut things = Vec::with_capacity(planned.len());
-    for thing in planned {
+    for mut thing in planned {
         let Some(asked) = asked.get(thing.pattern) else { continue };
+        thing.path = asked.path.clone().unwrap_or(thing.path);
         thing.notice.iter().for_each(|notice| progress.notice(notice));
         if let TreeKind::Special(_) = thing.tree.kind {
             progress.notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));

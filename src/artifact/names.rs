@@ -52,6 +52,8 @@ pub struct ByPath {
     pub position: usize,
     /// The path or glob.
     pub pattern: Pattern,
+    /// The path that it was named by, where that is not the one to look up.
+    pub path: Option<Vec<u8>>,
     /// The name it gets, where that is not its base name.
     pub name: Option<Vec<u8>>,
     /// The digest that it must have, where a label promises one.
@@ -67,6 +69,7 @@ impl ByPath {
         ByPath {
             position: labelled.position,
             pattern: Pattern::exactly(labelled.record.real_path().as_bytes()),
+            path: Some(labelled.path.into_bytes()),
             name: Some(labelled.name.into_bytes()),
             digest,
             only_in: None,
@@ -86,7 +89,7 @@ pub async fn sort(
     let mut unknown = Vec::new();
     for (position, path) in request.paths.iter().enumerate() {
         let pattern = Pattern::parse(path)?;
-        let plain = |pattern| ByPath { position, pattern, name: None, digest: None, only_in: None };
+        let plain = |pattern| ByPath { position, pattern, path: None, name: None, digest: None, only_in: None };
         let word = word(path, &pattern);
         let named = word.and_then(|word| labels.iter().find(|artifact| artifact.name == word));
         match named {
@@ -147,7 +150,7 @@ pub async fn sort(
                 asked.by_label.push(Labelled::named(position, name, record));
             }
             None if names(&labels, &attached).next().is_none() => {
-                asked.by_path.push(ByPath { position, pattern, name: None, digest: None, only_in: None });
+                asked.by_path.push(ByPath { position, pattern, path: None, name: None, digest: None, only_in: None });
             }
             None => return Err(no_such_artifact(source.name(), word, names(&labels, &attached).collect())),
         }

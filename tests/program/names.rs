@@ -146,6 +146,28 @@ fn parents_keeps_the_path_as_typed_and_leads_nowhere_outside() {
 }
 
 #[test]
+fn parents_keeps_the_path_that_a_label_names_however_it_is_read() {
+    let layer = [dir("usr/bin"), symlink("bin", "usr/bin"), file("usr/bin/tool", "t")];
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &Image::new().layer(layer));
+    try_label(&reference, add(&[("cli", "/bin/tool")])).unwrap();
+    for (flags, expected) in
+        [(&["--parents"][..], "bin/tool"), (&[], "cli"), (&["-o", "x/", "--parents"], "x/bin/tool")]
+    {
+        for name in ["cli", "/bin/tool"] {
+            let expected = if *expected == *"cli" && name != "cli" { "tool" } else { expected };
+            let run = artifact(&["get", "--format", "{{.Destination}}", &reference, name]).args(flags).run().exits(0);
+            assert_eq!(run.out().trim_end(), expected, "{flags:?} {name}");
+        }
+    }
+    if rustix::process::geteuid().is_root() {
+        let dir = WorkDir::new();
+        artifact(&["get", "--parents", "--preserve", &reference, "cli"]).run_in(&dir).exits(0);
+        assert_eq!(dir.read("bin/tool"), b"t");
+    }
+}
+
+#[test]
 fn two_paths_with_one_base_name_are_refused_before_anything_is_read() {
     let (registry, reference, image) = packages();
     artifact(&["get", &reference, "/doc/a/copyright", "/doc/b/copyright"]).run().exits(2).says("--parents");

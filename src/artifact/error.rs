@@ -41,6 +41,35 @@ pub enum Error {
         /// What it is.
         problem: String,
     },
+    /// A symlink on the way, or the path itself, leads to nothing.
+    #[error("{link} in {image} is a symlink to {target}, which the image does not have{hint}")]
+    Dangling {
+        /// The reference.
+        image: String,
+        /// The path of the link.
+        link: String,
+        /// Its target as written, and where that leads.
+        target: String,
+        /// Whether the link is itself what was asked for, and not only on the way.
+        is_last: bool,
+        /// What to try; begins with its own punctuation.
+        hint: String,
+    },
+    /// Two things would be written as one.
+    #[error("both {first} and {second} would be written as {name}{hint}")]
+    Clash {
+        /// The path of the one.
+        first: String,
+        /// The path of the other.
+        second: String,
+        /// What both would be written as, below the destination.
+        name: String,
+        /// What to try; begins with its own punctuation.
+        hint: String,
+    },
+    /// What cannot happen did.
+    #[error("{0}; this is a bug in docker-artifact, please report it")]
+    Bug(String),
     /// What was asked for contradicts itself.
     #[error("{0}")]
     Usage(String),
@@ -85,10 +114,12 @@ impl Error {
                 | SourceError::RangeIgnored { .. }
                 | SourceError::Io { .. } => ExitClass::Failed,
             },
-            Error::NotFound { .. } => ExitClass::NotFound,
-            Error::Usage(_) | Error::Pattern(_) => ExitClass::Usage,
+            Error::NotFound { .. } | Error::Dangling { .. } => ExitClass::NotFound,
+            Error::Usage(_) | Error::Clash { .. } | Error::Pattern(_) => ExitClass::Usage,
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,
-            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Part(_) | Error::Extract(_) => ExitClass::Failed,
+            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Part(_) | Error::Bug(_) | Error::Extract(_) => {
+                ExitClass::Failed
+            }
         }
     }
 

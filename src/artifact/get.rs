@@ -1,15 +1,18 @@
 //! Getting files and directories out of an image: the main job, from a source and paths to written files.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Error;
 use super::labelled::{ByLabel, Got, mismatch};
 use super::names;
+use super::place::{self, Placed};
 use super::plan::{self, Planned, TreeKind, show_path};
 use super::survey::{Collect, Survey, Wanted, blocking};
-use crate::extract::{self, Destination, Item, Node, PublishOptions, Published, StageError, Staged, Staging};
+use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, StageError, Staged, Staging};
 use crate::image::digest::Digest;
 use crate::image::label::Record;
 use crate::image::platform::Platform;
@@ -28,6 +31,8 @@ pub struct Request {
     pub platform: Platform,
     /// Where the results go.
     pub destination: Destination,
+    /// Whether the directories of each path are kept below the destination.
+    pub parents: bool,
     /// Whether a symlink that a path names is followed.
     pub dereference: bool,
     /// Whether layers are read to their end and checked against their digest before anything appears.
@@ -37,6 +42,20 @@ pub struct Request {
     /// Whether a record that is only attached, and so not covered by the image's digest, is taken as the source of a digest even
     /// where the reference names a digest.
     pub trust_attached: bool,
+}
+
+impl Request {
+    /// Whether it makes sense whatever is in the image, so that nobody is asked for what could not be written.
+    fn check(&self) -> Result<(), Error> {
+        PublishOptions { preserve: self.preserve }.check(&self.destination)?;
+        match &self.destination {
+            Destination::File(path) if self.parents => Err(Error::Usage(format!(
+                "--parents needs a directory to write to, and {} is none; end it with /",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What was got.
@@ -96,7 +115,7 @@ impl Fetched {
 /// Gets what `request` names out of the image that `source` names. Nothing appears under its final name before all of it is
 /// there and, unless `verify` is off, checked.
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
-    PublishOptions { preserve: request.preserve }.check(&request.destination)?;
+    request.check()?;
     let image = Arc::new(source::resolve(&*source, &request.platform).await?);
     get_from(source, image, request, progress).await
 }
@@ -108,12 +127,13 @@ pub async fn get_from(
     request: Request,
     progress: Arc<dyn Progress>,
 ) -> Result<Report, Error> {
+    request.check()?;
     let options = PublishOptions { preserve: request.preserve };
-    options.check(&request.destination)?;
     for layer in &image.layers {
         progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
     let asked = names::sort(&*source, &image, &request, &*progress).await?;
+    check_places(&asked, &request)?;
     let staging = Arc::new(Staging::new(&request.destination)?);
     let mut things = Vec::new();
     let by_label =
@@ -121,7 +141,7 @@ pub async fn get_from(
     let mut by_path = asked.by_path;
     for labelled in asked.by_label {
         match by_label.get(&labelled.record).await? {
-            Some(got) => things.push(Thing::by_label(labelled, got)),
+            Some(got) => things.push(Thing::by_label(labelled, got, request.parents)),
             None => {
                 let path = labelled.record.path();
                 progress.notice(&format!("{} cannot be got by its label alone; looking for {path}", labelled.name));
@@ -131,30 +151,24 @@ pub async fn get_from(
     }
     let name = source.name();
     let (legacy, by_path): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|wanted| wanted.only_in.is_some());
-    for wanted in legacy {
-        // A legacy label names one layer; what else the image holds does not matter.
-        let alone = Arc::new(image.only(wanted.only_in.as_ref()));
-        things.extend(look_up(&source, (&name, &alone), vec![wanted], &staging, &request).await?);
+    // A legacy label names one layer; what else the image holds does not matter.
+    let rounds = legacy.into_iter().map(|wanted| vec![wanted]).chain((!by_path.is_empty()).then_some(by_path));
+    for asked in rounds {
+        things.extend(look_up(&source, (&name, &image), asked, &staging, &request, &*progress).await?);
     }
-    if !by_path.is_empty() {
-        things.extend(look_up(&source, (&name, &image), by_path, &staging, &request).await?);
-    }
-    let things = distinct(things)?;
-
-    let (mut files, mut items) = (Vec::new(), Vec::new());
-    for Thing { name, item, fetched, .. } in things {
-        files.push(fetched);
-        match item.node {
-            Node::Directory(children) if name.is_empty() => match request.destination {
-                // Named by the destination, so any name does.
-                Destination::File(_) => {
-                    items.push((b"root".to_vec(), Item { node: Node::Directory(children), ..item }))
-                }
-                _ => items.extend(children),
-            },
-            node => items.push((name, Item { node, ..item })),
+    things.sort_by_key(|thing| thing.position);
+    let mut files: Vec<Fetched> = Vec::with_capacity(things.len());
+    let mut placed = Vec::with_capacity(things.len());
+    let mut seen = HashSet::new();
+    for Thing { mut fetched, placed: thing, .. } in things {
+        // What is named twice is written, and told, once.
+        if seen.insert((thing.place.clone(), thing.real_path.clone())) {
+            fetched.destination = destination_of(&request.destination, &thing.place);
+            files.push(fetched);
+            placed.push(thing);
         }
     }
+    let items = place::arrange(placed, matches!(request.destination, Destination::File(_)))?;
     let published = blocking(move || match request.destination {
         Destination::Stdout => {
             let warnings = extract::write_stdout(&items, &options, &mut std::io::stdout().lock())?;
@@ -162,14 +176,11 @@ pub async fn get_from(
         }
         _ => match Arc::into_inner(staging) {
             Some(staging) => Ok(extract::publish(staging, items, &options)?),
-            None => Err(Error::Usage("content is still being staged; this is a bug".to_owned())),
+            None => Err(Error::Bug("content is still being staged".to_owned())),
         },
     })
     .await?;
     published.warnings.iter().for_each(|warning| progress.notice(warning));
-    for (file, path) in files.iter_mut().zip(published.written) {
-        file.destination = Some(path);
-    }
     Ok(Report {
         image: name,
         digest: image.digest.clone(),
@@ -179,25 +190,61 @@ pub async fn get_from(
     })
 }
 
+/// Fails where what was asked for by name or path cannot all be written where it is to go, before anything is read for it.
+fn check_places(asked: &names::Asked, request: &Request) -> Result<(), Error> {
+    let labelled = asked.by_label.iter().map(|labelled| {
+        let path = labelled.path.as_bytes();
+        (path.to_vec(), place::place(path, path, labelled.name.as_bytes(), request.parents))
+    });
+    let paths = asked.by_path.iter().filter(|wanted| wanted.only_in.is_none());
+    let paths = paths.filter_map(|wanted| {
+        let path = wanted.path.clone().or_else(|| wanted.pattern.literal())?;
+        let name = wanted.name.clone().unwrap_or_else(|| plan::base_name(&wanted.pattern, &path));
+        let place = place::place(&path, &path, &name, request.parents);
+        Some((path, place))
+    });
+    let named: Vec<(Vec<u8>, Vec<u8>)> = labelled.chain(paths).collect();
+    place::check(named.iter().map(|(path, place)| (path.as_slice(), place.clone())))?;
+    let distinct: BTreeSet<&[u8]> = named.iter().map(|(_, place)| place.as_slice()).collect();
+    match &request.destination {
+        Destination::File(path) if distinct.len() > 1 => Err(ExtractError::SeveralThings { path: path.clone() }.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Where what goes to `place` will be; `None` for standard output.
+fn destination_of(destination: &Destination, place: &[u8]) -> Option<PathBuf> {
+    let place = Path::new(OsStr::from_bytes(place));
+    match destination {
+        Destination::Stdout => None,
+        Destination::File(path) => Some(path.clone()),
+        Destination::Directory(directory) if place.as_os_str().is_empty() => Some(directory.clone()),
+        // Without a `./` that nobody typed.
+        Destination::Directory(directory) if directory == Path::new(".") => Some(place.to_owned()),
+        Destination::Directory(directory) => Some(directory.join(place)),
+    }
+}
+
 /// One thing that was got, ready to be written.
 struct Thing {
     position: usize,
-    name: Vec<u8>,
-    path: Vec<u8>,
-    item: Item,
+    placed: Placed,
     fetched: Fetched,
 }
 
 impl Thing {
-    fn by_label(labelled: names::Labelled, got: Got) -> Self {
+    fn by_label(labelled: names::Labelled, got: Got, parents: bool) -> Self {
         let names::Labelled { position, name, path, record } = labelled;
         let digest = matches!(record, Record::File { .. }).then(|| record.digest().clone());
         let kind = if digest.is_some() { "file" } else { "directory" };
         let (size, mode) = (record.size(), got.item.metadata.mode);
         let layer = got.layer;
-        let fetched =
-            Fetched { path: path.clone(), destination: None, kind, size, mode, digest, layer, proof: Proof::File };
-        Thing { position, name: name.into_bytes(), path: path.into_bytes(), item: got.item, fetched }
+        let real_path = place::clean(record.real_path().as_bytes());
+        let place = place::place(path.as_bytes(), &real_path, name.as_bytes(), parents);
+        let placed =
+            Placed { path: path.clone().into_bytes(), real_path, place, parents: Arc::default(), item: got.item };
+        let fetched = Fetched { path, destination: None, kind, size, mode, digest, layer, proof: Proof::File };
+        Thing { position, placed, fetched }
     }
 }
 
@@ -208,14 +255,27 @@ async fn look_up(
     asked: Vec<names::ByPath>,
     staging: &Arc<Staging>,
     request: &Request,
+    progress: &dyn Progress,
 ) -> Result<Vec<Thing>, Error> {
     let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
     let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
     let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted));
+    if let [names::ByPath { only_in: Some(blob), .. }] = asked.as_slice() {
+        survey = survey.only_in(blob);
+    }
+    if !request.parents {
+        survey = survey.with_names_apart();
+    }
     let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
     let mut things = Vec::with_capacity(planned.len());
-    for thing in planned {
+    for mut thing in planned {
         let Some(asked) = asked.get(thing.pattern) else { continue };
+        thing.path = asked.path.clone().unwrap_or(thing.path);
+        thing.notice.iter().for_each(|notice| progress.notice(notice));
+        if let TreeKind::Special(_) = thing.tree.kind {
+            progress.notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));
+            continue;
+        }
         let proof = match (&asked.digest, request.verify) {
             (Some(_), _) => Proof::File,
             (None, true) => Proof::Layer,
@@ -228,35 +288,15 @@ async fn look_up(
             return Err(mismatch(image.0, expected, actual));
         }
         let path = show_path(&thing.path);
-        let item = plan::item(thing.tree, &survey)
-            .ok_or_else(|| Error::Usage(format!("the content of {path} did not come; this is a bug")))?;
-        let name = asked.name.clone().unwrap_or(thing.name);
-        things.push(Thing { position: asked.position, name, path: thing.path, item, fetched });
+        let item =
+            plan::item(thing.tree, &survey).ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
+        let name = asked.name.as_ref().unwrap_or(&thing.name);
+        let place = place::place(&thing.path, &thing.real_path, name, request.parents);
+        let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
+        let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, item };
+        things.push(Thing { position: asked.position, placed, fetched });
     }
     Ok(things)
-}
-
-/// `things` in the order asked for, without what is named twice. Two things of one name cannot both be written.
-fn distinct(mut things: Vec<Thing>) -> Result<Vec<Thing>, Error> {
-    things.sort_by_key(|thing| thing.position);
-    let mut named: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
-    let mut distinct = Vec::with_capacity(things.len());
-    for thing in things {
-        match named.get(&thing.name) {
-            Some(path) if *path == thing.path => {}
-            Some(path) => {
-                let (first, second, name) = (show_path(path), show_path(&thing.path), plan::show(&thing.name));
-                return Err(Error::Usage(format!(
-                    "both {first} and {second} would be written as {name}; get them one at a time"
-                )));
-            }
-            None => {
-                named.insert(thing.name.clone(), thing.path.clone());
-                distinct.push(thing);
-            }
-        }
-    }
-    Ok(distinct)
 }
 
 impl Collect for Staging {

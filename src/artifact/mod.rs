@@ -2,6 +2,7 @@
 //!
 //! [`get::get`] is the main job, [`label::label`] what makes it cheap, [`list`] what tells of it.
 
+mod absent;
 mod error;
 pub mod get;
 pub mod label;
@@ -10,6 +11,7 @@ pub mod list;
 mod listing;
 mod measure;
 mod names;
+mod place;
 mod plan;
 pub mod range_index;
 mod record;

@@ -1,6 +1,7 @@
 //! Telling names from paths: what was asked for, sorted by the way in which it will be got.
 //!
-//! A word without a slash is an artifact's name first and a path second; a path that happens to be labelled is got by its label.
+//! Where an image has artifacts, a word without a slash or a wildcard is the name of one, and nothing else; a path that
+//! happens to be labelled is got by its label.
 
 use super::error::Error;
 use super::get::Request;
@@ -10,7 +11,11 @@ use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Record, artifacts};
 use crate::progress::Progress;
 use crate::rootfs::Pattern;
+use crate::rootfs::nearest::likeness;
 use crate::source::Source;
+
+/// So many names are listed for somebody who mistyped one.
+const MOST_NAMES: usize = 10;
 
 /// What was asked for.
 pub struct Asked {
@@ -47,6 +52,8 @@ pub struct ByPath {
     pub position: usize,
     /// The path or glob.
     pub pattern: Pattern,
+    /// The path that it was named by, where that is not the one to look up.
+    pub path: Option<Vec<u8>>,
     /// The name it gets, where that is not its base name.
     pub name: Option<Vec<u8>>,
     /// The digest that it must have, where a label promises one.
@@ -62,6 +69,7 @@ impl ByPath {
         ByPath {
             position: labelled.position,
             pattern: Pattern::exactly(labelled.record.real_path().as_bytes()),
+            path: Some(labelled.path.into_bytes()),
             name: Some(labelled.name.into_bytes()),
             digest,
             only_in: None,
@@ -81,8 +89,8 @@ pub async fn sort(
     let mut unknown = Vec::new();
     for (position, path) in request.paths.iter().enumerate() {
         let pattern = Pattern::parse(path)?;
-        let plain = |pattern| ByPath { position, pattern, name: None, digest: None, only_in: None };
-        let word = std::str::from_utf8(path).ok().filter(|word| !word.contains('/'));
+        let plain = |pattern| ByPath { position, pattern, path: None, name: None, digest: None, only_in: None };
+        let word = word(path, &pattern);
         let named = word.and_then(|word| labels.iter().find(|artifact| artifact.name == word));
         match named {
             Some(Artifact { name, label: Label::Resolved(record) }) => {
@@ -108,13 +116,18 @@ pub async fn sort(
                 asked.by_path.push(ByPath { only_in: Some(blob.clone()), ..plain(pattern) });
             }
             Some(Artifact { name, label: Label::Malformed { problem } }) => {
-                progress.notice(&format!("the label of {name} cannot be read ({problem}); looking for a path"));
-                asked.by_path.push(plain(pattern));
+                return Err(Error::Unfetchable {
+                    image: source.name(),
+                    path: name.clone(),
+                    problem: format!("has a label that cannot be read: {problem}; give its path"),
+                });
             }
             None => match labelled_path(position, &pattern, &labels, request.dereference) {
                 Some(labelled) => asked.by_label.push(labelled),
-                None if word.is_some() && pattern.literal().is_some() => unknown.push((position, pattern, word)),
-                None => asked.by_path.push(plain(pattern)),
+                None => match word {
+                    Some(word) => unknown.push((position, pattern, word)),
+                    None => asked.by_path.push(plain(pattern)),
+                },
             },
         }
     }
@@ -123,7 +136,7 @@ pub async fn sort(
     }
     let attached = asked.index.records(image);
     for (position, pattern, word) in unknown {
-        let record = word.and_then(|word| attached.iter().find(|(name, _)| name == word));
+        let record = attached.iter().find(|(name, _)| name == word);
         match record {
             Some((name, record)) => {
                 if source.is_pinned() && !request.trust_attached {
@@ -136,7 +149,10 @@ pub async fn sort(
                 }
                 asked.by_label.push(Labelled::named(position, name, record));
             }
-            None => asked.by_path.push(ByPath { position, pattern, name: None, digest: None, only_in: None }),
+            None if names(&labels, &attached).next().is_none() => {
+                asked.by_path.push(ByPath { position, pattern, path: None, name: None, digest: None, only_in: None });
+            }
+            None => return Err(no_such_artifact(source.name(), word, names(&labels, &attached).collect())),
         }
     }
     if request.preserve {
@@ -144,6 +160,32 @@ pub async fn sort(
         asked.by_path.extend(asked.by_label.drain(..).map(ByPath::of_label));
     }
     Ok(asked)
+}
+
+/// The names of an image's artifacts. A label that cannot be read names nothing.
+fn names<'a>(labels: &'a [Artifact], attached: &'a [(String, Record)]) -> impl Iterator<Item = &'a str> {
+    let labelled = labels.iter().filter(|artifact| !matches!(artifact.label, Label::Malformed { .. }));
+    labelled.map(|artifact| artifact.name.as_str()).chain(attached.iter().map(|(name, _)| name.as_str()))
+}
+
+/// What was typed, where it can only be a name: a word without a slash or a wildcard.
+fn word<'a>(typed: &'a [u8], pattern: &Pattern) -> Option<&'a str> {
+    let is_word = !typed.contains(&b'/') && !matches!(typed, b"." | b"..") && pattern.literal().is_some();
+    std::str::from_utf8(typed).ok().filter(|_| is_word)
+}
+
+/// That the image has artifacts, and none of this name: those that it has, the ones that it could be mistaken for first.
+fn no_such_artifact(image: String, word: &str, mut names: Vec<&str>) -> Error {
+    let distance = |name: &&str| likeness(word.as_bytes(), name.as_bytes()).unwrap_or(usize::MAX);
+    names.sort_by_key(|name| (distance(name), *name));
+    names.dedup();
+    let more = match names.len().saturating_sub(MOST_NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    names.truncate(MOST_NAMES);
+    let hint = format!("; it has {}{more}; a path is typed with a slash: /{word}", names.join(", "));
+    Error::NotFound { image, path: format!("artifact {word}"), hint }
 }
 
 /// A path that happens to be labelled, with the base name it is asked for by. Where links are not followed, the path that leads

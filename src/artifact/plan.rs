@@ -3,24 +3,34 @@
 //! Planning takes a [`View`] and gives trees without contents; [`None`] where a layer that has not been read could change
 //! them. It reads nothing and writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::absent;
 use super::error::Error;
-use super::survey::{Collect, Missing, Survey, Wanted, describe};
+use super::survey::{Collect, Missing, Survey, Wanted};
 use crate::extract::{Item, Metadata, Node as ItemNode, Staging};
 use crate::image::Image;
 use crate::layer::entry::Special;
-use crate::rootfs::nearest::nearest;
 use crate::rootfs::walk::{Found, Leaf, leaf, resolve};
 use crate::rootfs::{Child, DataOffset, Directory, Node, NodeKind, Pattern, View, join, split};
+
+/// A glob that matches links to directories repeats what is in them. So many times, on average, may it repeat each name of the
+/// image, so that an image of a few bytes does not become a tree of any size.
+const MAX_REPEATED: usize = 16;
+
+/// So many things may be planned of any image.
+const MIN_PLANNED: usize = 100_000;
+
+/// The metadata of a directory that no layer has an entry of.
+pub const UNDESCRIBED: Metadata = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() };
 
 /// One thing to be written, with the name it gets.
 #[derive(Debug)]
 pub struct Planned {
     /// The position of the pattern that named it.
     pub pattern: usize,
-    /// The path in the image, as named.
+    /// The path in the image, as named; absolute.
     pub path: Vec<u8>,
     /// The canonical path of what it leads to.
     pub real_path: Vec<u8>,
@@ -28,6 +38,8 @@ pub struct Planned {
     pub name: Vec<u8>,
     /// What it is.
     pub tree: Tree,
+    /// What a person should know about it: one line.
+    pub notice: Option<String>,
 }
 
 /// A tree of the rootfs, with contents named but not there yet.
@@ -48,6 +60,14 @@ impl Tree {
             TreeKind::File { size, .. } => *size,
             TreeKind::Directory(children) => children.values().map(Tree::size).fold(0, u64::saturating_add),
             TreeKind::Symlink(_) | TreeKind::Special(_) => 0,
+        }
+    }
+
+    /// How many things the tree is made of, itself included.
+    fn count(&self) -> usize {
+        match &self.kind {
+            TreeKind::Directory(children) => children.values().map(Tree::count).fold(1, usize::saturating_add),
+            _ => 1,
         }
     }
 }
@@ -71,20 +91,14 @@ pub enum TreeKind {
 }
 
 /// Reads as many layers as it takes to plan what `wanted` names in `image`, and what of its content had passed by. Fails where
-/// that is a device node or a FIFO, which has none.
+/// all that a pattern names is device nodes and FIFOs, which have none.
 pub async fn complete<C: Collect>(
     image: (&str, &Image),
     survey: &mut Survey<C>,
     wanted: &Wanted,
 ) -> Result<Vec<Planned>, Error> {
     let planned = outline(image, survey, wanted).await?;
-    if let Some(special) = planned.iter().find(|thing| matches!(thing.tree.kind, TreeKind::Special(_))) {
-        return Err(Error::Unfetchable {
-            image: image.0.to_owned(),
-            path: show_path(&special.path),
-            problem: "is a device node or a FIFO, which is never created".to_owned(),
-        });
-    }
+    refuse_special(image.0, &planned)?;
     let missing = missing(&planned, survey);
     if !missing.is_empty() {
         survey.read_again(missing).await?;
@@ -100,26 +114,60 @@ pub async fn outline<C: Collect>(
 ) -> Result<Vec<Planned>, Error> {
     loop {
         let view = survey.view();
-        if let Some(planned) = plan(image, &view, &wanted.patterns, wanted.follow)? {
+        let describe = |depth| {
+            let step = survey.layer(depth).and_then(|layer| layer.created_by.as_ref());
+            let step = step.map(|step| format!(": `{}`", step.trim())).unwrap_or_default();
+            survey.describe(depth).unwrap_or_default() + &step
+        };
+        let context = Context { image: image.0, view: &view, follow: wanted.follow, describe: &describe };
+        if let Some(planned) = plan(&context, &wanted.patterns)? {
             return Ok(planned);
+        }
+        if survey.is_over() {
+            return Err(Error::Bug("all layers are read, and do not tell what was asked for".to_owned()));
         }
         let independent = wanted.patterns.iter().all(|pattern| is_settled(&view, pattern, wanted.follow));
         survey.read_further(independent).await?;
     }
 }
 
-/// Plans what `patterns` name in `image`, as `view` shows it. Fails with [`Error::NotFound`] as soon as something is known not
-/// to be there.
-fn plan(
-    image: (&str, &Image),
-    view: &View<'_>,
-    patterns: &[Pattern],
-    follow: bool,
-) -> Result<Option<Vec<Planned>>, Error> {
+/// Fails where a pattern names nothing but device nodes and FIFOs. What a glob matches besides those is wanted all the same.
+fn refuse_special(image: &str, planned: &[Planned]) -> Result<(), Error> {
+    let is_special = |thing: &&Planned| matches!(thing.tree.kind, TreeKind::Special(_));
+    let served: BTreeSet<usize> =
+        planned.iter().filter(|thing| !is_special(thing)).map(|thing| thing.pattern).collect();
+    match planned.iter().filter(is_special).find(|special| !served.contains(&special.pattern)) {
+        None => Ok(()),
+        Some(special) => Err(Error::Unfetchable {
+            image: image.to_owned(),
+            path: show_path(&special.path),
+            problem: "is a device node or a FIFO, which is never created".to_owned(),
+        }),
+    }
+}
+
+/// What planning takes.
+pub(super) struct Context<'a> {
+    /// The reference.
+    pub image: &'a str,
+    /// The layers that have been read.
+    pub view: &'a View<'a>,
+    /// Whether a symlink that a path names is followed.
+    pub follow: bool,
+    /// How messages name the layer at a depth, with its build step.
+    pub describe: &'a dyn Fn(usize) -> String,
+}
+
+/// Plans what `patterns` name. Fails with [`Error::NotFound`] as soon as something is known not to be there.
+fn plan(context: &Context<'_>, patterns: &[Pattern]) -> Result<Option<Vec<Planned>>, Error> {
     let mut planned: Vec<Planned> = Vec::new();
     let mut complete = true;
     for (position, pattern) in patterns.iter().enumerate() {
-        match plan_one(image, view, (position, pattern), follow)? {
+        let found = match pattern.literal() {
+            Some(path) => plan_path(context, position, pattern, path)?.map(|thing| vec![thing]),
+            None => plan_glob(context, position, pattern)?,
+        };
+        match found {
             Some(found) => planned.extend(found),
             None => complete = false,
         }
@@ -168,64 +216,90 @@ pub fn item(tree: Tree, survey: &Survey<Staging>) -> Option<Item> {
     Some(Item { metadata: tree.metadata, node })
 }
 
-fn plan_one(
-    image: (&str, &Image),
-    view: &View<'_>,
-    (position, pattern): (usize, &Pattern),
-    follow: bool,
-) -> Result<Option<Vec<Planned>>, Error> {
-    let Some(literal) = pattern.literal() else {
-        let Some(paths) = pattern.expand(view) else { return Ok(None) };
-        if paths.is_empty() {
-            return Err(not_found(image.0, pattern, "; nothing matches the pattern".to_owned()));
-        }
-        let mut planned = Vec::with_capacity(paths.len());
-        for path in paths {
-            let found = resolve(view, &path, follow);
-            let Some((real_path, tree)) = tree(image, view, pattern, found)? else { return Ok(None) };
-            planned.push(Planned { pattern: position, name: split(&path).1.to_vec(), path, real_path, tree });
-        }
-        return Ok(Some(planned));
+/// Plans what stands at `path`, which `pattern` is.
+fn plan_path(
+    context: &Context<'_>,
+    position: usize,
+    pattern: &Pattern,
+    path: Vec<u8>,
+) -> Result<Option<Planned>, Error> {
+    let found = resolve(context.view, &path, context.follow);
+    let (real_path, tree) = match existing(context.view, found) {
+        Existing::Tree(real_path, tree) => (real_path, tree),
+        Existing::Unknown => return Ok(None),
+        Existing::Not(found) => return Err(absent::why(context, pattern, &path, found)),
     };
-    let found = resolve(view, &literal, follow);
-    let Some((real_path, tree)) = tree(image, view, pattern, found)? else { return Ok(None) };
-    let text = pattern.text();
-    let last = text.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
-    // As in `docker cp`, `DIR/.` is what DIR holds; the root and `..` have no name of their own either.
-    let name = match last {
-        b"" | b"." | b".." => Vec::new(),
-        _ => split(literal.strip_suffix(b"/").unwrap_or(&literal)).1.to_vec(),
-    };
-    Ok(Some(vec![Planned { pattern: position, path: literal, real_path, name, tree }]))
+    let name = base_name(pattern, &path);
+    Ok(Some(Planned { pattern: position, path, real_path, name, tree, notice: None }))
 }
 
-/// What stands at the end of a path, whole, with its canonical path.
-fn tree(
-    image: (&str, &Image),
-    view: &View<'_>,
-    pattern: &Pattern,
-    found: Found<'_>,
-) -> Result<Option<(Vec<u8>, Tree)>, Error> {
-    let unfetchable = |problem: &str| Error::Unfetchable {
-        image: image.0.to_owned(),
-        path: show(pattern.text()),
-        problem: problem.to_owned(),
-    };
+/// The name that what stands at `path`, which `pattern` is, gets by itself. As in `docker cp`, `DIR/.` is what DIR
+/// holds; the root and `..` have no name of their own either.
+pub fn base_name(pattern: &Pattern, path: &[u8]) -> Vec<u8> {
+    let last = pattern.text().split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
+    match last {
+        b"" | b"." | b".." => Vec::new(),
+        _ => split(path.strip_suffix(b"/").unwrap_or(path)).1.to_vec(),
+    }
+}
+
+/// Plans what a glob matches. A link that leads to nothing stays a link.
+fn plan_glob(context: &Context<'_>, position: usize, pattern: &Pattern) -> Result<Option<Vec<Planned>>, Error> {
+    let view = context.view;
+    let Some(paths) = pattern.expand(view) else { return Ok(None) };
+    let names: usize = (0..view.depth()).filter_map(|layer| view.layer(layer)).map(|index| index.paths().count()).sum();
+    let most = names.saturating_mul(MAX_REPEATED).saturating_add(MIN_PLANNED);
+    let (mut planned, mut count) = (Vec::new(), 0_usize);
+    for path in paths {
+        let mut notice = None;
+        let mut found = resolve(view, &path, context.follow);
+        if let Found::Absent { .. } | Found::NotADirectory { .. } | Found::Loop = found {
+            notice = absent::kept_link(view, &path, &found);
+            found = resolve(view, &path, false);
+        }
+        let (real_path, tree) = match existing(view, found) {
+            Existing::Tree(real_path, tree) => (real_path, tree),
+            Existing::Unknown => return Ok(None),
+            // A hard link to nothing is nothing.
+            Existing::Not(_) => continue,
+        };
+        count = count.saturating_add(tree.count());
+        if count > most {
+            return Err(absent::unfetchable(
+                context,
+                pattern,
+                "matches too many links to the same directories; name them one by one",
+            ));
+        }
+        let name = split(&path).1.to_vec();
+        let path = [b"/".as_slice(), &path].concat();
+        planned.push(Planned { pattern: position, path, real_path, name, tree, notice });
+    }
+    if planned.is_empty() {
+        return Err(absent::not_found(context, pattern, "; nothing matches the pattern".to_owned()));
+    }
+    Ok(Some(planned))
+}
+
+/// What was found, whole.
+enum Existing<'a> {
+    /// This, at this canonical path.
+    Tree(Vec<u8>, Tree),
+    /// Only a layer that has not been read can tell.
+    Unknown,
+    /// Nothing.
+    Not(Found<'a>),
+}
+
+fn existing<'a>(view: &View<'_>, found: Found<'a>) -> Existing<'a> {
     match found {
-        Found::Unknown { .. } => Ok(None),
-        Found::Directory(directory) => Ok(directory_tree(view, &directory).map(|tree| (directory.path, tree))),
-        Found::Leaf(leaf) => Ok(Some((leaf.path.clone(), leaf_tree(&leaf)))),
-        Found::Loop => Err(unfetchable("leads through more than 40 symlinks; it is a loop")),
-        Found::NotADirectory { path } => {
-            Err(not_found(image.0, pattern, format!("; {} is not a directory", show_path(&path))))
-        }
-        Found::Absent { parent, name, deleted_by } => {
-            let hint = match deleted_by {
-                Some(depth) => deleted(image.1, depth, &join(&parent.path, &name)),
-                None => did_you_mean(&nearest(view, &parent, &name, &pattern.literal().unwrap_or_default())),
-            };
-            Err(not_found(image.0, pattern, hint))
-        }
+        Found::Unknown { .. } => Existing::Unknown,
+        Found::Directory(directory) => match directory_tree(view, &directory) {
+            Some(tree) => Existing::Tree(directory.path, tree),
+            None => Existing::Unknown,
+        },
+        Found::Leaf(leaf) => Existing::Tree(leaf.path.clone(), leaf_tree(&leaf)),
+        found => Existing::Not(found),
     }
 }
 
@@ -244,12 +318,14 @@ fn directory_tree(view: &View<'_>, directory: &Directory) -> Option<Tree> {
         };
         children.insert(name, tree);
     }
-    let described = directory.described_by.and_then(|layer| view.node(layer, &directory.path));
-    let metadata = match described {
-        Some(node) => metadata(node),
-        None => Metadata { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() },
-    };
+    let metadata = directory_metadata(view, directory);
     Some(Tree { metadata, layer: directory.described_by, kind: TreeKind::Directory(children) })
+}
+
+/// What the layers say of a directory, as far as they are in the view.
+pub fn directory_metadata(view: &View<'_>, directory: &Directory) -> Metadata {
+    let described = directory.described_by.and_then(|layer| view.node(layer, &directory.path));
+    described.map_or(UNDESCRIBED, metadata)
 }
 
 fn leaf_tree(leaf: &Leaf<'_>) -> Tree {
@@ -265,24 +341,6 @@ fn leaf_tree(leaf: &Leaf<'_>) -> Tree {
 
 fn metadata(node: &Node) -> Metadata {
     Metadata { mode: node.mode, uid: node.uid, gid: node.gid, mtime: node.mtime, xattrs: node.xattrs.clone() }
-}
-
-fn not_found(image: &str, pattern: &Pattern, hint: String) -> Error {
-    Error::NotFound { image: image.to_owned(), path: show(pattern.text()), hint }
-}
-
-fn deleted(image: &Image, depth: usize, path: &[u8]) -> String {
-    let layers = image.layers.len();
-    let Some(layer) = image.layers.iter().rev().nth(depth) else { return String::new() };
-    let step = layer.created_by.as_ref().map(|step| format!(": `{}`", step.trim())).unwrap_or_default();
-    format!("; {} was deleted by {}{step}", show_path(path), describe(layer, layers))
-}
-
-fn did_you_mean(hints: &[Vec<u8>]) -> String {
-    match hints {
-        [] => String::new(),
-        hints => format!("; did you mean {}?", hints.iter().map(|path| show_path(path)).collect::<Vec<_>>().join(", ")),
-    }
 }
 
 /// A canonical path as a person would type it.

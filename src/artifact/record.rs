@@ -122,7 +122,7 @@ impl Listing<'_> {
             }
             (Some(measured), Some(diff_id)) => Ok((measured.digest.clone(), diff_id)),
             (_, None) => Err(no_diff_ids()),
-            (None, _) => Err(Error::Usage(format!("the content of {} did not come; this is a bug", show_path(path)))),
+            (None, _) => Err(Error::Bug(format!("the content of {} did not come", show_path(path)))),
         }
     }
 }

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 
 use super::error::Error;
+use super::place;
 use crate::extract::StageError;
+use crate::image::digest::Digest;
 use crate::image::{Image, Layer};
 use crate::layer::entry::{Entry, Kind};
 use crate::layer::{self, Content, Decompressed, Flow, LayerError, Tracked};
 use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{Candidates, DataOffset, Inserted, LayerIndex, NodeKind, Pattern, View};
+use crate::rootfs::{Candidates, DataOffset, Inserted, LayerIndex, NodeKind, Pattern, View, split};
 use crate::source::{BlobReader, Source};
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
@@ -57,9 +59,16 @@ pub trait Collect: Send + Sync + 'static {
 /// What has been read so far. Layers are counted from the top, as in a [`View`].
 pub struct Survey<C: Collect> {
     source: Arc<dyn Source>,
-    image: Arc<Image>,
+    /// The layers to look at, from the top.
+    layers: Vec<Layer>,
+    /// How many layers the image has.
+    layers_of_image: usize,
     collector: Arc<C>,
     wanted: Arc<Wanted>,
+    /// What to look out for, links that have passed by included.
+    candidates: Candidates,
+    /// Whether each match of a glob is to have a base name of its own.
+    apart: bool,
     indexes: Vec<Arc<LayerIndex>>,
     contents: HashMap<(usize, DataOffset), C::Kept>,
 }
@@ -67,24 +76,56 @@ pub struct Survey<C: Collect> {
 /// What one reading of one layer gave.
 struct Reading<K> {
     index: LayerIndex,
+    candidates: Candidates,
     contents: HashMap<DataOffset, K>,
 }
 
 impl<C: Collect> Survey<C> {
     /// A survey that has read nothing yet.
     pub fn new(source: Arc<dyn Source>, image: Arc<Image>, collector: Arc<C>, wanted: Arc<Wanted>) -> Self {
-        Survey { source, image, collector, wanted, indexes: Vec::new(), contents: HashMap::new() }
+        Survey {
+            source,
+            layers: image.layers.iter().rev().cloned().collect(),
+            layers_of_image: image.layers.len(),
+            collector,
+            candidates: Candidates::new(&wanted.patterns, wanted.follow),
+            wanted,
+            apart: false,
+            indexes: Vec::new(),
+            contents: HashMap::new(),
+        }
+    }
+
+    /// The survey of the layer with this blob digest, as though the image had no other.
+    pub fn only_in(mut self, blob: &Digest) -> Self {
+        self.layers.retain(|layer| layer.digest == *blob);
+        self
+    }
+
+    /// The survey that fails as soon as two matches of globs have one base name, as both are to be written under it.
+    pub fn with_names_apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// The layers read so far, as one tree.
     pub fn view(&self) -> View<'_> {
-        let whole = self.indexes.len() == self.image.layers.len();
-        View::new(self.indexes.iter().map(Arc::as_ref).collect(), whole)
+        View::new(self.indexes.iter().map(Arc::as_ref).collect(), self.is_over())
+    }
+
+    /// Whether there is no layer left to read.
+    pub fn is_over(&self) -> bool {
+        self.indexes.len() == self.layers.len()
     }
 
     /// The layer at this position from the top.
     pub fn layer(&self, depth: usize) -> Option<&Layer> {
-        self.image.layers.iter().rev().nth(depth)
+        self.layers.get(depth)
+    }
+
+    /// The layer at this position from the top, as messages name it.
+    pub fn describe(&self, depth: usize) -> Option<String> {
+        Some(describe(self.layer(depth)?, self.layers_of_image))
     }
 
     /// What was kept of a file, where it has passed by.
@@ -97,7 +138,7 @@ impl<C: Collect> Survey<C> {
     pub async fn read_further(&mut self, independent: bool) -> Result<(), Error> {
         let first = self.indexes.len();
         let mut bytes = 0_u64;
-        let next = self.image.layers.iter().rev().skip(first).enumerate();
+        let next = self.layers.iter().skip(first).enumerate();
         let count = next
             .take_while(|(count, layer)| {
                 bytes = bytes.saturating_add(layer.size);
@@ -107,15 +148,18 @@ impl<C: Collect> Survey<C> {
             .count();
         let opened = try_join_all((first..first + count).map(|depth| self.open(depth))).await?;
         if independent {
-            let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer));
+            let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone()));
             for reading in try_join_all(readings).await? {
-                self.add(reading);
+                self.candidates.absorb(reading.candidates);
+                self.add(reading.index, reading.contents);
             }
             return Ok(());
         }
         for (blob, layer) in opened {
-            let reading = self.read(blob, layer).await?;
-            self.add(reading);
+            let candidates = std::mem::take(&mut self.candidates);
+            let reading = self.read(blob, layer, candidates).await?;
+            self.candidates = reading.candidates;
+            self.add(reading.index, reading.contents);
             if self.is_decided() {
                 break;
             }
@@ -123,16 +167,16 @@ impl<C: Collect> Survey<C> {
         Ok(())
     }
 
-    fn add(&mut self, reading: Reading<C::Kept>) {
+    fn add(&mut self, index: LayerIndex, contents: HashMap<DataOffset, C::Kept>) {
         let depth = self.indexes.len();
-        self.indexes.push(Arc::new(reading.index));
-        self.contents.extend(reading.contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
+        self.indexes.push(Arc::new(index));
+        self.contents.extend(contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
     }
 
     /// Whether no layer below can change what the patterns come to.
     fn is_decided(&self) -> bool {
         let view = self.view();
-        self.wanted.patterns.iter().all(|pattern| pattern.candidates(&view, self.wanted.follow).is_none())
+        self.wanted.patterns.iter().all(|pattern| pattern.beginning(&view, self.wanted.follow).is_none())
     }
 
     /// Reads again those layers that hold `missing` contents: a link pointed to something that had passed by.
@@ -150,7 +194,12 @@ impl<C: Collect> Survey<C> {
         Ok(())
     }
 
-    async fn read(&self, blob: BlobReader, layer: NamedLayer) -> Result<Reading<C::Kept>, Error> {
+    async fn read(
+        &self,
+        blob: BlobReader,
+        layer: NamedLayer,
+        candidates: Candidates,
+    ) -> Result<Reading<C::Kept>, Error> {
         let pass = Pass {
             above: self.indexes.clone(),
             wanted: Arc::clone(&self.wanted),
@@ -158,16 +207,18 @@ impl<C: Collect> Survey<C> {
             layer,
             index: LayerIndex::default(),
             contents: HashMap::new(),
-            candidates: Vec::new(),
+            candidates,
+            apart: self.apart,
         };
         blocking(move || pass.run(blob)).await
     }
 
     async fn open(&self, depth: usize) -> Result<(BlobReader, NamedLayer), Error> {
-        let layers = self.image.layers.len();
-        let layer = self.layer(depth).ok_or_else(|| Error::Usage(format!("the image has only {layers} layers")))?;
+        let (Some(layer), Some(name)) = (self.layer(depth), self.describe(depth)) else {
+            return Err(Error::Bug(format!("there is no layer at depth {depth}")));
+        };
         let blob = self.source.blob(&layer.descriptor).await?;
-        Ok((blob, NamedLayer { name: describe(layer, layers), layer: layer.clone() }))
+        Ok((blob, NamedLayer { name, layer: layer.clone() }))
     }
 }
 
@@ -194,8 +245,8 @@ struct Pass<C: Collect> {
     layer: NamedLayer,
     index: LayerIndex,
     contents: HashMap<DataOffset, C::Kept>,
-    /// What to look out for, with the position of its pattern.
-    candidates: Vec<(usize, Candidates)>,
+    candidates: Candidates,
+    apart: bool,
 }
 
 impl<C: Collect> Pass<C> {
@@ -203,7 +254,7 @@ impl<C: Collect> Pass<C> {
         self.look_out();
         let name = self.layer.name.clone();
         scan::<C>(blob, &name, &mut |entry, data| self.visit(entry, data))?;
-        Ok(Reading { index: self.index, contents: self.contents })
+        Ok(Reading { index: self.index, candidates: self.candidates, contents: self.contents })
     }
 
     fn visit(&mut self, entry: &Entry, data: &mut dyn Content) -> Result<Flow, Error> {
@@ -214,9 +265,13 @@ impl<C: Collect> Pass<C> {
         let Inserted::Name(path) = inserted else { return Ok(Flow::Continue) };
         match entry.kind {
             Kind::File { .. } => {
-                let wanting = self.candidates.iter().filter(|(_, candidates)| candidates.contain(&path));
-                let patterns: Vec<usize> = wanting.map(|(pattern, _)| *pattern).collect();
-                if !patterns.is_empty() && !self.view_above().hides(&path) {
+                let patterns = self.wanting(&path);
+                if !patterns.is_empty() {
+                    if self.apart
+                        && let Some((first, second)) = self.candidates.namesake(&path)
+                    {
+                        return Err(place::clash(&first, &second, split(&second).1));
+                    }
                     let kept = self.collector.collect(&self.layer.layer, &patterns, entry, data);
                     let kept = kept.map_err(|error| Error::staging(&self.layer.name, error))?;
                     self.contents.insert(DataOffset(entry.data_offset), kept);
@@ -225,38 +280,48 @@ impl<C: Collect> Pass<C> {
                     }
                 }
             }
-            Kind::Symlink(_) | Kind::HardLink(_)
-                if self.candidates.iter().any(|(_, candidates)| candidates.lead_through(&path)) =>
-            {
-                self.look_out();
-            }
+            Kind::Symlink(_) | Kind::HardLink(_) => self.note_link(entry, &path),
             _ => {}
         }
         Ok(Flow::Continue)
     }
 
-    fn view_above(&self) -> View<'_> {
-        View::new(self.above.iter().map(Arc::as_ref).collect(), false)
+    /// The positions of the patterns that want the content of the file at the canonical `path`.
+    fn wanting(&self, path: &[u8]) -> Vec<usize> {
+        let patterns = self.candidates.wanting(path);
+        if !patterns.is_empty() && !self.is_hidden(path) {
+            return patterns;
+        }
+        self.candidates.wanting_by_hard_link(path)
     }
 
-    /// What the layers above and this one, as far as it has been read, say.
-    fn view(&self) -> View<'_> {
-        View::new(self.above.iter().map(Arc::as_ref).chain([&self.index]).collect(), false)
+    /// Whether the layers above hide what this one has at the canonical `path`.
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        View::new(self.above.iter().map(Arc::as_ref).collect(), false).hides(path)
     }
 
-    /// Works out anew which entries to look out for, as a link on the way has turned up.
+    /// Works out anew which entries to look out for, where a link on the way has turned up.
+    fn note_link(&mut self, entry: &Entry, path: &[u8]) {
+        if self.candidates.lead_through(path) {
+            self.look_out();
+        }
+        if self.candidates.concern(path) && !self.is_hidden(path) {
+            let view = view(&self.above, &self.index);
+            match entry.kind {
+                Kind::HardLink(_) => self.candidates.note_hard_link(&view, self.above.len(), path),
+                _ => self.candidates.note_symlink(&view, path),
+            }
+        }
+    }
+
+    /// Works out which entries to look out for.
     fn look_out(&mut self) {
-        let view = self.view();
-        let patterns = self.wanted.patterns.iter().enumerate();
-        let candidates = patterns
-            .filter_map(|(position, pattern)| Some((position, pattern.candidates(&view, self.wanted.follow)?)))
-            .collect();
-        self.candidates = candidates;
+        self.candidates.look_out(&view(&self.above, &self.index));
     }
 
     /// Whether everything asked for has been staged, or lies above. Only plain files can be known to be whole.
     fn is_enough(&self) -> bool {
-        let view = self.view();
+        let view = view(&self.above, &self.index);
         let here = self.above.len();
         self.wanted.patterns.iter().all(|pattern| {
             let Some(path) = pattern.literal() else { return false };
@@ -267,6 +332,11 @@ impl<C: Collect> Pass<C> {
             }
         })
     }
+}
+
+/// What the layers `above` and the one of `index`, as far as it has been read, say.
+fn view<'a>(above: &'a [Arc<LayerIndex>], index: &'a LayerIndex) -> View<'a> {
+    View::new(above.iter().map(Arc::as_ref).chain([index]).collect(), false)
 }
 
 /// Collects the contents at the offsets `missing` of a layer.

@@ -1,6 +1,7 @@
 //! Where an image is, by Docker's own prefixes, and how to get there: the one place that makes sources of what was typed.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -76,9 +77,42 @@ impl Location {
     }
 }
 
+/// Splits `IMAGE:/path`, as in `docker cp`, at the first colon with a slash after it, other than that of a prefix
+/// (`registry://`). No reference has one. `None` where there is none, or nothing before it.
+pub fn split_path(typed: &OsStr) -> Option<(&OsStr, &[u8])> {
+    let bytes = typed.as_bytes();
+    let colon_after = |from: usize| bytes[from..].windows(2).position(|pair| pair == b":/").map(|at| from + at);
+    let (begin, colon) = match colon_after(0)? {
+        prefix if bytes[prefix..].starts_with(b"://") => (prefix + 3, colon_after(prefix + 3)?),
+        colon => (0, colon),
+    };
+    if colon == begin {
+        return None;
+    }
+    Some((OsStr::from_bytes(&bytes[..colon]), &bytes[colon + 1..]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_after_the_image_is_split_off_at_a_colon_with_a_slash() {
+        let split = |typed: &str| {
+            split_path(typed.as_ref())
+                .map(|(image, path)| (image.to_str().unwrap().to_owned(), String::from_utf8(path.to_vec()).unwrap()))
+        };
+        let digest = format!("app@sha256:{}", "0".repeat(64));
+        for image in ["alpine", "alpine:3", "registry:5000/x:1", "registry:5000/x", "registry://a/b:c", &digest] {
+            for path in ["/", "/bin/sh", "/a:/b", "/etc/*", "/x://y"] {
+                assert_eq!(split(&format!("{image}:{path}")), Some((image.to_owned(), path.to_owned())));
+            }
+            assert_eq!(split(image), None);
+        }
+        for other in [":/x", "registry://:/x", "/a/b", "./x", ""] {
+            assert_eq!(split(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_registry_prefix_is_taken_off_and_other_places_are_not_built_yet() {

@@ -43,7 +43,7 @@ pub struct Arguments {
 pub enum Command {
     /// Get files and directories out of an image
     #[command(
-        override_usage = "[OPTIONS] IMAGE PATH [PATH...]",
+        override_usage = "[OPTIONS] IMAGE NAME|PATH...\n[OPTIONS] IMAGE:PATH... [DEST]",
         long_about = get::LONG_ABOUT,
         before_help = get::EXAMPLES,
         args_override_self = true
@@ -228,7 +228,8 @@ mod tests {
         let error = usage_error("get --qiet alpine /etc/passwd");
         assert_eq!(error.message, "unknown flag: --qiet; did you mean --quiet?");
         assert_eq!(error.command, "docker artifact get");
-        assert_eq!(error.usage.unwrap(), "docker artifact get [OPTIONS] IMAGE PATH [PATH...]");
+        let usage = "docker artifact get [OPTIONS] IMAGE NAME|PATH...\n        docker artifact get [OPTIONS] IMAGE:PATH... [DEST]";
+        assert_eq!(error.usage.unwrap(), usage);
         assert_eq!(usage_error("get -x").message, "unknown flag: -x");
         assert_eq!(usage_error("get --output").message, "flag needs an argument: --output");
         assert_eq!(usage_error("get --quiet=1").message, "--quiet takes no value");

@@ -32,6 +32,7 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
         paths: vec![what],
         platform,
         destination: parse(&destination).map_err(Error::from)?,
+        parents: false,
         dereference: true,
         verify: true,
         preserve: false,

@@ -31,17 +31,28 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         paths: options.paths,
         platform: options.platform,
         destination,
+        parents: options.parents,
         dereference: options.dereference,
         verify: options.verify,
         preserve: options.preserve,
         trust_attached: options.trust_attached,
     };
-    let report = get(source, request, display.clone()).await?;
+    let report = get(source, request, display.clone()).await.map_err(|error| advise(error, options.parents))?;
     display.close(&summary(&report, begin.elapsed()));
     match options.format {
         Some(format) => super::write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
         None => Ok(()),
     }
+}
+
+/// `error`, with what a flag of this command can do about it.
+fn advise(mut error: Error, parents: bool) -> Error {
+    match &mut error {
+        Error::Dangling { is_last: true, hint, .. } => hint.push_str("; --no-dereference gets the link"),
+        Error::Clash { hint, .. } if !parents => hint.push_str("; --parents keeps their directories apart"),
+        _ => {}
+    }
+    error
 }
 
 fn rows(report: &Report) -> Vec<Value> {

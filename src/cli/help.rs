@@ -34,11 +34,15 @@ fn terminal_width() -> usize {
     }
 }
 
-/// How `command` is called, such as `docker artifact get [OPTIONS] IMAGE PATH [PATH...]`.
+/// How `command` is called, such as `docker artifact ls [OPTIONS] IMAGE [PATH...]`: a line for each way, aligned with
+/// the first as `Usage:` will push it to the right.
 pub fn usage(command: &Command) -> String {
     let name = command.get_bin_name().unwrap_or_default();
     match command.get_overridden_usage() {
-        Some(operands) => format!("{name} {operands}"),
+        Some(operands) => {
+            let operands = operands.to_string();
+            operands.lines().map(|line| format!("{name} {line}")).collect::<Vec<_>>().join("\n        ")
+        }
         None => name.to_owned(),
     }
 }
@@ -156,7 +160,11 @@ mod tests {
     #[test]
     fn help_of_a_command_reads_like_dockers() {
         let get = help(&["get", "--help"], "docker artifact");
-        assert!(get.starts_with("Usage:  docker artifact get [OPTIONS] IMAGE PATH [PATH...]\n\nGet files"), "{get}");
+        let usage = "Usage:  docker artifact get [OPTIONS] IMAGE NAME|PATH...
+        docker artifact get [OPTIONS] IMAGE:PATH... [DEST]
+
+Get files";
+        assert!(get.starts_with(usage), "{get}");
         for line in [
             "Examples:",
             "  docker artifact get debian:12",

@@ -75,13 +75,6 @@ impl Image {
         Platform { os: os.clone(), architecture: architecture.clone(), variant: variant.clone() }
     }
 
-    /// The image as its layer with this blob digest alone would make it.
-    pub fn only(&self, blob: Option<&Digest>) -> Image {
-        let mut image = self.clone();
-        image.layers.retain(|layer| Some(&layer.digest) == blob);
-        image
-    }
-
     /// How many layers lie above the uppermost one with this blob digest.
     pub fn layers_above(&self, blob: &Digest) -> usize {
         self.layers.iter().rev().take_while(|layer| layer.digest != *blob).count()

@@ -9,6 +9,6 @@ mod pattern;
 mod view;
 pub mod walk;
 
-pub use index::{DataOffset, Inserted, LayerIndex, Node, NodeKind, TooDeep, join, split};
+pub use index::{DataOffset, Inserted, LayerIndex, Node, NodeKind, TooDeep, components, join, split};
 pub use pattern::{Candidates, InvalidPattern, Pattern};
 pub use view::{Child, Directory, View};

@@ -48,7 +48,7 @@ pub fn exists(view: &View<'_>, path: &[u8]) -> bool {
 }
 
 /// How far `candidate` is from the `wanted` name, or `None` where a person would not take one for the other.
-fn likeness(wanted: &[u8], candidate: &[u8]) -> Option<usize> {
+pub fn likeness(wanted: &[u8], candidate: &[u8]) -> Option<usize> {
     if wanted.len() > MAX_COMPARED || candidate.len() > MAX_COMPARED {
         return None;
     }

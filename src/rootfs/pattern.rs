@@ -1,17 +1,23 @@
 //! What a person asked for: a path, or a glob of paths, and which entries of an unseen layer could belong to it.
 //!
-//! Globs are `*`, `?` and `[...]` within a component, and `**` for any number of directories; a backslash takes the meaning
-//! away. As in a Dockerfile's `COPY`, `*` matches names that begin with a dot, too.
+//! Globs are `*`, `?` and `[...]` within a component, and `**` for any number of directories; a backslash escapes a special
+//! character. As in a Dockerfile's `COPY`, `*` matches names that begin with a dot, too.
+//!
+//! A path is matched component by component, with a set of [`States`](states::States) carried down the tree: a tree
+//! costs its names times the pattern's parts, however many `**` there are.
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+mod candidates;
+mod expand;
+mod places;
+mod states;
 
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::index::{components, join};
-use super::view::{Child, Directory, View};
+use super::view::View;
 use super::walk::{Found, resolve};
+
+pub use candidates::Candidates;
 
 /// A path or a glob, as typed.
 #[derive(Clone, Debug)]
@@ -36,13 +42,6 @@ enum Part {
 pub struct InvalidPattern {
     text: String,
     problem: String,
-}
-
-/// The entries of a layer that could belong to what was asked for.
-#[derive(Clone, Debug)]
-pub struct Candidates {
-    base: Vec<u8>,
-    parts: Vec<Part>,
 }
 
 impl Pattern {
@@ -92,51 +91,15 @@ impl Pattern {
             path.extend_from_slice(name);
             Some(path)
         })?;
-        if self.text.ends_with(b"/") || self.text.ends_with(b"/.") {
+        if path.len() > 1 && (self.text.ends_with(b"/") || self.text.ends_with(b"/.")) {
             path.push(b'/');
         }
         Some(path)
     }
 
-    /// The paths that match, in byte order; `None` while a layer that is not in the view could add one.
-    pub fn expand(&self, view: &View<'_>) -> Option<Vec<Vec<u8>>> {
-        let mut paths = BTreeSet::from([Vec::new()]);
-        for part in &self.parts {
-            let mut next = BTreeSet::new();
-            for path in paths {
-                if let Part::Literal(name) = part {
-                    next.insert(join(&path, name));
-                    continue;
-                }
-                let directory = match resolve(view, &path, true) {
-                    Found::Directory(directory) => directory,
-                    Found::Unknown { .. } => return None,
-                    _ => continue,
-                };
-                match part {
-                    Part::Glob(glob) => {
-                        let names = view.list(&directory)?.into_iter().map(|(name, _)| name);
-                        let names = names.filter(|name| glob.is_match(OsStr::from_bytes(name)));
-                        next.extend(names.map(|name| join(&path, &name)));
-                    }
-                    _ => descend(view, path, directory, &mut next)?,
-                }
-            }
-            paths = next;
-        }
-        let mut existing = Vec::new();
-        for path in paths {
-            match resolve(view, &path, false) {
-                Found::Directory(_) | Found::Leaf(_) => existing.push(path),
-                Found::Unknown { .. } => return None,
-                _ => {}
-            }
-        }
-        Some(existing)
-    }
-
-    /// Which entries could belong to this in the layers below those of `view`; `None` where the view decides already.
-    pub fn candidates(&self, view: &View<'_>, follow: bool) -> Option<Candidates> {
+    /// Where in `view` its beginning without a glob leads, as a canonical path, and how many parts that is; `None`
+    /// where no layer below those of the view can change what it comes to.
+    pub fn beginning(&self, view: &View<'_>, follow: bool) -> Option<(Vec<u8>, usize)> {
         let literals = self.parts.iter().take_while(|part| matches!(part, Part::Literal(_))).count();
         let mut prefix = Vec::new();
         for part in &self.parts[..literals] {
@@ -147,57 +110,11 @@ impl Pattern {
         let follow = follow || !whole || self.text.ends_with(b"/");
         let base = match resolve(view, &prefix, follow) {
             Found::Unknown { path } => path,
-            Found::Directory(directory) if !view.is_complete(&directory) => directory.path,
-            Found::Directory(directory) if !whole => directory.path,
+            Found::Directory(directory) if !view.is_complete(&directory) || !whole => directory.path,
             _ => return None,
         };
-        Some(Candidates { base, parts: self.parts[literals..].to_vec() })
+        Some((base, literals))
     }
-}
-
-impl Candidates {
-    /// Whether the entry at the canonical `path` could belong to what was asked for: as the thing itself, or inside it.
-    pub fn contain(&self, path: &[u8]) -> bool {
-        let Some(rest) = path.strip_prefix(self.base.as_slice()) else { return false };
-        if !(rest.is_empty() || self.base.is_empty() || rest.starts_with(b"/")) {
-            return false;
-        }
-        let names: Vec<&[u8]> = components(rest).collect();
-        matches_prefix(&self.parts, &names)
-    }
-
-    /// Whether a symlink at `path` lies on the way to what was asked for.
-    pub fn lead_through(&self, path: &[u8]) -> bool {
-        self.base.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-    }
-}
-
-/// Whether `parts` match some prefix of `names`.
-fn matches_prefix(parts: &[Part], names: &[&[u8]]) -> bool {
-    match (parts.split_first(), names.split_first()) {
-        (None, _) => true,
-        // What is inside a match of `**` matches it as well.
-        (Some((Part::AnyDepth, rest)), _) => (0..=names.len()).any(|skipped| matches_prefix(rest, &names[skipped..])),
-        (Some(_), None) => false,
-        (Some((Part::Literal(part), rest)), Some((name, names))) => part == name && matches_prefix(rest, names),
-        (Some((Part::Glob(glob), rest)), Some((name, names))) => {
-            glob.is_match(OsStr::from_bytes(name)) && matches_prefix(rest, names)
-        }
-    }
-}
-
-/// Adds `path` and all directories below it.
-fn descend(view: &View<'_>, path: Vec<u8>, directory: Directory, found: &mut BTreeSet<Vec<u8>>) -> Option<()> {
-    let mut pending = vec![(path, directory)];
-    while let Some((path, directory)) = pending.pop() {
-        for (name, child) in view.list(&directory)? {
-            if let Child::Directory(below) = child {
-                pending.push((join(&path, &name), below));
-            }
-        }
-        found.insert(path);
-    }
-    Some(())
 }
 
 /// Whether a component has an unescaped `*`, `?` or a closed `[...]`.
@@ -269,26 +186,69 @@ mod tests {
     }
 
     #[test]
-    fn candidates_are_the_thing_and_what_is_inside_it() {
-        let top = index(&[symlink("bin", "usr/bin")]);
+    fn the_beginning_without_a_glob_is_looked_up_and_known_when_no_layer_can_change_it() {
+        let top = index(&[symlink("bin", "usr/bin"), file("a"), file(".wh.b")]);
         let view = View::new(vec![&top], false);
-        let candidates = |typed: &str| Pattern::parse(typed.as_bytes()).unwrap().candidates(&view, true).unwrap();
-        let ls = candidates("/bin/ls");
-        assert!(ls.contain(b"usr/bin/ls") && ls.contain(b"usr/bin/ls/x") && !ls.contain(b"usr/bin/lsblk"));
-        assert!(ls.lead_through(b"usr/bin") && ls.lead_through(b"usr/bin/ls") && !ls.lead_through(b"usr/bi"));
-        let globbed = candidates("/bin/l*/x");
-        assert!(globbed.contain(b"usr/bin/ls/x/deep") && !globbed.contain(b"usr/bin/ls"));
-        let deep = candidates("/**/so");
-        assert!(deep.contain(b"so") && deep.contain(b"a/b/so/c") && !deep.contain(b"a/b"));
-        assert!(candidates("/").contain(b"anything"));
+        let beginning = |typed: &str| Pattern::parse(typed.as_bytes()).unwrap().beginning(&view, true);
+        assert_eq!(beginning("/bin/ls"), Some((b"usr/bin/ls".to_vec(), 2)));
+        assert_eq!(beginning("/bin/l*/x"), Some((b"usr/bin".to_vec(), 1)));
+        assert_eq!(beginning("/"), Some((Vec::new(), 0)));
+        assert_eq!(beginning("/a"), None);
+        assert_eq!(beginning("/b"), None);
+        assert_eq!(beginning("/b*"), Some((Vec::new(), 0)));
     }
 
     #[test]
-    fn what_the_view_decides_needs_no_further_layer() {
-        let top = index(&[file("a"), file(".wh.b")]);
-        let view = View::new(vec![&top], false);
-        assert!(Pattern::parse(b"/a").unwrap().candidates(&view, true).is_none());
-        assert!(Pattern::parse(b"/b").unwrap().candidates(&view, true).is_none());
-        assert!(Pattern::parse(b"/b*").unwrap().candidates(&view, true).is_some());
+    fn what_lies_in_a_match_is_no_match_by_itself() {
+        let base = index(&[file("opt/a/b/x"), file("opt/a/x/x"), file("opt/c")]);
+        let view = View::new(vec![&base], true);
+        let expand = |pattern: &str| Pattern::parse(pattern.as_bytes()).unwrap().expand(&view).unwrap();
+        assert_eq!(expand("/opt/**"), [b"opt".to_vec()]);
+        assert_eq!(expand("/opt/**/x"), [b"opt/a/b/x".to_vec(), b"opt/a/x".to_vec()]);
+        assert!(expand("/opt/c/**").is_empty(), "a file has no directories");
+    }
+
+    #[test]
+    fn dots_after_a_glob_lead_to_the_parent() {
+        let base = index(&[file("a/b/x"), symlink("l", "a/b"), file("y")]);
+        let view = View::new(vec![&base], true);
+        let expand = |pattern: &str| Pattern::parse(pattern.as_bytes()).unwrap().expand(&view).unwrap();
+        assert_eq!(expand("/?/../y"), [b"a/../y".to_vec()]);
+        assert_eq!(expand("/l*/../b"), [b"l/../b".to_vec()]);
+    }
+
+    #[test]
+    fn a_directory_that_several_links_lead_to_is_looked_into_once_by_its_own_name_if_that_matches() {
+        let base = index(&[symlink("a", "lib"), file("lib/x"), symlink("lib64", "lib"), symlink("self", ".")]);
+        let view = View::new(vec![&base], true);
+        let expand = |pattern: &str| Pattern::parse(pattern.as_bytes()).unwrap().expand(&view).unwrap();
+        assert_eq!(expand("/*/x"), [b"lib/x".to_vec()]);
+        assert_eq!(expand("/a*/x"), [b"a/x".to_vec()]);
+    }
+
+    #[test]
+    fn stars_on_a_deep_path_cost_the_names_times_the_parts() {
+        // Tried one after the other, the ways to share 1,000 names among 20 stars would be more than there are atoms.
+        let deep = index(&[file(&format!("{}/end", vec!["d"; 1000].join("/")))]);
+        let view = View::new(vec![&deep], true);
+        let stars = vec!["**/d"; 20].join("/");
+        let expand = |pattern: String| Pattern::parse(pattern.as_bytes()).unwrap().expand(&view).unwrap();
+        assert_eq!(expand(format!("{stars}/**/end")).len(), 1);
+        assert!(expand(format!("{stars}/**/none")).is_empty());
+        let mut candidates = Candidates::new(&[Pattern::parse(format!("{stars}/**/none").as_bytes()).unwrap()], true);
+        candidates.look_out(&View::new(Vec::new(), false));
+        assert!(candidates.wanting(vec!["d"; 1000].join("/").as_bytes()).is_empty());
+        assert_eq!(candidates.wanting(format!("{}/none", vec!["d"; 1000].join("/")).as_bytes()), [0]);
+    }
+
+    #[test]
+    fn links_in_every_directory_do_not_multiply_the_walk() {
+        // Each way through the links is a path of its own: 50 to the power of 12.
+        let mut entries = vec![file("end")];
+        entries.extend((0..50).map(|i| symlink(&format!("l{i}"), ".")));
+        let linked = index(&entries);
+        let view = View::new(vec![&linked], true);
+        let pattern = Pattern::parse(format!("{}/end", ["*"; 12].join("/")).as_bytes()).unwrap();
+        assert_eq!(pattern.expand(&view).unwrap().len(), 1);
     }
 }

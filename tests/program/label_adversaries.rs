@@ -173,6 +173,7 @@ fn got(
         paths: vec![name.as_bytes().to_vec()],
         platform: Platform::host(),
         destination: Destination::Directory(dir.path().to_owned()),
+        parents: false,
         dereference: true,
         verify: true,
         preserve: false,

@@ -6,6 +6,7 @@ mod copy_binary;
 mod entries;
 mod faults;
 mod get;
+mod globs;
 mod hostile;
 mod label;
 mod label_adversaries;
@@ -17,6 +18,7 @@ mod lookup;
 mod ls;
 #[cfg(target_os = "linux")]
 mod merged_view;
+mod names;
 mod plugin;
 mod registry;
 mod specification;

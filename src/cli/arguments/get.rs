@@ -8,20 +8,24 @@ use super::{ProgressMode, RegistryArguments};
 pub const LONG_ABOUT: &str = "\
 Get files and directories out of an image, without a pull and without an engine
 
-PATH is looked up as a container would see it: through all layers, following
-symbolic links; \"*\", \"?\", \"[...]\" and \"**\" match names. Content is verified
+NAME is an artifact of the image. PATH has a slash in it, and is looked up as a
+container would see it: through all layers, following symbolic links; \"*\", \"?\",
+\"[...]\" and \"**\" match names. DEST is as in --output. Content is verified
 before it appears under its name.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
 docker artifact get debian:12 /bin/ls
+docker artifact get registry.example/app:1 tool
+docker artifact get alpine:/bin/busybox /usr/local/bin/
 docker artifact get -o tools/ alpine /bin/busybox '/etc/*-release'
+docker artifact get --parents -o licences/ debian:12 '/usr/share/doc/**/copyright'
 docker artifact get --platform linux/arm64 -o - alpine /etc/os-release";
 
 /// The arguments of `get`, as typed.
 #[derive(Debug, clap::Args)]
 pub struct GetArguments {
-    /// The image, then the paths. Their number is checked later, so that the message can be Docker's.
+    /// The image, then the paths, or both in one and then the destination. Their number is checked later, so that the message can be Docker's.
     #[arg(hide = true)]
     pub operands: Vec<OsString>,
     /// Where to put it: a directory, a file name, or "-" for standard output (default: the current directory)
@@ -33,6 +37,9 @@ pub struct GetArguments {
     /// Stop reading at the end of the file, without checking the digest of its layer
     #[arg(long)]
     pub no_verify: bool,
+    /// Keep the directories of PATH below the destination, as cp --parents does
+    #[arg(long)]
+    pub parents: bool,
     /// Keep a symbolic link named by PATH instead of following it
     #[arg(long)]
     pub no_dereference: bool,

@@ -3,26 +3,28 @@
 use std::ffi::{OsStr, OsString};
 
 use super::{DisplayMode, Problem, Surroundings, format};
-use crate::cli::access::{Access, Location};
+use crate::cli::access::{Access, Location, split_path};
 use crate::cli::arguments::GetArguments;
 use crate::cli::format::Format;
 use crate::cli::get::COLUMNS;
 use crate::extract::Destination;
 use crate::image::platform::Platform;
 
-const NEEDED: &str = "an IMAGE and at least one PATH";
+const NEEDED: &str = "an IMAGE and at least one NAME or PATH";
 
 /// The options of `get`.
 #[derive(Debug)]
 pub struct GetOptions {
     /// Where the image is.
     pub image: Location,
-    /// What to get: paths or globs inside the image, as raw bytes.
+    /// What to get: names, or paths or globs inside the image, as raw bytes.
     pub paths: Vec<Vec<u8>>,
     /// The platform whose image is meant.
     pub platform: Platform,
     /// Where to put it, as typed.
     pub output: Option<OsString>,
+    /// Whether the directories of each path are kept below the destination.
+    pub parents: bool,
     /// Whether a symbolic link named by a path is followed.
     pub dereference: bool,
     /// Whether layers are read to their end and checked.
@@ -42,27 +44,27 @@ pub struct GetOptions {
 impl GetOptions {
     pub(super) fn new(typed: GetArguments, surroundings: &Surroundings) -> Result<Self, Problem> {
         let display = surroundings.display_mode(typed.progress, typed.quiet);
-        let mut operands = typed.operands.into_iter();
-        let image = operands.next().ok_or(Problem::Operands(NEEDED))?;
-        let paths: Vec<Vec<u8>> = operands.map(OsString::into_encoded_bytes).collect();
-        if paths.is_empty() {
-            return Err(Problem::Operands(NEEDED));
+        let Operands { image, paths, destination } = Operands::read(typed.operands)?;
+        if destination.is_some() && typed.output.is_some() {
+            return Err(Problem::Other("DEST and --output both say where to put it; use one of them".to_owned()));
         }
+        let output = typed.output.or(destination);
         if paths.iter().any(Vec::is_empty) {
             return Err(Problem::Other("a PATH is empty; write / for the whole image".to_owned()));
         }
-        if is_stdout(typed.output.as_deref()) && typed.format.is_some() {
+        if is_stdout(output.as_deref()) && typed.format.is_some() {
             let problem = "--format prints to standard output, which --output - gives to the content; use one of them";
             return Err(Problem::Other(problem.to_owned()));
         }
-        if typed.output.as_ref().is_some_and(|output| output.is_empty()) {
+        if output.as_ref().is_some_and(|output| output.is_empty()) {
             return Err(Problem::Other("--output is empty; write . for the current directory".to_owned()));
         }
         Ok(GetOptions {
             image: Location::parse(&image)?,
             paths,
             platform: surroundings.platform(typed.platform)?,
-            output: typed.output,
+            output,
+            parents: typed.parents,
             dereference: !typed.no_dereference,
             verify: !typed.no_verify,
             preserve: typed.preserve,
@@ -76,6 +78,44 @@ impl GetOptions {
     /// Whether the content goes to standard output.
     pub fn to_stdout(&self) -> bool {
         is_stdout(self.output.as_deref())
+    }
+}
+
+/// What stands on the command line besides flags.
+struct Operands {
+    image: OsString,
+    paths: Vec<Vec<u8>>,
+    /// Where to put it, as typed.
+    destination: Option<OsString>,
+}
+
+impl Operands {
+    /// Reads `IMAGE NAME|PATH...`, or `IMAGE:PATH... [DEST]`, as in `docker cp`.
+    fn read(typed: Vec<OsString>) -> Result<Self, Problem> {
+        let mut typed = typed.into_iter();
+        let first = typed.next().ok_or(Problem::Operands(NEEDED))?;
+        let Some((image, path)) = split_path(&first) else {
+            let paths: Vec<Vec<u8>> = typed.map(OsString::into_encoded_bytes).collect();
+            let needed = if paths.is_empty() { Err(Problem::Operands(NEEDED)) } else { Ok(paths) };
+            return Ok(Operands { image: first, paths: needed?, destination: None });
+        };
+        let mut operands = Operands { image: image.to_owned(), paths: vec![path.to_vec()], destination: None };
+        for operand in typed {
+            let is_local = matches!(operand.as_encoded_bytes().first(), Some(b'/' | b'.'));
+            match split_path(&operand).filter(|_| !is_local) {
+                _ if operands.destination.is_some() => {
+                    let problem = "only one DEST can follow IMAGE:PATH; write IMAGE PATH PATH... for several paths";
+                    return Err(Problem::Other(problem.to_owned()));
+                }
+                Some((image, path)) if image == operands.image => operands.paths.push(path.to_vec()),
+                Some((image, _)) => {
+                    let (one, other) = (operands.image.display(), image.display());
+                    return Err(Problem::Other(format!("{one} and {other} are two images; get from one at a time")));
+                }
+                None => operands.destination = Some(operand),
+            }
+        }
+        Ok(operands)
     }
 }
 
@@ -107,10 +147,35 @@ mod tests {
     fn an_image_and_a_path_are_needed() {
         for line in [&[b"get".as_slice()][..], &[b"get", b"alpine"]] {
             let error = action(line).unwrap_err();
-            assert_eq!(error.message, "'docker artifact get' requires an IMAGE and at least one PATH");
+            assert_eq!(error.message, "'docker artifact get' requires an IMAGE and at least one NAME or PATH");
             assert!(error.usage.is_some());
         }
         assert!(action(&[b"get", b"alpine", b""]).unwrap_err().message.contains("PATH is empty"));
+    }
+
+    #[test]
+    fn a_path_may_follow_the_image_after_a_colon_and_then_a_destination() {
+        let read = |line: &str| {
+            let GetOptions { image, paths, output, .. } =
+                options(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
+            let paths: Vec<String> = paths.into_iter().map(|path| String::from_utf8(path).unwrap()).collect();
+            (image, paths.join(" "), output)
+        };
+        let expected = |image: &str, paths: &str, output: Option<&str>| {
+            (Location::Registry(image.into()), paths.to_owned(), output.map(OsString::from))
+        };
+        assert_eq!(read("alpine:/bin/sh"), expected("alpine", "/bin/sh", None));
+        assert_eq!(read("host:5000/x:1:/etc /tmp/"), expected("host:5000/x:1", "/etc", Some("/tmp/")));
+        assert_eq!(read("alpine:/a alpine:/b -"), expected("alpine", "/a /b", Some("-")));
+        assert_eq!(read("alpine:/a ./b:/c"), expected("alpine", "/a", Some("./b:/c")));
+    }
+
+    #[test]
+    fn what_follows_image_and_path_is_one_destination() {
+        assert!(message("get alpine:/a /b /c").contains("only one DEST"));
+        assert!(message("get alpine:/a debian:/b").contains("alpine and debian are two images"));
+        assert!(message("get -o x alpine:/a y").contains("use one of them"));
+        assert!(message("get alpine:/a - --format json").contains("use one of them"));
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub async fn label(
         Manifest::Index(entries) => {
             for entry in entries {
                 let raw = source::listed_manifest(&*from, &entry).await?;
-                if entry.is_attestation() || entry.artifact_type.is_some() {
+                if !entry.is_image() {
                     others.push(raw);
                     continue;
                 }
@@ -252,7 +252,7 @@ async fn relabel(
     let removed = request.remove.iter().map(|name| (name.label_key(), None));
     let set = relabelled.parts.iter().map(|part| (part.name.label_key(), Some(part.record.to_label())));
     let changes: Vec<_> = removed.chain(set).collect();
-    let edited = set_strings(&config, (&[Step::Key("config")], "Labels"), &changes);
+    let edited = set_strings(&config, &["config", "Labels"], &changes);
     let edited = edited.map_err(|error| unreadable(&**from, &error))?;
     if edited != config {
         let (digest, size) = (Digest::of(edited.as_bytes()).to_string(), edited.len().to_string());

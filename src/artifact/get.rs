@@ -12,7 +12,7 @@ use super::survey::{Collect, Survey, Wanted, blocking};
 use crate::extract::{self, Destination, Item, Node, PublishOptions, Published, StageError, Staged, Staging};
 use crate::image::digest::Digest;
 use crate::image::label::Record;
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 use crate::image::{Image, Layer};
 use crate::layer::Content;
 use crate::layer::entry::{Entry, Kind};
@@ -25,7 +25,7 @@ pub struct Request {
     /// Paths and globs, as typed: raw bytes, absolute or relative to the root.
     pub paths: Vec<Vec<u8>>,
     /// The platform to choose from an image index.
-    pub platform: Platform,
+    pub platform: Choice,
     /// Where the results go.
     pub destination: Destination,
     /// Whether a symlink that a path names is followed.
@@ -98,7 +98,7 @@ impl Fetched {
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     let options = PublishOptions { preserve: request.preserve };
     options.check(&request.destination)?;
-    let image = Arc::new(source::resolve(&*source, &request.platform).await?);
+    let image = Arc::new(source::resolve(&*source, &request.platform, &*progress).await?);
     for layer in &image.layers {
         progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }

@@ -10,7 +10,7 @@ use super::survey::{Collect, Survey, Wanted};
 use crate::extract::StageError;
 use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Mode, Record, artifacts};
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 use crate::image::{Image, Layer};
 use crate::layer::Content;
 use crate::layer::entry::{Entry, Special};
@@ -79,10 +79,10 @@ pub enum Read {
 /// The artifacts of the image that `source` names: those that labels name, and those that are only attached.
 pub async fn list_artifacts(
     source: &dyn Source,
-    platform: &Platform,
+    platform: &Choice,
     progress: &dyn Progress,
 ) -> Result<Listing<ListedArtifact>, Error> {
-    let image = source::resolve(source, platform).await?;
+    let image = source::resolve(source, platform, progress).await?;
     let index = RangeIndex::fetch(source, &image.digest, progress).await?;
     let attached = index.records(&image);
     let labels = artifacts(&image);
@@ -188,12 +188,12 @@ pub enum FileKind {
 /// so that its digest is checked.
 pub async fn list_files(
     source: Arc<dyn Source>,
-    platform: &Platform,
+    platform: &Choice,
     paths: &[Vec<u8>],
     progress: &dyn Progress,
 ) -> Result<Listing<ListedFile>, Error> {
     let patterns = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
-    let image = Arc::new(source::resolve(&*source, platform).await?);
+    let image = Arc::new(source::resolve(&*source, platform, progress).await?);
     for layer in &image.layers {
         progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }

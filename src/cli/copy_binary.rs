@@ -16,7 +16,7 @@ use crate::artifact::Error;
 use crate::artifact::get::{Request, get};
 use crate::artifact::list::list_artifacts;
 use crate::extract::{Destination, ExtractError};
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 use crate::rootfs::Pattern;
 use crate::source::Source;
 
@@ -56,12 +56,7 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
 }
 
 /// Where in this file system `what` is in the image: for a path, the directory that holds it; for an artifact's name, the path.
-async fn same_place(
-    source: &dyn Source,
-    what: &[u8],
-    platform: &Platform,
-    display: &Display,
-) -> Result<OsString, Error> {
+async fn same_place(source: &dyn Source, what: &[u8], platform: &Choice, display: &Display) -> Result<OsString, Error> {
     if !what.contains(&b'/') {
         let listing = list_artifacts(source, platform, display).await?;
         let found = listing.items.into_iter().find(|artifact| artifact.name.as_bytes() == what);

@@ -68,7 +68,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
             (rows(&listing, file), None)
         }
         What::Layers => {
-            let image = source::resolve(&*source, &platform).await.map_err(Error::from)?;
+            let image = source::resolve(&*source, &platform, &*display).await.map_err(Error::from)?;
             let listing = Listing { image: source.name(), digest: image.digest.clone(), items: image.layers };
             (rows(&listing, layer), None)
         }

@@ -16,6 +16,7 @@ mod lookup;
 mod ls;
 #[cfg(target_os = "linux")]
 mod merged_view;
+mod platforms;
 mod plugin;
 mod registry;
 mod specification;

@@ -7,7 +7,7 @@ use crate::cli::access::{Access, Location};
 use crate::cli::arguments::LsArguments;
 use crate::cli::format::{Columns, Format};
 use crate::cli::ls;
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 
 /// The options of `ls`.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct LsOptions {
     /// What to list.
     pub what: What,
     /// The platform whose image is meant.
-    pub platform: Platform,
+    pub platform: Choice,
     /// How to print it.
     pub format: Format,
     /// Whether nothing is shortened.

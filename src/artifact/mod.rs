@@ -4,6 +4,7 @@
 
 mod error;
 pub mod get;
+pub mod index_manifest;
 pub mod label;
 mod labelled;
 pub mod list;

@@ -3,7 +3,7 @@
 //! Planning takes a [`View`] and gives trees without contents; [`None`] where a layer that has not been read could change
 //! them. It reads nothing and writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::error::Error;
@@ -70,6 +70,28 @@ pub enum TreeKind {
     Special(Special),
 }
 
+/// Patterns that need not lead to anything, and why some of them did not.
+#[derive(Debug, Default)]
+pub struct Optional {
+    /// Their positions.
+    pub patterns: BTreeSet<usize>,
+    /// Why nothing that could be fetched is there, by position.
+    pub failures: BTreeMap<usize, Error>,
+}
+
+impl Optional {
+    /// Keeps `error`, if it is about a pattern that need not lead to anything, and only says that it does not.
+    fn keep(&mut self, position: usize, error: Error) -> Result<(), Error> {
+        match error {
+            Error::NotFound { .. } | Error::Unfetchable { .. } if self.patterns.contains(&position) => {
+                self.failures.insert(position, error);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+}
+
 /// Reads as many layers as it takes to plan what `wanted` names in `image`, and what of its content had passed by. Fails where
 /// that is a device node or a FIFO, which has none.
 pub async fn complete<C: Collect>(
@@ -77,13 +99,25 @@ pub async fn complete<C: Collect>(
     survey: &mut Survey<C>,
     wanted: &Wanted,
 ) -> Result<Vec<Planned>, Error> {
-    let planned = outline(image, survey, wanted).await?;
-    if let Some(special) = planned.iter().find(|thing| matches!(thing.tree.kind, TreeKind::Special(_))) {
-        return Err(Error::Unfetchable {
+    complete_but(image, survey, wanted, &mut Optional::default()).await
+}
+
+/// As [`complete`], except that `optional` patterns need not lead to anything.
+pub async fn complete_but<C: Collect>(
+    image: (&str, &Image),
+    survey: &mut Survey<C>,
+    wanted: &Wanted,
+    optional: &mut Optional,
+) -> Result<Vec<Planned>, Error> {
+    let mut planned = outline_but(image, survey, wanted, optional).await?;
+    let is_special = |thing: &mut Planned| matches!(thing.tree.kind, TreeKind::Special(_));
+    for special in planned.extract_if(.., is_special) {
+        let unfetchable = Error::Unfetchable {
             image: image.0.to_owned(),
             path: show_path(&special.path),
             problem: "is a device node or a FIFO, which is never created".to_owned(),
-        });
+        };
+        optional.keep(special.pattern, unfetchable)?;
     }
     let missing = missing(&planned, survey);
     if !missing.is_empty() {
@@ -98,9 +132,18 @@ pub async fn outline<C: Collect>(
     survey: &mut Survey<C>,
     wanted: &Wanted,
 ) -> Result<Vec<Planned>, Error> {
+    outline_but(image, survey, wanted, &mut Optional::default()).await
+}
+
+async fn outline_but<C: Collect>(
+    image: (&str, &Image),
+    survey: &mut Survey<C>,
+    wanted: &Wanted,
+    optional: &mut Optional,
+) -> Result<Vec<Planned>, Error> {
     loop {
         let view = survey.view();
-        if let Some(planned) = plan(image, &view, &wanted.patterns, wanted.follow)? {
+        if let Some(planned) = plan(image, &view, (&wanted.patterns, wanted.follow), optional)? {
             return Ok(planned);
         }
         let independent = wanted.patterns.iter().all(|pattern| is_settled(&view, pattern, wanted.follow));
@@ -108,20 +151,21 @@ pub async fn outline<C: Collect>(
     }
 }
 
-/// Plans what `patterns` name in `image`, as `view` shows it. Fails with [`Error::NotFound`] as soon as something is known not
-/// to be there.
+/// Plans what `patterns` name in `image`, as `view` shows it. Fails with [`Error::NotFound`] as soon as something that is not
+/// `optional` is known not to be there.
 fn plan(
     image: (&str, &Image),
     view: &View<'_>,
-    patterns: &[Pattern],
-    follow: bool,
+    (patterns, follow): (&[Pattern], bool),
+    optional: &mut Optional,
 ) -> Result<Option<Vec<Planned>>, Error> {
     let mut planned: Vec<Planned> = Vec::new();
     let mut complete = true;
     for (position, pattern) in patterns.iter().enumerate() {
-        match plan_one(image, view, (position, pattern), follow)? {
-            Some(found) => planned.extend(found),
-            None => complete = false,
+        match plan_one(image, view, (position, pattern), follow) {
+            Ok(Some(found)) => planned.extend(found),
+            Ok(None) => complete = false,
+            Err(error) => optional.keep(position, error)?,
         }
     }
     Ok(complete.then_some(planned))

@@ -62,12 +62,22 @@ pub trait Source: Send + Sync {
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<BlobReader, SourceError>>;
 
-    /// What refers to the manifest `subject` and is of this artifact type. A place that keeps no such list has an empty one.
+    /// What refers to the manifest `subject` and is of this artifact type, or may be: where the place does not say which type
+    /// anything is of, a few entries come that do not say. A place that keeps no such list has an empty one.
     fn referrers<'a>(
         &'a self,
         subject: &'a Digest,
         artifact_type: &'a str,
     ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>>;
+}
+
+/// A manifest that refers to another one, and has been sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrer {
+    /// Its digest.
+    pub digest: Digest,
+    /// Whether the place lists it, so that it can be found.
+    pub is_listed: bool,
 }
 
 /// A place that can be written to.
@@ -83,15 +93,14 @@ pub trait Push: Source {
         bytes: Bytes,
     ) -> BoxFuture<'a, Result<Digest, SourceError>>;
 
-    /// Sends a manifest whose `subject` is the manifest `subject`, so that it is listed among what refers to that, in the place
-    /// of an earlier one of its artifact type where the place keeps that list as a tag.
+    /// Sends an image manifest whose `subject` is the manifest `subject`, so that it is listed among what refers to that, in the
+    /// place of those that it `replaces` where the place keeps that list as a tag.
     fn push_referrer<'a>(
         &'a self,
         subject: &'a Digest,
-        artifact_type: &'a str,
-        media_type: &'a str,
+        replaces: &'a [Digest],
         bytes: Bytes,
-    ) -> BoxFuture<'a, Result<Digest, SourceError>>;
+    ) -> BoxFuture<'a, Result<Referrer, SourceError>>;
 }
 
 /// How many image indexes may lie inside one another.

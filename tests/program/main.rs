@@ -2,6 +2,7 @@
 //!
 //! Each module is one part of that; `support` builds images, serves them from an in-process registry and runs the real binary.
 
+mod attach;
 mod copy_binary;
 mod entries;
 mod faults;
@@ -9,6 +10,7 @@ mod get;
 mod hostile;
 mod label;
 mod label_adversaries;
+mod label_again;
 mod label_cli;
 mod label_lies;
 mod label_trust;

@@ -122,3 +122,82 @@ fn a_config_that_names_no_platform_is_for_any() {
         artifact(&["label", &reference, "/bin/tool"]).run().exits(0);
     }
 }
+
+// Labelling several
+
+fn mixed() -> Index {
+    let linux = Image::new().platform("linux/amd64").layer([dir("app"), file("app/tool", "for linux")]);
+    let arm = Image::new().platform("linux/arm64").layer([dir("app"), file("app/tool", "for arm")]);
+    let windows = Image::new().platform("windows/amd64").layer([dir("Files"), file("Files/tool.exe", "for windows")]);
+    Index::new().image(&linux).attestation().image(&arm).image(&windows)
+}
+
+#[test]
+fn a_platform_that_lacks_a_path_is_named_and_the_others_can_be_labelled_without_it() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &mixed());
+    let run = artifact(&["label", &reference, "/app/tool"]).run().exits(3);
+    run.says("team/app:1 for windows/amd64 has no /app/tool").says("--platform");
+    assert_eq!(registry.count("PUT", ""), 0);
+
+    let before = crate::support::labelled::json_of(&registry, "team/app/manifests/1");
+    let run = artifact(&["label", "--platform", "linux/amd64,linux/arm64", &reference, "/app/tool"]).run().exits(0);
+    assert!(!run.out().contains("windows"), "{}", run.out());
+    for (platform, expected) in [("linux/amd64", "for linux"), ("linux/arm64", "for arm")] {
+        let run = artifact(&["get", "--platform", platform, &reference, "tool", "-o", "-"]).run().exits(0);
+        assert_eq!(run.out(), expected);
+    }
+    let after = crate::support::labelled::json_of(&registry, "team/app/manifests/1");
+    let entries = |index: &Value| index["manifests"].as_array().unwrap().clone();
+    assert_eq!(entries(&before).last(), entries(&after).last(), "the image for Windows is what it was");
+    assert_ne!(entries(&before)[0], entries(&after)[0]);
+    artifact(&["label", "--platform", "windows/amd64", &reference, "/Files/tool.exe"]).run().exits(0);
+    let run = artifact(&["get", "--platform", "windows/amd64", &reference, "tool.exe", "-o", "-"]).run().exits(0);
+    assert_eq!(run.out(), "for windows");
+}
+
+#[test]
+fn an_image_that_was_not_labelled_is_copied_with_the_others() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &mixed());
+    let copy = format!("{}/team/copy:1", registry.host());
+    artifact(&["label", "--platform", "linux/arm64", "-t", &copy, &reference, "/app/tool"]).run().exits(0);
+    for (platform, path, expected) in [
+        ("linux/amd64", "/app/tool", "for linux"),
+        ("linux/arm64", "tool", "for arm"),
+        ("windows/amd64", "/Files/tool.exe", "for windows"),
+    ] {
+        let run = artifact(&["get", "--platform", platform, &copy, path, "-o", "-"]).run().exits(0);
+        assert_eq!(run.out(), expected);
+    }
+}
+
+#[test]
+fn a_platform_that_is_not_there_cannot_be_labelled() {
+    let registry = Registry::start();
+    let index = registry.push("team/app:1", &mixed());
+    let label =
+        |reference: &str, platform: &str| artifact(&["label", "--platform", platform, reference, "/app/tool"]).run();
+    label(&index, "linux/arm64,linux/s390x")
+        .exits(3)
+        .says("no image for linux/s390x; there is linux/amd64, linux/arm64");
+    let alone =
+        registry.push("team/app:2", &Image::new().platform("linux/amd64").layer([dir("app"), file("app/tool", "")]));
+    label(&alone, "linux/s390x").exits(3).says("no image for linux/s390x; there is linux/amd64");
+    assert_eq!(registry.count("PUT", ""), 0);
+    label(&alone, "linux/x86_64").exits(0);
+}
+
+#[test]
+fn what_one_platform_declares_is_labelled_there() {
+    let registry = Registry::start();
+    let declares = Image::new().platform("linux/amd64").layer([dir("app"), file("app/tool", "")]);
+    let declares = declares.label("org.docker-artifact.tool", "/app/tool");
+    let silent = Image::new().platform("linux/arm64").layer([dir("app")]);
+    let reference = registry.push("team/app:1", &Index::new().image(&declares).image(&silent));
+    let run = artifact(&["label", "--format", "{{.Platform}}", &reference]).run().exits(0);
+    assert_eq!(run.out(), "linux/amd64\n");
+    artifact(&["label", "--remove", "tool", &reference]).run().exits(0);
+    artifact(&["label", "--remove", "tool", &reference]).run().exits(3).says("artifact tool");
+    artifact(&["label", &reference]).run().exits(2).says("declares no artifact");
+}

@@ -24,7 +24,7 @@ fn all_kinds() -> Vec<Registry> {
 }
 
 fn six_files() -> Image {
-    let files = NAMES.map(|name| file(&format!("opt/{name}"), format!("content of {name}")));
+    let files = NAMES.map(|name| file(format!("opt/{name}"), format!("content of {name}")));
     Image::new().layer([dir("opt")]).layer(Vec::from(files))
 }
 

@@ -15,7 +15,7 @@ use super::survey::{Collect, Survey, Wanted, blocking};
 use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, StageError, Staged, Staging};
 use crate::image::digest::Digest;
 use crate::image::label::Record;
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 use crate::image::{Image, Layer};
 use crate::layer::Content;
 use crate::layer::entry::{Entry, Kind};
@@ -28,7 +28,7 @@ pub struct Request {
     /// Paths and globs, as typed: raw bytes, absolute or relative to the root.
     pub paths: Vec<Vec<u8>>,
     /// The platform to choose from an image index.
-    pub platform: Platform,
+    pub platform: Choice,
     /// Where the results go.
     pub destination: Destination,
     /// Whether the directories of each path are kept below the destination.
@@ -116,7 +116,7 @@ impl Fetched {
 /// there and, unless `verify` is off, checked.
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
-    let image = Arc::new(source::resolve(&*source, &request.platform).await?);
+    let image = Arc::new(source::resolve(&*source, &request.platform, &*progress).await?);
     get_from(source, image, request, progress).await
 }
 

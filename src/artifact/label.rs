@@ -1,24 +1,27 @@
 //! Naming artifacts in an image: labels written into the config, the manifest and the index mended, nothing else touched.
+//!
+//! `wanted` says what is to be labelled in each image, `relabel` finds it and edits the config, `mend` has whatever pointed at
+//! something that changed point at what it is now, and `publish` keeps the range index beside the image.
 
-use std::collections::BTreeMap;
+mod mend;
+mod publish;
+mod relabel;
+mod wanted;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 
+use self::mend::Moved;
+use self::relabel::{Candidate, Relabelled, relabel};
+use self::wanted::Wanted;
 use super::error::Error;
-use super::measure::Measure;
-use super::plan;
-use super::range_index::{ARTIFACT_TYPE, MAX_EMBEDDED_BYTES, PART_MEDIA_TYPE, Part, annotations};
-use super::record::part;
-use super::survey::{Survey, Wanted};
-use crate::image::Image;
+use super::range_index::ARTIFACT_TYPE;
 use crate::image::digest::Digest;
-use crate::image::edit::{EditError, Step, replace, set_strings};
-use crate::image::label::{Label, Name, Record, artifacts};
-use crate::image::manifest::{Descriptor, Manifest, OciImageManifest};
+use crate::image::label::{Name, Record};
+use crate::image::manifest::{Manifest, ManifestError};
+use crate::image::platform::{NoSuchPlatform, Platform, available};
 use crate::progress::Progress;
-use crate::rootfs::Pattern;
 use crate::source::registry::Registry;
 use crate::source::{self, Push, RawManifest, Source, SourceError};
 
@@ -29,6 +32,8 @@ pub struct Request {
     pub add: Vec<(Name, Vec<u8>)>,
     /// Artifacts to forget.
     pub remove: Vec<Name>,
+    /// The platforms whose images are labelled; all, where none is named.
+    pub platforms: Vec<Platform>,
     /// Leave the image alone and attach the records as a referrer.
     pub attach: bool,
     /// Find out what would be written, and write nothing.
@@ -59,20 +64,30 @@ pub struct LabelledImage {
     pub artifacts: Vec<(Name, Record)>,
 }
 
-/// One image on its way to being labelled.
-struct Relabelled {
-    old: Digest,
-    media_type: String,
-    manifest: String,
-    config: Option<String>,
-    parts: Vec<Part>,
-    platform: String,
-    layers: Vec<Descriptor>,
-    config_descriptor: Descriptor,
+/// Where the result goes.
+struct Target {
+    /// The tag; `None` where nothing gets one.
+    tag: Option<String>,
+    /// Whether it is another repository, which needs the layers, too.
+    elsewhere: bool,
+    /// Whether the tag is the one that the image was found under.
+    is_own: bool,
+}
+
+/// What the reference names, taken apart.
+struct Parts {
+    /// The images to be labelled.
+    images: Vec<Candidate>,
+    /// Whatever else the index lists, as far as it may change or has to be copied.
+    others: Vec<RawManifest>,
+    /// Whether there is an index at all.
+    is_index: bool,
+    /// Whether attestations are among the others.
+    attested: bool,
 }
 
 /// Labels the image in `from` as `request` says, and pushes the result to `to`, which is the same repository or another one of
-/// the same registry. Layers are read, and never sent.
+/// the same registry. Layers are read only for what is not labelled and indexed yet, and never sent.
 pub async fn label(
     from: Arc<Registry>,
     to: Arc<Registry>,
@@ -81,141 +96,78 @@ pub async fn label(
 ) -> Result<Labelled, Error> {
     let root = from.manifest(None).await?;
     if let Some(expected) = request.expected.as_ref().filter(|expected| **expected != root.digest) {
-        return Err(Error::Source(SourceError::Protocol {
-            what: from.name(),
-            problem: format!("it should be {expected} and is {}; was it built anew meanwhile?", root.digest),
-        }));
+        let problem = format!("expected {expected}, found {}; was the tag pushed again?", root.digest);
+        return Err(Error::Source(SourceError::Protocol { what: from.name(), problem }));
     }
-    let document = text(&from, &root)?;
-    let parsed = parse(&*from, &root)?;
-    let tag = to.reference().tag().map(str::to_owned);
-    let tag = match (tag, to.reference().digest()) {
-        (Some(tag), _) => tag,
-        (None, None) => "latest".to_owned(),
-        (None, Some(_)) if request.attach || request.dry_run => String::new(),
-        (None, Some(_)) => {
-            return Err(Error::Usage("a digest cannot be moved; say with --tag where the result goes".to_owned()));
-        }
-    };
-    let (mut relabelled, mut others) = (Vec::new(), Vec::new());
-    match parsed {
-        Manifest::Image(manifest) => relabelled.push(relabel(&from, &root, *manifest, &request, &progress).await?),
-        Manifest::Index(entries) => {
-            for entry in entries {
-                let raw = source::listed_manifest(&*from, &entry).await?;
-                if entry.is_attestation() || entry.artifact_type.is_some() {
-                    others.push(raw);
-                    continue;
-                }
-                match parse(&*from, &raw)? {
-                    Manifest::Image(manifest) => {
-                        relabelled.push(relabel(&from, &raw, *manifest, &request, &progress).await?);
-                    }
-                    Manifest::Index(_) => {
-                        return Err(Error::Usage(format!(
-                            "{} is an index of indexes; label its images one by one",
-                            from.name()
-                        )));
-                    }
-                }
-            }
-        }
+    let target = Target::new(&from, &to, &request)?;
+    if target.is_own && from.is_pinned() && !request.attach && !request.dry_run {
+        // The reference's digest decided what was read; the tag may name something else.
+        target.check(&from, &root.digest).await?;
     }
+    let document = text(&*from, &root)?;
+    let Parts { images, others, is_index, attested } = take_apart(&from, &root, &request, target.elsewhere).await?;
+    let relabelled = relabel_all(&from, images, &request, &progress).await?;
 
-    // Old digest to new digest and length, for whatever points at what was changed.
-    let mut moved: BTreeMap<String, (Digest, usize)> = BTreeMap::new();
+    // Whatever points at what was changed has to point at what it is now.
+    let mut moved = Moved::default();
     for image in &relabelled {
-        let digest = Digest::of(image.manifest.as_bytes());
-        moved.insert(image.old.to_string(), (digest, image.manifest.len()));
+        moved.insert(&image.old, &image.manifest);
     }
-    let mut attestations = Vec::new();
+    let mut mended = Vec::new();
     for raw in others {
-        let before = text(&from, &raw)?;
-        let after = mend_subject(&before, &moved).map_err(|error| unreadable(&*from, &error))?;
-        moved.insert(raw.digest.to_string(), (Digest::of(after.as_bytes()), after.len()));
-        attestations.push((raw, after));
+        let after = moved.subject(&text(&*from, &raw)?).map_err(|error| unreadable(&*from, &error))?;
+        moved.insert(&raw.digest, &after);
+        mended.push((raw, after));
     }
-    let is_index = relabelled.first().is_none_or(|image| image.old != root.digest);
     let new_root = match is_index {
-        true => mend_index(&document, &moved).map_err(|error| unreadable(&*from, &error))?,
+        true => moved.index(&document).map_err(|error| unreadable(&*from, &error))?,
         false => relabelled.first().map(|image| image.manifest.clone()).unwrap_or_default(),
     };
     let new = Digest::of(new_root.as_bytes());
-    let changed = new != root.digest;
-    let images: Vec<LabelledImage> = relabelled
-        .iter()
-        .map(|image| LabelledImage {
-            platform: image.platform.clone(),
-            artifacts: image.parts.iter().map(|part| (part.name.clone(), part.record.clone())).collect(),
-        })
-        .collect();
+    let images: Vec<LabelledImage> = relabelled.iter().map(Relabelled::outcome).collect();
     if request.dry_run {
         return Ok(Labelled { old: root.digest, new, images, pushed: false });
     }
 
-    let place = |registry: &Registry| {
-        let reference = registry.reference();
-        (reference.resolve_registry().to_owned(), reference.repository().to_owned())
-    };
-    let elsewhere = place(&to) != place(&from);
-    if elsewhere {
-        for image in &relabelled {
-            let config = image.config.is_none().then_some(&image.config_descriptor);
-            for descriptor in image.layers.iter().chain(config) {
-                to.take_blob(&from, descriptor).await?;
-            }
-        }
-        for (raw, _) in &attestations {
-            if let Manifest::Image(manifest) =
-                Manifest::parse_any(&raw.bytes).map_err(|error| not_image(&*from, error))?
-            {
-                for descriptor in manifest.layers.iter().chain([&manifest.config]) {
-                    to.take_blob(&from, descriptor).await?;
-                }
-            }
-        }
+    if target.elsewhere {
+        copy_blobs(&from, &to, &relabelled, &mended).await?;
     }
-    let mut pushed = false;
+    let changed = new != root.digest;
     for image in &relabelled {
         if let Some(config) = &image.config {
             to.push_blob(Bytes::from(config.clone())).await?;
         }
-        let is_new = image.old != Digest::of(image.manifest.as_bytes());
-        if is_index && (is_new || elsewhere) {
+        if is_index && (image.config.is_some() || target.elsewhere) {
             to.push_manifest(None, &image.media_type, Bytes::from(image.manifest.clone())).await?;
         }
     }
-    for (raw, after) in attestations {
-        if raw.bytes != after.as_bytes() || elsewhere {
-            let media_type = raw.media_type.as_deref().unwrap_or(oci_distribution::manifest::OCI_IMAGE_MEDIA_TYPE);
-            to.push_manifest(None, media_type, Bytes::from(after)).await?;
-            progress.notice("attestations were carried over; signatures of the image cover the old digest");
+    for (raw, after) in mended {
+        if raw.bytes != after.as_bytes() || target.elsewhere {
+            to.push_manifest(None, &media_type_of(&raw), Bytes::from(after)).await?;
         }
+    }
+    if attested && changed {
+        progress.notice("attestations were carried over; signatures of the image cover the old digest");
     }
     // The index is there before the tag moves, so that nobody meets labels without it.
-    let is_other_tag = elsewhere || from.reference().tag() != Some(tag.as_str()) && !tag.is_empty();
-    let moves = !request.attach && (changed || is_other_tag);
-    if moves && !is_index {
+    let moves = target.tag.as_ref().filter(|_| !request.attach && (changed || !target.is_own));
+    if moves.is_some() && !is_index {
         to.push_manifest(None, &media_type_of(&root), Bytes::from(new_root.clone())).await?;
     }
+    let mut pushed = false;
     for image in &relabelled {
-        pushed |= push_index(&to, image).await?;
+        pushed |= publish::publish(&from, &to, image, &request, target.elsewhere, &*progress).await?;
     }
-    if moves {
-        if !is_other_tag {
-            let now = from.manifest(None).await?.digest;
-            if now != root.digest {
-                return Err(Error::Source(SourceError::Protocol {
-                    what: from.name(),
-                    problem: format!("it was moved from {} to {now} meanwhile; label it again", root.digest),
-                }));
-            }
+    if let Some(tag) = moves {
+        if target.is_own {
+            target.check(&from, &root.digest).await?;
         }
-        to.push_manifest(Some(&tag), &media_type_of(&root), Bytes::from(new_root)).await?;
+        to.push_manifest(Some(tag), &media_type_of(&root), Bytes::from(new_root)).await?;
         pushed = true;
-        if !is_other_tag {
-            // The tag was what kept the old digest; its index must not outlive it, pointing at nothing.
-            for image in relabelled.iter().filter(|image| image.config.is_some()) {
+        if target.is_own {
+            // The tag was what kept the old digest; its index must not outlive it, pointing at nothing. One that is all that
+            // names an artifact stays, for whoever has the digest.
+            for image in relabelled.iter().filter(|image| image.config.is_some() && !image.has_attached_names) {
                 to.unlist_referrers(&image.old, ARTIFACT_TYPE).await?;
             }
         }
@@ -223,200 +175,200 @@ pub async fn label(
     Ok(Labelled { old: root.digest, new, images, pushed })
 }
 
-/// Works out one image's new labels, config and manifest.
-async fn relabel(
-    from: &Arc<Registry>,
-    raw: &RawManifest,
-    manifest: OciImageManifest,
-    request: &Request,
-    progress: &Arc<dyn Progress>,
-) -> Result<Relabelled, Error> {
-    let document = text(from, raw)?;
-    let config_descriptor = manifest.config.clone();
-    let (image, config) = source::read_image(&**from, raw.digest.clone(), manifest).await?;
-    let image = Arc::new(image);
-    let parts = measure(from, &image, &wanted_of(from, &image, request)?, progress).await?;
-    let mut relabelled = Relabelled {
-        old: raw.digest.clone(),
-        media_type: media_type_of(raw),
-        manifest: document,
-        config: None,
-        parts,
-        platform: image.platform().to_string(),
-        layers: image.layers.iter().map(|layer| layer.descriptor.clone()).collect(),
-        config_descriptor,
-    };
-    if request.attach {
-        return Ok(relabelled);
+impl Target {
+    fn new(from: &Registry, to: &Registry, request: &Request) -> Result<Self, Error> {
+        let place = |registry: &Registry| {
+            let reference = registry.reference();
+            (reference.resolve_registry().to_owned(), reference.repository().to_owned())
+        };
+        let elsewhere = place(to) != place(from);
+        let tag = match (to.reference().tag(), to.reference().digest()) {
+            (Some(tag), _) => Some(tag.to_owned()),
+            (None, None) => Some("latest".to_owned()),
+            (None, Some(_)) if request.attach || request.dry_run => None,
+            (None, Some(_)) => {
+                let problem = "IMAGE is a digest, not a tag; name the result with --tag";
+                return Err(Error::Usage(problem.to_owned()));
+            }
+        };
+        let of_from = match (from.reference().tag(), from.reference().digest()) {
+            (None, None) => Some("latest"),
+            (tag, _) => tag,
+        };
+        let is_own = !elsewhere && tag.as_deref() == of_from;
+        Ok(Target { tag, elsewhere, is_own })
     }
-    let removed = request.remove.iter().map(|name| (name.label_key(), None));
-    let set = relabelled.parts.iter().map(|part| (part.name.label_key(), Some(part.record.to_label())));
-    let changes: Vec<_> = removed.chain(set).collect();
-    let edited = set_strings(&config, (&[Step::Key("config")], "Labels"), &changes);
-    let edited = edited.map_err(|error| unreadable(&**from, &error))?;
-    if edited != config {
-        let (digest, size) = (Digest::of(edited.as_bytes()).to_string(), edited.len().to_string());
-        let mended =
-            replace(&relabelled.manifest, &[Step::Key("config"), Step::Key("digest")], &format!("\"{digest}\""))
-                .and_then(|text| replace(&text, &[Step::Key("config"), Step::Key("size")], &size));
-        relabelled.manifest = mended.map_err(|error| unreadable(&**from, &error))?;
-        relabelled.config = Some(edited);
+
+    /// Fails where the tag does not name `digest` (any more).
+    async fn check(&self, from: &Registry, digest: &Digest) -> Result<(), Error> {
+        let Some(tag) = &self.tag else { return Ok(()) };
+        let now = from.tagged(tag).await?.digest;
+        if now == *digest {
+            return Ok(());
+        }
+        let problem =
+            format!("tag {tag} names {now}, not {digest}; label what it names, or name the result with --tag");
+        Err(Error::Source(SourceError::Protocol { what: from.name(), problem }))
     }
-    Ok(relabelled)
 }
 
-/// What is to be labelled in `image`: what the request adds, what labels declare, and what they say already.
-fn wanted_of(from: &Arc<Registry>, image: &Image, request: &Request) -> Result<Vec<(Name, Vec<u8>)>, Error> {
-    let mut wanted: BTreeMap<Name, Vec<u8>> = BTreeMap::new();
-    for artifact in artifacts(image) {
-        let Ok(name) = artifact.name.parse::<Name>() else { continue };
-        match artifact.label {
-            Label::Declared { path } => drop(wanted.insert(name, path.into_bytes())),
-            Label::Resolved(record) | Label::Inherited(record) => {
-                drop(wanted.insert(name, record.path().as_bytes().to_vec()))
+/// Finds the images that are to be labelled in what the reference names, and reads their configs.
+async fn take_apart(
+    from: &Arc<Registry>,
+    root: &RawManifest,
+    request: &Request,
+    elsewhere: bool,
+) -> Result<Parts, Error> {
+    let mut parts = Parts { images: Vec::new(), others: Vec::new(), is_index: false, attested: false };
+    let mut there = Vec::new();
+    let is_wanted = |platform: &Platform| {
+        request.platforms.is_empty() || request.platforms.iter().any(|wanted| platform.is_same(wanted))
+    };
+    match parse(&**from, root)? {
+        Manifest::Image(manifest) => {
+            let candidate = Candidate::read(from, root.clone(), *manifest, from.name()).await?;
+            let platform = candidate.image.platform();
+            if platform.is_known() && !is_wanted(&platform) {
+                there.push(platform);
+            } else {
+                parts.images.push(candidate);
             }
-            Label::Legacy { .. } | Label::Malformed { .. } => {}
         }
+        Manifest::Index(entries) => {
+            parts.is_index = true;
+            there = available(&entries);
+            for entry in entries {
+                let known = entry.platform.as_ref().filter(|platform| platform.is_known());
+                let is_other = !entry.is_image() || known.is_some_and(|platform| !is_wanted(platform));
+                if is_other && entry.is_image() && !elsewhere {
+                    continue;
+                }
+                let raw = source::listed_manifest(&**from, &entry).await?;
+                if is_other {
+                    parts.attested |= entry.is_attestation();
+                    parts.others.push(raw);
+                    continue;
+                }
+                let Manifest::Image(manifest) = parse(&**from, &raw)? else {
+                    let problem = format!("{} is an index of indexes; label its images one by one", from.name());
+                    return Err(Error::Usage(problem));
+                };
+                let mut candidate = Candidate::read(from, raw, *manifest, from.name()).await?;
+                let platform = known.cloned().unwrap_or(candidate.image.platform());
+                candidate.name = format!("{} for {platform}", from.name());
+                if known.is_none() && !is_wanted(&platform) {
+                    there.push(platform);
+                    parts.others.push(candidate.raw);
+                } else {
+                    parts.images.push(candidate);
+                }
+            }
+        }
+    }
+    if parts.images.is_empty() && request.platforms.is_empty() {
+        let detail = "its index lists no image".to_owned();
+        return Err(Error::Source(SourceError::NotFound { what: from.name(), detail }));
+    }
+    for wanted in &request.platforms {
+        let is_there = |platform: Platform| !platform.is_known() || platform.is_same(wanted);
+        let in_config = |candidate: &Candidate| is_there(candidate.image.platform());
+        if !parts.images.iter().any(in_config) && !there.iter().any(|platform| platform.is_same(wanted)) {
+            let error = NoSuchPlatform { wanted: wanted.clone(), available: there };
+            return Err(Error::Source(SourceError::NoSuchPlatform { image: from.name(), error }));
+        }
+    }
+    Ok(parts)
+}
+
+/// Labels each of `candidates`. Fails where none has anything to be labelled, or nothing of what they declare is there.
+async fn relabel_all(
+    from: &Arc<Registry>,
+    candidates: Vec<Candidate>,
+    request: &Request,
+    progress: &Arc<dyn Progress>,
+) -> Result<Vec<Relabelled>, Error> {
+    let mut work = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let wanted = Wanted::of(&**from, &candidate, request, &**progress).await?;
+        work.push((candidate, wanted));
     }
     for name in &request.remove {
-        if wanted.remove(name).is_none() {
-            let hint = "; see docker artifact ls".to_owned();
-            return Err(Error::NotFound { image: from.name(), path: format!("artifact {name}"), hint });
+        if !work.iter().any(|(_, wanted)| wanted.removed.contains(name)) {
+            let labelled = request.attach && work.iter().any(|(_, wanted)| wanted.labelled.contains(name));
+            let hint = match labelled {
+                true => "; it is a label of the image, which --attach leaves as it is",
+                false => "; see docker artifact ls",
+            };
+            let (path, hint) = (format!("artifact {name}"), hint.to_owned());
+            return Err(Error::NotFound { image: from.name(), path, hint });
         }
     }
-    wanted.extend(request.add.iter().cloned());
-    if wanted.is_empty() && request.remove.is_empty() {
+    if request.remove.is_empty() && work.iter().all(|(_, wanted)| wanted.is_empty()) {
         return Err(Error::Usage(format!(
             "{} declares no artifact; name a PATH, or write LABEL org.docker-artifact.NAME=/path in its Dockerfile",
             from.name()
         )));
     }
-    Ok(wanted.into_iter().collect())
+    let mut relabelled = Vec::with_capacity(work.len());
+    let mut stale = Vec::new();
+    for (candidate, wanted) in work {
+        let (image, missing) = relabel(from, candidate, wanted, request, progress).await?;
+        relabelled.push(image);
+        stale.extend(missing);
+    }
+    // What nobody asked for by its path stays as it is, unless that is all there is to do.
+    if request.remove.is_empty() && relabelled.iter().all(|image| image.parts.is_empty()) && !stale.is_empty() {
+        return Err(stale.swap_remove(0));
+    }
+    stale.iter().for_each(|error| progress.notice(&format!("{error}; that label stays as it is")));
+    Ok(relabelled)
 }
 
-/// Reads the layers that hold `wanted`, each once, and measures what is there.
-async fn measure(
-    from: &Arc<Registry>,
-    image: &Arc<Image>,
-    wanted: &[(Name, Vec<u8>)],
-    progress: &Arc<dyn Progress>,
-) -> Result<Vec<Part>, Error> {
-    for layer in &image.layers {
-        progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
-    }
-    let patterns = wanted.iter().map(|(_, path)| Pattern::exactly(path)).collect();
-    let wanted_paths = Arc::new(Wanted { patterns, follow: true, verify: true });
-    let measure = Arc::new(Measure::default());
-    let source: Arc<dyn Source> = Arc::clone(from) as Arc<dyn Source>;
-    let mut survey = Survey::new(source, Arc::clone(image), Arc::clone(&measure), Arc::clone(&wanted_paths));
-    let planned = plan::complete((&from.name(), image), &mut survey, &wanted_paths).await?;
-    let mut parts = Vec::with_capacity(wanted.len());
-    for ((name, _), planned) in wanted.iter().zip(&planned) {
-        parts.push(part(name.clone(), planned, image, &survey, &measure)?);
-    }
-    Ok(parts)
-}
-
-/// Pushes the range index of one image, unless it is there already. Whether anything was sent.
-async fn push_index(to: &Registry, image: &Relabelled) -> Result<bool, Error> {
-    if image.parts.is_empty() {
-        return Ok(false);
-    }
-    let subject = Digest::of(image.manifest.as_bytes());
-    let (mut layers, mut blobs) = (Vec::new(), Vec::new());
-    for part in &image.parts {
-        let bytes = part.to_bytes().map_err(|error| Error::Usage(error.to_string()))?;
-        let mut descriptor = json!({
-            "mediaType": PART_MEDIA_TYPE,
-            "digest": Digest::of(&bytes),
-            "size": bytes.len(),
-            "annotations": annotations(part),
-        });
-        if bytes.len() <= MAX_EMBEDDED_BYTES && image.parts.len() <= 8 {
-            use base64::Engine;
-            descriptor["data"] = Value::from(base64::engine::general_purpose::STANDARD.encode(&bytes));
-        }
-        layers.push(descriptor);
-        blobs.push(Bytes::from(bytes));
-    }
-    let empty = Bytes::from_static(b"{}");
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": oci_distribution::manifest::OCI_IMAGE_MEDIA_TYPE,
-        "artifactType": ARTIFACT_TYPE,
-        // The empty descriptor of the OCI image-spec, *Guidance for an Empty Descriptor*.
-        "config": {
-            "mediaType": "application/vnd.oci.empty.v1+json",
-            "digest": Digest::of(&empty),
-            "size": empty.len(),
-            "data": "e30=",
-        },
-        "layers": layers,
-        "subject": { "mediaType": image.media_type, "digest": subject, "size": image.manifest.len() },
-    });
-    let bytes = Bytes::from(manifest.to_string());
-    let digest = Digest::of(&bytes);
-    if to.referrers(&subject, ARTIFACT_TYPE).await?.iter().any(|entry| entry.digest == digest) {
-        return Ok(false);
-    }
-    for blob in blobs.into_iter().chain([empty]) {
-        to.push_blob(blob).await?;
-    }
-    to.push_referrer(&subject, ARTIFACT_TYPE, oci_distribution::manifest::OCI_IMAGE_MEDIA_TYPE, bytes).await?;
-    Ok(true)
-}
-
-/// `index` with every descriptor of something that `moved` pointing at where it is now.
-fn mend_index(index: &str, moved: &BTreeMap<String, (Digest, usize)>) -> Result<String, EditError> {
-    let parsed: Value = serde_json::from_str(index).unwrap_or_default();
-    let entries = parsed["manifests"].as_array().cloned().unwrap_or_default();
-    let mut text = index.to_owned();
-    for (position, entry) in entries.iter().enumerate() {
-        let at = [Step::Key("manifests"), Step::Index(position)];
-        let path = |rest: &[Step<'static>]| at.iter().chain(rest).copied().collect::<Vec<_>>();
-        if let Some((digest, size)) = entry["digest"].as_str().and_then(|digest| moved.get(digest)) {
-            text = replace(&text, &path(&[Step::Key("digest")]), &format!("\"{digest}\""))?;
-            text = replace(&text, &path(&[Step::Key("size")]), &size.to_string())?;
-        }
-        let reference = "vnd.docker.reference.digest";
-        if let Some((digest, _)) = entry["annotations"][reference].as_str().and_then(|digest| moved.get(digest)) {
-            text = replace(&text, &path(&[Step::Key("annotations"), Step::Key(reference)]), &format!("\"{digest}\""))?;
+/// Makes the blobs of everything in `from` those of another repository, too.
+async fn copy_blobs(
+    from: &Registry,
+    to: &Registry,
+    relabelled: &[Relabelled],
+    others: &[(RawManifest, String)],
+) -> Result<(), Error> {
+    for image in relabelled {
+        let config = image.config.is_none().then_some(&image.config_descriptor);
+        for descriptor in image.layers.iter().chain(config) {
+            to.take_blob(from, descriptor).await?;
         }
     }
-    Ok(text)
-}
-
-/// `manifest` with its subject, where that is something that `moved`, pointing at where it is now.
-fn mend_subject(manifest: &str, moved: &BTreeMap<String, (Digest, usize)>) -> Result<String, EditError> {
-    let parsed: Value = serde_json::from_str(manifest).unwrap_or_default();
-    let Some((digest, size)) = parsed["subject"]["digest"].as_str().and_then(|digest| moved.get(digest)) else {
-        return Ok(manifest.to_owned());
-    };
-    let text = replace(manifest, &[Step::Key("subject"), Step::Key("digest")], &format!("\"{digest}\""))?;
-    replace(&text, &[Step::Key("subject"), Step::Key("size")], &size.to_string())
+    for (raw, _) in others {
+        if let Manifest::Image(manifest) = Manifest::parse_any(&raw.bytes).map_err(|error| not_image(from, error))? {
+            for descriptor in manifest.layers.iter().chain([&manifest.config]) {
+                to.take_blob(from, descriptor).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn parse(from: &dyn Source, raw: &RawManifest) -> Result<Manifest, Error> {
     Manifest::parse(&raw.bytes, raw.media_type.as_deref()).map_err(|error| not_image(from, error))
 }
 
-fn not_image(from: &dyn Source, error: crate::image::manifest::ManifestError) -> Error {
+fn not_image(from: &dyn Source, error: ManifestError) -> Error {
     Error::Source(SourceError::NotAnImage { image: from.name(), error })
 }
 
-fn text(from: &Registry, raw: &RawManifest) -> Result<String, Error> {
+fn text(from: &dyn Source, raw: &RawManifest) -> Result<String, Error> {
     String::from_utf8(raw.bytes.to_vec()).map_err(|_| {
         Error::Source(SourceError::Protocol { what: from.name(), problem: "its manifest is not UTF-8".to_owned() })
     })
 }
 
-fn unreadable(from: &dyn Source, error: &EditError) -> Error {
+fn unreadable(from: &dyn Source, error: &crate::image::edit::EditError) -> Error {
     Error::Source(SourceError::Protocol { what: from.name(), problem: error.to_string() })
 }
 
-/// The media type that a manifest came with, or names itself.
+/// The media type that a manifest names itself, or came with.
 fn media_type_of(raw: &RawManifest) -> String {
-    let named = || Some(serde_json::from_slice::<Value>(&raw.bytes).ok()?["mediaType"].as_str()?.to_owned());
+    let named =
+        || Some(serde_json::from_slice::<serde_json::Value>(&raw.bytes).ok()?["mediaType"].as_str()?.to_owned());
     let media_type = named().or_else(|| raw.media_type.clone());
     media_type.unwrap_or_else(|| oci_distribution::manifest::OCI_IMAGE_MEDIA_TYPE.to_owned())
 }

@@ -10,16 +10,15 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 
 use super::error::Error;
+use super::index_manifest::{PartDescriptor, attached};
 use super::listing::{self, Stretch, stretch};
-use super::range_index::{ARTIFACT_TYPE, InvalidPart, NAME_ANNOTATION, Part, RECORD_ANNOTATION, StoredExtent};
+use super::range_index::{InvalidPart, NAME_ANNOTATION, Part, RECORD_ANNOTATION, StoredExtent};
 use super::survey::{blocking, describe};
 use crate::extract::{Item, Metadata, Node, Staged, Staging};
 use crate::image::digest::{DiffId, Digest};
 use crate::image::label::Record;
-use crate::image::manifest::Descriptor;
 use crate::image::{Image, Layer};
 use crate::layer::checkpoint::{Extent, ExtentReader};
 use crate::layer::entry::Kind;
@@ -30,50 +29,22 @@ use crate::source::{self, Source, SourceError};
 /// What lists the parts of a range index.
 #[derive(Debug, Default)]
 pub struct RangeIndex {
-    parts: Vec<PartDescriptor>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct PartDescriptor {
-    #[serde(flatten)]
-    descriptor: Descriptor,
-    #[serde(default)]
-    data: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct IndexManifest {
-    layers: Vec<PartDescriptor>,
-    subject: Descriptor,
+    /// The parts' descriptors.
+    pub parts: Vec<PartDescriptor>,
 }
 
 impl RangeIndex {
     /// The range index of the image manifest `subject`; an empty one where there is none, or none that can be read, which a
     /// notice then says: it only makes things faster. Fails where this machine is at fault.
     pub async fn fetch(source: &dyn Source, subject: &Digest, progress: &dyn Progress) -> Result<Self, Error> {
-        match Self::try_fetch(source, subject).await.map_err(Error::from) {
-            Ok(index) => Ok(index),
+        match attached(source, subject, progress).await.map_err(Error::from) {
+            Ok(attached) => Ok(RangeIndex { parts: attached.parts }),
             Err(error) if error.is_local() => Err(error),
             Err(error) => {
                 progress.notice(&format!("cannot read the range index ({error}); reading whole layers instead"));
                 Ok(RangeIndex::default())
             }
         }
-    }
-
-    async fn try_fetch(source: &dyn Source, subject: &Digest) -> Result<Self, SourceError> {
-        let mut parts = Vec::new();
-        // The latest comes last in a list kept by tag; of an API's list any may be.
-        for entry in source.referrers(subject, ARTIFACT_TYPE).await?.iter().rev().take(4) {
-            let raw = source::listed_manifest(source, entry).await?;
-            // One that cannot be read, or is about another image, is as good as none.
-            if let Ok(manifest) = serde_json::from_slice::<IndexManifest>(&raw.bytes)
-                && manifest.subject.digest == subject.as_str()
-            {
-                parts.extend(manifest.layers);
-            }
-        }
-        Ok(RangeIndex { parts })
     }
 
     /// The records that the index itself holds, by name: those of an image with the layers of `image`.
@@ -88,7 +59,7 @@ impl RangeIndex {
     }
 
     /// The part about exactly this `record`.
-    async fn part(&self, source: &dyn Source, record: &Record) -> Result<Option<Part>, Error> {
+    pub async fn part(&self, source: &dyn Source, record: &Record) -> Result<Option<Part>, Error> {
         let is_about = |part: &&PartDescriptor| {
             let annotation = part.descriptor.annotations.as_ref().and_then(|all| all.get(RECORD_ANNOTATION));
             annotation.and_then(|text| serde_json::from_str(text).ok()).as_ref() == Some(record)

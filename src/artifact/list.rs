@@ -1,6 +1,6 @@
 //! What is in an image: the artifacts that it names, and its files. Nothing is got.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::error::Error;
@@ -87,9 +87,13 @@ pub async fn list_artifacts(
     let index = RangeIndex::fetch(source, &image.digest, progress).await?;
     let attached = index.records(image);
     let labels = artifacts(image);
+    // What a digest does not cover speaks for nothing that it covers.
+    let serving = attached.iter().filter(|_| !source.is_pinned());
+    let served = serving.map(|(name, record)| ((name.as_str(), record.path()), record)).collect();
     let mut named: HashSet<String> = labels.iter().map(|artifact| artifact.name.clone()).collect();
     let indexed: HashSet<&Record> = attached.iter().map(|(_, record)| record).collect();
-    let mut items: Vec<ListedArtifact> = labels.into_iter().map(|artifact| listed(artifact, image, &indexed)).collect();
+    let mut items: Vec<ListedArtifact> =
+        labels.into_iter().map(|artifact| listed(artifact, image, &indexed, &served)).collect();
     for (name, record) in attached {
         if named.insert(name.clone()) {
             items.push(of_record(name, record, image, Read::Attached));
@@ -127,7 +131,12 @@ impl Listing<ListedArtifact> {
     }
 }
 
-fn listed(artifact: Artifact, image: &Image, indexed: &HashSet<&Record>) -> ListedArtifact {
+fn listed(
+    artifact: Artifact,
+    image: &Image,
+    indexed: &HashSet<&Record>,
+    served: &HashMap<(&str, &str), &Record>,
+) -> ListedArtifact {
     let Artifact { name, label } = artifact;
     let bare = |name, path, read| ListedArtifact { name, path, record: None, layers: Vec::new(), read };
     match label {
@@ -142,8 +151,14 @@ fn listed(artifact: Artifact, image: &Image, indexed: &HashSet<&Record>) -> List
             };
             of_record(name, record, image, read)
         }
-        Label::Inherited(record) => bare(name, Some(record.path().to_owned()), Read::Inherited),
-        Label::Declared { path } => bare(name, Some(path), Read::Declared),
+        Label::Inherited(record) => match served.get(&(name.as_str(), record.path())).copied() {
+            Some(attached) => of_record(name, attached.clone(), image, Read::Attached),
+            None => bare(name, Some(record.path().to_owned()), Read::Inherited),
+        },
+        Label::Declared { path } => match served.get(&(name.as_str(), path.as_str())).copied() {
+            Some(attached) => of_record(name, attached.clone(), image, Read::Attached),
+            None => bare(name, Some(path), Read::Declared),
+        },
         Label::Legacy { blob } => {
             let size = image.layers.iter().find(|layer| layer.digest == blob).map_or(0, |layer| layer.size);
             let layers_above = image.layers_above(&blob);

@@ -5,6 +5,7 @@
 mod absent;
 mod error;
 pub mod get;
+pub mod index_manifest;
 pub mod label;
 mod labelled;
 pub mod list;

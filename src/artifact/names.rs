@@ -87,6 +87,7 @@ pub async fn sort(
     let labels = artifacts(image);
     let mut asked = Asked { by_label: Vec::new(), by_path: Vec::new(), index: RangeIndex::default() };
     let mut unknown = Vec::new();
+    let mut declared = Vec::new();
     for (position, path) in request.paths.iter().enumerate() {
         let pattern = Pattern::parse(path)?;
         let plain = |pattern| ByPath { position, pattern, path: None, name: None, digest: None, only_in: None };
@@ -97,12 +98,10 @@ pub async fn sort(
                 asked.by_label.push(Labelled::named(position, name, record));
             }
             Some(Artifact { name, label: Label::Declared { path } }) => {
-                let name = Some(name.clone().into_bytes());
-                asked.by_path.push(ByPath { name, ..plain(Pattern::exactly(path.as_bytes())) });
+                declared.push((position, name.clone(), path.clone()));
             }
             Some(Artifact { name, label: Label::Inherited(record) }) => {
-                let name = Some(name.clone().into_bytes());
-                asked.by_path.push(ByPath { name, ..plain(Pattern::exactly(record.path().as_bytes())) });
+                declared.push((position, name.clone(), record.path().to_owned()));
             }
             Some(Artifact { name, label: Label::Legacy { blob } }) => {
                 let (layers, above) = (image.layers.len(), image.layers_above(blob));
@@ -131,15 +130,27 @@ pub async fn sort(
             },
         }
     }
-    if !unknown.is_empty() || !asked.by_label.is_empty() && !request.preserve {
+    // Where the reference names a digest, what that does not cover speaks for nothing that it covers.
+    let may_trust = !source.is_pinned() || request.trust_attached;
+    let is_indexed = !asked.by_label.is_empty() || (may_trust && !declared.is_empty());
+    if !unknown.is_empty() || is_indexed && !request.preserve {
         asked.index = RangeIndex::fetch(source, &image.digest, progress).await?;
     }
     let attached = asked.index.records(image);
+    for (position, name, path) in declared {
+        match attached.iter().find(|(attached, record)| *attached == name && record.path() == path) {
+            Some((_, record)) if may_trust => asked.by_label.push(Labelled::named(position, &name, record)),
+            _ => {
+                let (pattern, name) = (Pattern::exactly(path.as_bytes()), Some(name.into_bytes()));
+                asked.by_path.push(ByPath { position, pattern, path: None, name, digest: None, only_in: None });
+            }
+        }
+    }
     for (position, pattern, word) in unknown {
         let record = attached.iter().find(|(name, _)| name == word);
         match record {
             Some((name, record)) => {
-                if source.is_pinned() && !request.trust_attached {
+                if !may_trust {
                     return Err(Error::Usage(format!(
                         "{name} is named only by a record attached to {}, which the digest that you gave does not cover; \
                          name its path ({}), or say --trust-attached",

@@ -90,6 +90,30 @@ pub enum TreeKind {
     Special(Special),
 }
 
+/// Patterns that need not lead to anything, and why some of them did not.
+#[derive(Debug, Default)]
+pub struct Optional {
+    /// Their positions.
+    pub patterns: BTreeSet<usize>,
+    /// Why nothing that could be fetched is there, by position.
+    pub failures: BTreeMap<usize, Error>,
+}
+
+impl Optional {
+    /// Keeps `error`, if it is about a pattern that need not lead to anything, and only says that it does not.
+    fn keep(&mut self, position: usize, error: Error) -> Result<(), Error> {
+        match error {
+            Error::NotFound { .. } | Error::Dangling { .. } | Error::Unfetchable { .. }
+                if self.patterns.contains(&position) =>
+            {
+                self.failures.insert(position, error);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+}
+
 /// Reads as many layers as it takes to plan what `wanted` names in `image`, and what of its content had passed by. Fails where
 /// all that a pattern names is device nodes and FIFOs, which have none.
 pub async fn complete<C: Collect>(
@@ -97,8 +121,18 @@ pub async fn complete<C: Collect>(
     survey: &mut Survey<C>,
     wanted: &Wanted,
 ) -> Result<Vec<Planned>, Error> {
-    let planned = outline(image, survey, wanted).await?;
-    refuse_special(image.0, &planned)?;
+    complete_but(image, survey, wanted, &mut Optional::default()).await
+}
+
+/// As [`complete`], except that `optional` patterns need not lead to anything.
+pub async fn complete_but<C: Collect>(
+    image: (&str, &Image),
+    survey: &mut Survey<C>,
+    wanted: &Wanted,
+    optional: &mut Optional,
+) -> Result<Vec<Planned>, Error> {
+    let mut planned = outline_but(image, survey, wanted, optional).await?;
+    refuse_special(image.0, &mut planned, optional)?;
     let missing = missing(&planned, survey);
     if !missing.is_empty() {
         survey.read_again(missing).await?;
@@ -112,6 +146,15 @@ pub async fn outline<C: Collect>(
     survey: &mut Survey<C>,
     wanted: &Wanted,
 ) -> Result<Vec<Planned>, Error> {
+    outline_but(image, survey, wanted, &mut Optional::default()).await
+}
+
+async fn outline_but<C: Collect>(
+    image: (&str, &Image),
+    survey: &mut Survey<C>,
+    wanted: &Wanted,
+    optional: &mut Optional,
+) -> Result<Vec<Planned>, Error> {
     loop {
         let view = survey.view();
         let describe = |depth| {
@@ -120,7 +163,7 @@ pub async fn outline<C: Collect>(
             survey.describe(depth).unwrap_or_default() + &step
         };
         let context = Context { image: image.0, view: &view, follow: wanted.follow, describe: &describe };
-        if let Some(planned) = plan(&context, &wanted.patterns)? {
+        if let Some(planned) = plan(&context, &wanted.patterns, optional)? {
             return Ok(planned);
         }
         if survey.is_over() {
@@ -132,18 +175,19 @@ pub async fn outline<C: Collect>(
 }
 
 /// Fails where a pattern names nothing but device nodes and FIFOs. What a glob matches besides those is wanted all the same.
-fn refuse_special(image: &str, planned: &[Planned]) -> Result<(), Error> {
-    let is_special = |thing: &&Planned| matches!(thing.tree.kind, TreeKind::Special(_));
+fn refuse_special(image: &str, planned: &mut Vec<Planned>, optional: &mut Optional) -> Result<(), Error> {
+    let is_special = |thing: &Planned| matches!(thing.tree.kind, TreeKind::Special(_));
     let served: BTreeSet<usize> =
         planned.iter().filter(|thing| !is_special(thing)).map(|thing| thing.pattern).collect();
-    match planned.iter().filter(is_special).find(|special| !served.contains(&special.pattern)) {
-        None => Ok(()),
-        Some(special) => Err(Error::Unfetchable {
+    for special in planned.extract_if(.., |thing| is_special(thing) && !served.contains(&thing.pattern)) {
+        let unfetchable = Error::Unfetchable {
             image: image.to_owned(),
             path: show_path(&special.path),
             problem: "is a device node or a FIFO, which is never created".to_owned(),
-        }),
+        };
+        optional.keep(special.pattern, unfetchable)?;
     }
+    Ok(())
 }
 
 /// What planning takes.
@@ -158,18 +202,20 @@ pub(super) struct Context<'a> {
     pub describe: &'a dyn Fn(usize) -> String,
 }
 
-/// Plans what `patterns` name. Fails with [`Error::NotFound`] as soon as something is known not to be there.
-fn plan(context: &Context<'_>, patterns: &[Pattern]) -> Result<Option<Vec<Planned>>, Error> {
+/// Plans what `patterns` name. Fails with [`Error::NotFound`] as soon as something that is not `optional` is known not to be
+/// there.
+fn plan(context: &Context<'_>, patterns: &[Pattern], optional: &mut Optional) -> Result<Option<Vec<Planned>>, Error> {
     let mut planned: Vec<Planned> = Vec::new();
     let mut complete = true;
     for (position, pattern) in patterns.iter().enumerate() {
         let found = match pattern.literal() {
-            Some(path) => plan_path(context, position, pattern, path)?.map(|thing| vec![thing]),
-            None => plan_glob(context, position, pattern)?,
+            Some(path) => plan_path(context, position, pattern, path).map(|thing| thing.map(|thing| vec![thing])),
+            None => plan_glob(context, position, pattern),
         };
         match found {
-            Some(found) => planned.extend(found),
-            None => complete = false,
+            Ok(Some(found)) => planned.extend(found),
+            Ok(None) => complete = false,
+            Err(error) => optional.keep(position, error)?,
         }
     }
     Ok(complete.then_some(planned))

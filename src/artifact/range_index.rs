@@ -147,9 +147,12 @@ impl InvalidPart {
 }
 
 impl Part {
-    /// The part as it is stored.
+    /// The part as it is stored. Fails where it is larger than a reader takes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, InvalidPart> {
         let json = serde_json::to_vec(self).map_err(|error| InvalidPart(error.to_string()))?;
+        if json.len() as u64 > MAX_PART_BYTES {
+            return Err(InvalidPart(format!("it is larger than {MAX_PART_BYTES} bytes")));
+        }
         // No time and no name in the header: the same part is the same bytes.
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&json).and_then(|()| gzip.finish()).map_err(|error| InvalidPart(error.to_string()))

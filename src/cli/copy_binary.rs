@@ -23,7 +23,7 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
     let begin = Instant::now();
     let CopyBinaryOptions { image, what, destination, platform, access, .. } = options;
     let source = access.open(&image, display.clone()).map_err(Error::from)?;
-    let image = Arc::new(source::resolve(&*source, &platform).await.map_err(Error::from)?);
+    let image = Arc::new(source::resolve(&*source, &platform, &*display).await.map_err(Error::from)?);
     let destination = match destination {
         Some(destination) => destination,
         None => same_place(&*source, &image, &what, &display).await?,

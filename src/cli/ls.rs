@@ -63,7 +63,7 @@ pub const LAYERS: (&Columns, &str) = (
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
     let LsOptions { image, what, platform, format, whole, access, .. } = options;
     let source = access.open(&image, display.clone()).map_err(Error::from)?;
-    let image = Arc::new(source::resolve(&*source, &platform).await.map_err(Error::from)?);
+    let image = Arc::new(source::resolve(&*source, &platform, &*display).await.map_err(Error::from)?);
     let (rows, columns) = match what {
         What::Artifacts => {
             let listing = list_artifacts(&*source, &image, &*display).await?;

@@ -16,7 +16,7 @@ pub use ls::{LsOptions, TypedFormat, What, may_be_name};
 
 use super::arguments::{self, Arguments, Command, ProgressMode, Stop, UsageError};
 use super::format::{Columns, Format};
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 use crate::plugin::Invocation;
 
 /// Everything that a run needs to know.
@@ -129,15 +129,15 @@ impl Surroundings {
         }
     }
 
-    /// The platform that was typed, else Docker's `DOCKER_DEFAULT_PLATFORM` (empty is unset), else the host's.
-    fn platform(&self, typed: Option<String>) -> Result<Platform, Problem> {
+    /// The platform that was typed, else Docker's `DOCKER_DEFAULT_PLATFORM` (empty is unset), else none in particular.
+    fn platform(&self, typed: Option<String>) -> Result<Choice, Problem> {
         let default = self.default_platform.as_deref();
         let (from, text) = match (typed, default.filter(|default| !default.is_empty())) {
             (Some(typed), _) => ("--platform", typed),
             (None, Some(default)) => ("DOCKER_DEFAULT_PLATFORM", default.to_string_lossy().into_owned()),
-            (None, None) => return Ok(Platform::host()),
+            (None, None) => return Ok(Choice::Host),
         };
-        text.parse().map_err(|invalid| Problem::Other(format!("{from}: {invalid}")))
+        text.parse().map(Choice::Asked).map_err(|invalid| Problem::Other(format!("{from}: {invalid}")))
     }
 }
 
@@ -206,14 +206,13 @@ mod tests {
 
     #[test]
     fn the_platform_is_the_typed_one_then_dockers_then_the_hosts() {
-        let platform = |typed: Option<&str>, default| {
-            surroundings(default, false, false).platform(typed.map(str::to_owned)).map(|platform| platform.to_string())
-        };
-        let host = Ok(Platform::host().to_string());
-        assert_eq!(platform(Some("linux/arm/v7"), Some("linux/s390x")), Ok("linux/arm/v7".to_owned()));
-        assert_eq!(platform(None, Some("linux/s390x")), Ok("linux/s390x".to_owned()));
-        assert_eq!(platform(None, Some("")), host);
-        assert_eq!(platform(None, None), host);
+        let platform =
+            |typed: Option<&str>, default| surroundings(default, false, false).platform(typed.map(str::to_owned));
+        let asked = |platform: &str| Ok(Choice::Asked(platform.parse().unwrap()));
+        assert_eq!(platform(Some("linux/arm/v7"), Some("linux/s390x")), asked("linux/arm/v7"));
+        assert_eq!(platform(None, Some("linux/s390x")), asked("linux/s390x"));
+        assert_eq!(platform(None, Some("")), Ok(Choice::Host));
+        assert_eq!(platform(None, None), Ok(Choice::Host));
         assert!(platform(None, Some("vax")).unwrap_err().message("").starts_with("DOCKER_DEFAULT_PLATFORM: "));
         assert!(message("get --platform vax alpine /x").starts_with("--platform: \"vax\" is not a platform"));
     }

@@ -37,7 +37,7 @@ const BUFFER: usize = 256 * 1024;
 
 /// Levels of directories that a tree may have: writing one costs a frame of the stack. A path of `PATH_MAX` (4096 bytes) could
 /// have 2048, but none of use has.
-const MAX_DEPTH: usize = 512;
+pub(crate) const MAX_DEPTH: usize = 512;
 
 /// One thing to write: what it is, and what is known about it.
 #[derive(Clone, Debug)]

@@ -13,10 +13,10 @@ use super::digest::DiffId;
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ImageConfig {
     /// The operating system, as `GOOS` names it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub os: String,
     /// The processor architecture, as `GOARCH` names it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub architecture: String,
     /// The variant of the architecture, such as `v7` of `arm`.
     #[serde(default)]
@@ -25,7 +25,7 @@ pub struct ImageConfig {
     #[serde(default, deserialize_with = "null_is_default")]
     pub config: Execution,
     /// The layers' diff IDs, bottom first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub rootfs: RootFs,
     /// The build steps, bottom first, those that made no layer included.
     #[serde(default, deserialize_with = "null_is_default")]
@@ -37,7 +37,7 @@ pub struct ImageConfig {
 #[serde(rename_all = "PascalCase")]
 pub struct Execution {
     /// The image's labels.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "null_strings_are_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -60,9 +60,19 @@ pub struct History {
     pub empty_layer: bool,
 }
 
-/// Go writes an empty map or slice as `null`.
-fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+/// Go writes an empty map or slice as `null`, and reads `null` as the empty value of whatever type it should be.
+pub(super) fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Labels or annotations, in which `null` is an empty string.
+pub(super) fn null_strings_are_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let read: BTreeMap<String, Option<String>> = null_is_default(deserializer)?;
+    Ok(read.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
 }
 
 impl ImageConfig {
@@ -88,6 +98,18 @@ mod tests {
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         assert!(config.config.labels.is_empty());
         assert_eq!(config.build_steps(2), [None, None]);
+    }
+
+    #[test]
+    fn null_is_read_wherever_docker_reads_it() {
+        let text =
+            r#"{"os":null,"architecture":null,"variant":null,"config":{"Labels":{"a":null,"b":"c"}},"rootfs":null}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        let labels = [("a".to_owned(), String::new()), ("b".to_owned(), "c".to_owned())];
+        assert_eq!(config.config.labels, BTreeMap::from(labels));
+        for text in [r#"{"config":null}"#, "{}"] {
+            assert!(serde_json::from_str::<ImageConfig>(text).unwrap().config.labels.is_empty());
+        }
     }
 
     #[test]

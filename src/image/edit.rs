@@ -85,29 +85,60 @@ pub fn replace(document: &str, path: &[Step<'_>], value: &str) -> Result<String,
     Ok([&document[..place.start], value, &document[place.end..]].concat())
 }
 
-/// `document` with the string members of the object at `object` changed: each of `changes` set, or, where it is `None`, taken
-/// away. An object that is not there (or is `null`) is made; whatever is not changed keeps its text and its order.
-pub fn set_strings(
-    document: &str,
-    object: (&[Step<'_>], &str),
-    changes: &[(String, Option<String>)],
-) -> Result<String, EditError> {
-    let invalid = |error: serde_json::Error| EditError(error.to_string());
-    let quoted = |text: &str| serde_json::to_string(text).map_err(invalid);
-    let (parent, name) = object;
-    let path: Vec<Step<'_>> = parent.iter().copied().chain([Step::Key(name)]).collect();
-    let place = find(document, &path)?;
-    let is_null = |place: &Range<usize>| &document[place.clone()] == "null";
-    let mut members: Vec<(String, String)> = match &place {
-        Some(place) if !is_null(place) => {
-            let Members(members) = serde_json::from_str(&document[place.clone()]).map_err(invalid)?;
-            members.into_iter().map(|(key, value)| (key.into_owned(), value.get().to_owned())).collect()
+/// `document` with the string members of the object at `path` changed: each of `changes` set, or, where it is `None`, taken
+/// away. Objects on the way that are not there (or are `null`) are made; whatever is not changed keeps its text and its order.
+pub fn set_strings(document: &str, path: &[&str], changes: &[(String, Option<String>)]) -> Result<String, EditError> {
+    let steps: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).collect();
+    // How much of the path is there, and where that is.
+    let (mut there, mut missing) = (0..0, path);
+    for depth in 0..=steps.len() {
+        let Some(place) = find(document, &steps[..depth])? else { break };
+        (there, missing) = (place, &path[depth..]);
+        if &document[there.clone()] == "null" {
+            break;
         }
-        _ => Vec::new(),
-    };
+    }
+    let inside = &document[there.clone()];
+    if inside != "null" && missing.is_empty() {
+        return Ok(changed(inside, changes)?.map_or(document.to_owned(), |object| splice(document, there, &object)));
+    }
+    let Some(object) = changed("{}", changes)? else { return Ok(document.to_owned()) };
+    match missing.split_first() {
+        Some((first, rest)) if inside != "null" => {
+            if !inside.starts_with('{') {
+                return Err(EditError(format!("what should hold {first} is no object")));
+            }
+            let comma = if inside[1..].trim_start().starts_with('}') { "" } else { "," };
+            let member = format!("{}:{}{comma}", quoted(first)?, nested(rest, object)?);
+            Ok(splice(document, there.start + 1..there.start + 1, &member))
+        }
+        _ => Ok(splice(document, there, &nested(missing, object)?)),
+    }
+}
+
+/// `document` with `text` in the place of the bytes at `place`.
+fn splice(document: &str, place: Range<usize>, text: &str) -> String {
+    [&document[..place.start], text, &document[place.end..]].concat()
+}
+
+/// `object` within an object for each of `keys`, the first outermost.
+fn nested(keys: &[&str], object: String) -> Result<String, EditError> {
+    keys.iter().rev().try_fold(object, |inner, key| Ok(format!("{{{}:{inner}}}", quoted(key)?)))
+}
+
+fn quoted(text: &str) -> Result<String, EditError> {
+    serde_json::to_string(text).map_err(|error| EditError(error.to_string()))
+}
+
+/// The object `object` after `changes`; `None` where they change nothing.
+fn changed(object: &str, changes: &[(String, Option<String>)]) -> Result<Option<String>, EditError> {
+    let Members(members) = serde_json::from_str(object).map_err(|error| EditError(error.to_string()))?;
+    let mut members: Vec<(String, String)> =
+        members.into_iter().map(|(key, value)| (key.into_owned(), value.get().to_owned())).collect();
     let before = members.clone();
     for (key, value) in changes {
-        let at = members.iter().position(|(name, _)| name == key);
+        // Of a member that is there twice the last counts.
+        let at = members.iter().rposition(|(name, _)| name == key);
         match (at, value) {
             // A value that says the same keeps its escapes.
             (Some(at), Some(value)) => {
@@ -116,32 +147,18 @@ pub fn set_strings(
                     members[at].1 = quoted(value)?;
                 }
             }
-            (Some(at), None) => drop(members.remove(at)),
+            (_, None) => members.retain(|(name, _)| name != key),
             (None, Some(value)) => members.push((key.clone(), quoted(value)?)),
-            (None, None) => {}
         }
     }
     if members == before {
-        return Ok(document.to_owned());
+        return Ok(None);
     }
     let mut text = Vec::with_capacity(members.len());
     for (key, value) in &members {
         text.push(format!("{}:{value}", quoted(key)?));
     }
-    let text = format!("{{{}}}", text.join(","));
-    match place {
-        Some(place) => Ok([&document[..place.start], &text, &document[place.end..]].concat()),
-        None => {
-            let parent = find(document, parent)?.ok_or_else(|| EditError(format!("it has nothing at {parent:?}")))?;
-            let inside = &document[parent.clone()];
-            if !inside.starts_with('{') {
-                return Err(EditError(format!("what should hold {name} is no object")));
-            }
-            let comma = if inside[1..].trim_start().starts_with('}') { "" } else { "," };
-            let start = parent.start + 1;
-            Ok([&document[..start], &quoted(name)?, ":", &text, comma, &document[start..]].concat())
-        }
-    }
+    Ok(Some(format!("{{{}}}", text.join(","))))
 }
 
 #[cfg(test)]
@@ -165,7 +182,7 @@ mod tests {
 
     #[test]
     fn labels_are_set_and_removed_where_they_stand() {
-        let labels = (&[Key("config")][..], "Labels");
+        let labels = &["config", "Labels"];
         let edited = set_strings(CONFIG, labels, &[set("z", Some("3")), set("x", None)]).unwrap();
         assert_eq!(edited, CONFIG.replace(r#""x":"1","y":"\u003e""#, r#""y":"\u003e","z":"3""#));
         let same = set_strings(CONFIG, labels, &[set("y", Some(">")), set("gone", None)]).unwrap();
@@ -173,15 +190,29 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_not_there_is_made() {
-        let labels = (&[Key("config")][..], "Labels");
+    fn objects_that_are_not_there_are_made() {
+        let labels = &["config", "Labels"];
         for (without, with) in [
             (r#"{"config":{"Cmd":[]}}"#, r#"{"config":{"Labels":{"k":"v"},"Cmd":[]}}"#),
             (r#"{"config":{ }}"#, r#"{"config":{"Labels":{"k":"v"} }}"#),
             (r#"{"config":{"Labels":null}}"#, r#"{"config":{"Labels":{"k":"v"}}}"#),
+            (r#"{"config":null,"a":1}"#, r#"{"config":{"Labels":{"k":"v"}},"a":1}"#),
+            (r#"{"a":1}"#, r#"{"config":{"Labels":{"k":"v"}},"a":1}"#),
+            ("{}", r#"{"config":{"Labels":{"k":"v"}}}"#),
         ] {
             assert_eq!(set_strings(without, labels, &[set("k", Some("v"))]).unwrap(), with);
+            assert_eq!(set_strings(without, labels, &[set("k", None)]).unwrap(), without, "nothing to take away");
         }
-        assert!(set_strings("[]", labels, &[set("k", Some("v"))]).is_err());
+        for document in ["[]", r#"{"config":[]}"#, r#"{"config":{"Labels":"x"}}"#, "7"] {
+            assert!(set_strings(document, labels, &[set("k", Some("v"))]).is_err(), "{document}");
+        }
+    }
+
+    #[test]
+    fn of_a_label_that_is_there_twice_the_last_counts_and_both_go() {
+        let twice = r#"{"Labels":{"x":"1","x":"2"}}"#;
+        let edit = |value| set_strings(twice, &["Labels"], &[set("x", value)]).unwrap();
+        assert_eq!(edit(Some("3")), r#"{"Labels":{"x":"1","x":"3"}}"#);
+        assert_eq!(edit(None), r#"{"Labels":{}}"#);
     }
 }

@@ -4,6 +4,8 @@
 //! what the thing is instead (a schema 1 manifest, a Helm chart, a signature). It never fetches anything.
 //! Spec: OCI image-spec *Image Manifest* and *Image Index*; Docker's *Image Manifest Version 2, Schema 2*.
 
+use std::collections::BTreeMap;
+
 use oci_distribution::manifest::{
     IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE,
     OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
@@ -11,6 +13,7 @@ use oci_distribution::manifest::{
 pub use oci_distribution::manifest::{OciDescriptor as Descriptor, OciImageManifest};
 use serde::Deserialize;
 
+use super::config::{null_is_default, null_strings_are_empty};
 use super::digest::{Digest, InvalidDigest};
 use super::platform::Platform;
 
@@ -36,32 +39,46 @@ pub enum Manifest {
 #[serde(rename_all = "camelCase")]
 pub struct IndexEntry {
     /// The media type of what `digest` names.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub media_type: String,
     /// The digest of the manifest.
     pub digest: Digest,
     /// The manifest's length in bytes; 0 where the index does not say.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub size: u64,
     /// The platform the image runs on; absent on artifacts and on some single-platform indexes.
     #[serde(default)]
     pub platform: Option<Platform>,
-    /// The type of artifact, on entries that are no image.
+    /// The type of artifact; some tools write an image config's media type here, on entries that are images.
     #[serde(default)]
     pub artifact_type: Option<String>,
     /// The entry's annotations.
-    #[serde(default)]
-    pub annotations: Option<std::collections::BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "null_strings_are_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl IndexEntry {
     /// Whether this entry is BuildKit's attestation manifest, which sits beside images but is none.
     pub fn is_attestation(&self) -> bool {
-        let reference_type =
-            self.annotations.as_ref().and_then(|annotations| annotations.get("vnd.docker.reference.type"));
-        reference_type.is_some_and(|kind| kind == "attestation-manifest")
+        self.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
             || self.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
     }
+
+    /// Whether this entry is an image, or an index of images: neither an attestation nor an artifact of another type.
+    pub fn is_image(&self) -> bool {
+        !self.is_attestation() && other_artifact(self.artifact_type.as_deref()).is_none()
+    }
+}
+
+/// The artifact type of something that is no image. An image has none, or an empty one, or its config's media type: for an image
+/// manifest without an `artifactType` that is its type (distribution-spec, *Listing Referrers*), and go-containerregistry (crane,
+/// ko, apko) writes it into index entries, too.
+fn other_artifact(artifact_type: Option<&str>) -> Option<&str> {
+    artifact_type.filter(|kind| !kind.is_empty() && !is_image_config(kind))
+}
+
+fn is_image_config(media_type: &str) -> bool {
+    matches!(media_type, IMAGE_CONFIG_MEDIA_TYPE | IMAGE_DOCKER_CONFIG_MEDIA_TYPE)
 }
 
 /// Why a manifest is not one of an image.
@@ -132,13 +149,10 @@ impl Manifest {
             return Ok(Manifest::Index(index.manifests));
         }
         let config_type = shape.config.as_ref().and_then(|config| config.media_type.as_deref()).unwrap_or_default();
-        let is_image = matches!(config_type, IMAGE_CONFIG_MEDIA_TYPE | IMAGE_DOCKER_CONFIG_MEDIA_TYPE | "");
-        if shape.layers.is_none() || shape.config.is_none() || !is_image || shape.artifact_type.is_some() {
-            let kind = shape.artifact_type.as_deref().filter(|kind| !kind.is_empty()).unwrap_or(if is_image {
-                media_type
-            } else {
-                config_type
-            });
+        let is_image = config_type.is_empty() || is_image_config(config_type);
+        let other = other_artifact(shape.artifact_type.as_deref());
+        if shape.layers.is_none() || shape.config.is_none() || !is_image || other.is_some() {
+            let kind = other.unwrap_or(if is_image { media_type } else { config_type });
             return Err(ManifestError::NotAnImage { what: describe(kind) });
         }
         let manifest: Box<OciImageManifest> = serde_json::from_slice(bytes)?;
@@ -196,6 +210,34 @@ mod tests {
                 assert!(matches!(manifest, Ok(Manifest::Image(_))), "{manifest:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_type_of_an_image_config_makes_no_other_artifact() {
+        for artifact_type in ["null", r#""""#, r#""application/vnd.oci.image.config.v1+json""#] {
+            let text =
+                image(IMAGE_CONFIG_MEDIA_TYPE).replacen('{', &format!(r#"{{"artifactType":{artifact_type},"#), 1);
+            assert!(matches!(Manifest::parse(text.as_bytes(), None), Ok(Manifest::Image(_))), "{text}");
+            let entry = format!(r#"{{"digest":"{}","artifactType":{artifact_type},"annotations":null}}"#, sha('a'));
+            assert!(serde_json::from_str::<IndexEntry>(&entry).unwrap().is_image(), "{entry}");
+        }
+        // What its config is decides, whatever it is called.
+        let chart = image("application/vnd.cncf.helm.config.v1+json").replacen(
+            '{',
+            &format!(r#"{{"artifactType":"{IMAGE_CONFIG_MEDIA_TYPE}","#),
+            1,
+        );
+        assert!(Manifest::parse(chart.as_bytes(), None).unwrap_err().to_string().contains("a Helm chart"));
+    }
+
+    #[test]
+    fn nulls_in_an_index_are_as_good_as_absent() {
+        let entry = format!(
+            r#"{{"mediaType":null,"digest":"{}","size":null,"platform":{{"os":null,"architecture":null}},"annotations":{{"a":null}}}}"#,
+            sha('a')
+        );
+        let entry: IndexEntry = serde_json::from_str(&entry).unwrap();
+        assert!(entry.is_image() && !entry.platform.unwrap().is_known());
     }
 
     #[test]

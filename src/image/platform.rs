@@ -7,20 +7,40 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::config::null_is_default;
 use super::manifest::IndexEntry;
 
 /// What an image runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Platform {
     /// The operating system, as `GOOS` names it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub os: String,
     /// The processor architecture, as `GOARCH` names it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub architecture: String,
     /// The variant of the architecture, such as `v7` of `arm`.
     #[serde(default)]
     pub variant: Option<String>,
+}
+
+/// Which platform's image is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The one that a person asked for: an image for another is not what they want.
+    Asked(Platform),
+    /// Nobody asked for one, so this machine's is looked for; an image for another platform alone is taken, with a notice.
+    Host,
+}
+
+impl Choice {
+    /// The platform that is looked for.
+    pub fn platform(&self) -> Platform {
+        match self {
+            Choice::Asked(platform) => platform.clone(),
+            Choice::Host => Platform::host(),
+        }
+    }
 }
 
 /// A platform nobody can run.
@@ -28,13 +48,13 @@ pub struct Platform {
 #[error("\"{}\" is not a platform; write os/arch or os/arch/variant, such as linux/arm64 or linux/arm/v7", .0.escape_debug())]
 pub struct InvalidPlatform(String);
 
-/// An index without an image for the wanted platform.
+/// There is no image for the wanted platform.
 #[derive(Debug, thiserror::Error)]
 #[error("no image for {wanted}; there is {}; choose one with --platform", list(.available))]
 pub struct NoSuchPlatform {
     /// What was asked for.
     pub wanted: Platform,
-    /// What the index has, in its order.
+    /// What there is, in the index's order.
     pub available: Vec<Platform>,
 }
 
@@ -82,6 +102,16 @@ impl Platform {
             _ => variant,
         };
         Platform { os, architecture: architecture.to_owned(), variant }
+    }
+
+    /// Whether this says what an image runs on: a config, or an index entry, may leave it open.
+    pub fn is_known(&self) -> bool {
+        !self.os.is_empty() && !self.architecture.is_empty()
+    }
+
+    /// Whether both are the same, however they are spelt.
+    pub fn is_same(&self, other: &Platform) -> bool {
+        self.distance(other) == Some(0)
     }
 
     /// Whether an image for `self` runs where `wanted` does.
@@ -141,10 +171,10 @@ impl fmt::Display for Platform {
 /// The entries of an image index worth following for `wanted`, best first: images for it (an exact variant before older
 /// ones, the index's order among equals), then entries that name no platform, such as nested indexes.
 pub fn candidates<'a>(entries: &'a [IndexEntry], wanted: &Platform) -> Vec<&'a IndexEntry> {
-    let images = entries.iter().filter(|entry| !entry.is_attestation() && entry.artifact_type.is_none());
+    let images = entries.iter().filter(|entry| entry.is_image());
     let mut ranked: Vec<(u32, &IndexEntry)> = images
         .filter_map(|entry| match &entry.platform {
-            Some(platform) if !platform.os.is_empty() => Some((platform.distance(wanted)?, entry)),
+            Some(platform) if platform.is_known() => Some((platform.distance(wanted)?, entry)),
             _ => Some((u32::MAX, entry)),
         })
         .collect();
@@ -152,9 +182,10 @@ pub fn candidates<'a>(entries: &'a [IndexEntry], wanted: &Platform) -> Vec<&'a I
     ranked.into_iter().map(|(_, entry)| entry).collect()
 }
 
-/// The platforms that an image index offers, in its order, without attestations.
+/// The platforms that an image index offers, in its order, without those of what is no image.
 pub fn available(entries: &[IndexEntry]) -> Vec<Platform> {
-    entries.iter().filter(|entry| !entry.is_attestation()).filter_map(|entry| entry.platform.clone()).collect()
+    let platforms = entries.iter().filter(|entry| entry.is_image()).filter_map(|entry| entry.platform.clone());
+    platforms.filter(Platform::is_known).collect()
 }
 
 fn list(platforms: &[Platform]) -> String {
@@ -181,7 +212,7 @@ mod tests {
                     variant: parts.next(),
                 }),
                 artifact_type: None,
-                annotations: None,
+                annotations: Default::default(),
             }
         };
         platforms.iter().enumerate().map(entry).collect()

@@ -17,7 +17,8 @@ use crate::image::Image;
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
 use crate::image::manifest::{Descriptor, IndexEntry, MAX_MANIFEST_BYTES, Manifest, OciImageManifest};
-use crate::image::platform::{self, NoSuchPlatform, Platform};
+use crate::image::platform::{self, Choice, NoSuchPlatform};
+use crate::progress::Progress;
 
 /// A blob's bytes, to be read on a thread that may block. A failure of the source comes as an [`std::io::Error`] whose
 /// inner error is a [`SourceError`].
@@ -61,12 +62,22 @@ pub trait Source: Send + Sync {
         range: Range<u64>,
     ) -> BoxFuture<'a, Result<BlobReader, SourceError>>;
 
-    /// What refers to the manifest `subject` and is of this artifact type. A place that keeps no such list has an empty one.
+    /// What refers to the manifest `subject` and is of this artifact type, or may be: where the place does not say which type
+    /// anything is of, a few entries come that do not say. A place that keeps no such list has an empty one.
     fn referrers<'a>(
         &'a self,
         subject: &'a Digest,
         artifact_type: &'a str,
     ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>>;
+}
+
+/// A manifest that refers to another one, and has been sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referrer {
+    /// Its digest.
+    pub digest: Digest,
+    /// Whether the place lists it, so that it can be found.
+    pub is_listed: bool,
 }
 
 /// A place that can be written to.
@@ -82,15 +93,14 @@ pub trait Push: Source {
         bytes: Bytes,
     ) -> BoxFuture<'a, Result<Digest, SourceError>>;
 
-    /// Sends a manifest whose `subject` is the manifest `subject`, so that it is listed among what refers to that, in the place
-    /// of an earlier one of its artifact type where the place keeps that list as a tag.
+    /// Sends an image manifest whose `subject` is the manifest `subject`, so that it is listed among what refers to that, in the
+    /// place of those that it `replaces` where the place keeps that list as a tag.
     fn push_referrer<'a>(
         &'a self,
         subject: &'a Digest,
-        artifact_type: &'a str,
-        media_type: &'a str,
+        replaces: &'a [Digest],
         bytes: Bytes,
-    ) -> BoxFuture<'a, Result<Digest, SourceError>>;
+    ) -> BoxFuture<'a, Result<Referrer, SourceError>>;
 }
 
 /// How many image indexes may lie inside one another.
@@ -99,13 +109,16 @@ const MAX_NESTED_INDEXES: usize = 8;
 /// How many manifests are fetched to find one for the platform: indexes whose entries name none could lead on for ever.
 const MAX_MANIFESTS: usize = 64;
 
-/// The image that `source` names, for `platform`: follows image indexes (nested ones too) to the manifest, and reads the
-/// config. The platform of an image that comes without an index is not questioned, as in `docker pull`.
-pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, SourceError> {
+/// The image that `source` names, for the platform of `choice`: follows image indexes (nested ones too) to the manifest, and reads
+/// the config. An image that comes without an index may be for another platform than this machine's, which a notice then says,
+/// as `docker pull` does; where a platform was asked for, it is an error. The config decides, and one that names no platform is
+/// not questioned.
+pub async fn resolve(source: &dyn Source, choice: &Choice, progress: &dyn Progress) -> Result<Image, SourceError> {
     let not_an_image = |error| SourceError::NotAnImage { image: source.name(), error };
     let malformed = |problem| SourceError::Protocol { what: source.name(), problem };
+    let platform = choice.platform();
     // The best candidate comes last, so that it is popped first; the others serve only if it leads to nothing fitting.
-    let mut pending = vec![(0, true, None)];
+    let mut pending = vec![(0, false, None)];
     let mut available = Vec::new();
     let mut fetched = 0;
     while let Some((depth, is_chosen, entry)) = pending.pop() {
@@ -123,20 +136,20 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
                 let (image, _) = read_image(source, raw.digest, *manifest).await?;
                 let found = image.platform();
                 // An index entry without a platform says nothing, so its image's config does.
-                if !is_chosen && !found.os.is_empty() && !found.runs_on(platform) {
-                    available.push(found);
-                    continue;
+                if is_chosen || !found.is_known() || found.runs_on(&platform) {
+                    return Ok(image);
                 }
-                return Ok(image);
+                if depth == 0 && *choice == Choice::Host {
+                    progress.notice(&format!("{} is for {found}, and this machine is {platform}", source.name()));
+                    return Ok(image);
+                }
+                available.push(found);
             }
             Manifest::Index(entries) if depth < MAX_NESTED_INDEXES => {
                 available.extend(platform::available(&entries));
-                for entry in platform::candidates(&entries, platform).into_iter().rev() {
-                    pending.push((
-                        depth + 1,
-                        entry.platform.as_ref().is_some_and(|platform| !platform.os.is_empty()),
-                        Some(entry.clone()),
-                    ));
+                for entry in platform::candidates(&entries, &platform).into_iter().rev() {
+                    let is_chosen = entry.platform.as_ref().is_some_and(|platform| platform.is_known());
+                    pending.push((depth + 1, is_chosen, Some(entry.clone())));
                 }
             }
             Manifest::Index(_) => {
@@ -144,7 +157,7 @@ pub async fn resolve(source: &dyn Source, platform: &Platform) -> Result<Image, 
             }
         }
     }
-    let error = NoSuchPlatform { wanted: platform.clone(), available };
+    let error = NoSuchPlatform { wanted: platform, available };
     Err(SourceError::NoSuchPlatform { image: source.name(), error })
 }
 

@@ -17,7 +17,7 @@ use docker_artifact::artifact::range_index::ARTIFACT_TYPE;
 use docker_artifact::extract::Destination;
 use docker_artifact::image::digest::Digest;
 use docker_artifact::image::manifest::{Descriptor, IndexEntry};
-use docker_artifact::image::platform::Platform;
+use docker_artifact::image::platform::Choice;
 use docker_artifact::progress::Silent;
 use docker_artifact::source::registry::Registry as Client;
 use docker_artifact::source::{BlobReader, RawManifest, Source, SourceError};
@@ -171,7 +171,7 @@ fn got(
     let before = source.bytes_fetched();
     let request = Request {
         paths: vec![name.as_bytes().to_vec()],
-        platform: Platform::host(),
+        platform: Choice::Host,
         destination: Destination::Directory(dir.path().to_owned()),
         parents: false,
         dereference: true,

@@ -2,6 +2,7 @@
 //!
 //! Each module is one part of that; `support` builds images, serves them from an in-process registry and runs the real binary.
 
+mod attach;
 mod copy_binary;
 mod entries;
 mod faults;
@@ -10,6 +11,7 @@ mod globs;
 mod hostile;
 mod label;
 mod label_adversaries;
+mod label_again;
 mod label_cli;
 mod label_lies;
 mod label_trust;
@@ -19,6 +21,7 @@ mod ls;
 #[cfg(target_os = "linux")]
 mod merged_view;
 mod names;
+mod platforms;
 mod plugin;
 mod registry;
 mod specification;

@@ -1,4 +1,4 @@
-//! The plugin among its real neighbours: Docker's engine and CLI, Debian's registry, skopeo and umoci.
+//! The plugin among its real neighbours: Docker's engine and CLI, Debian's registry, skopeo, umoci and crane.
 //!
 //! Each test names the programs it needs. Where one is missing the test says so, as a line `skipped NAME: TOOL is not installed` on standard error,
 //! and passes; with `DOCKER_ARTIFACT_REQUIRE_REAL=1` in the environment it fails instead, so that `.ci/run` proves what it claims to.
@@ -7,6 +7,7 @@ mod checkpoints;
 mod engine;
 mod foreign_layers;
 mod formats;
+mod go_containerregistry;
 mod interrupt;
 mod labels;
 mod login;

@@ -12,6 +12,7 @@ pub const BUILDKIT: &str = "BuildKit";
 pub const ROOT: &str = "root";
 pub const STATIC_BINARY: &str = "a static binary";
 pub const YAML: &str = "python3 with yaml";
+pub const REFERRERS_REGISTRY: &str = "go-containerregistry's registry";
 
 /// Whether `test` can run: true where every one of `needs` is there. Otherwise says which is missing.
 ///
@@ -25,6 +26,7 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
         ROOT => "only root can".to_owned(),
         STATIC_BINARY => format!("{} is not there; run make dist", static_binary().display()),
         YAML => "python3 cannot import yaml".to_owned(),
+        REFERRERS_REGISTRY => "go is not installed, or cannot build tests/real/referrers".to_owned(),
         tool => format!("{tool} is not installed"),
     };
     assert!(std::env::var_os("DOCKER_ARTIFACT_REQUIRE_REAL").is_none(), "{test} must run here, but {reason}");
@@ -45,6 +47,7 @@ fn is_there(need: &str) -> bool {
         YAML => {
             Command::new("python3").args(["-c", "import yaml"]).output().is_ok_and(|answer| answer.status.success())
         }
+        REFERRERS_REGISTRY => referrers_registry().is_some(),
         tool => {
             std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(tool).is_file())
         }
@@ -68,6 +71,20 @@ pub fn docker_with_buildkit() -> Option<&'static Path> {
         })
     });
     found.as_deref()
+}
+
+/// The registry of `tests/real/referrers`, where it can be built. The first time needs the Go module proxy.
+pub fn referrers_registry() -> Option<&'static Path> {
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let program = cache().join("referrers-registry");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/referrers");
+        let mut build = Command::new("go");
+        build.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".").current_dir(sources);
+        let is_built = build.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success());
+        is_built.then_some(program)
+    });
+    built.as_deref()
 }
 
 /// Runs `command` to its end and gives back its standard output.

@@ -206,12 +206,21 @@ pub struct Image {
     platform: String,
     docker: bool,
     config_media_type: Option<String>,
+    edit_config: Option<fn(&mut Value)>,
+    edit_manifest: Option<fn(&mut Value)>,
 }
 
 impl Default for Image {
     fn default() -> Self {
-        let platform = host_platform();
-        Image { steps: Vec::new(), labels: BTreeMap::new(), platform, docker: false, config_media_type: None }
+        Image {
+            steps: Vec::new(),
+            labels: BTreeMap::new(),
+            platform: host_platform(),
+            docker: false,
+            config_media_type: None,
+            edit_config: None,
+            edit_manifest: None,
+        }
     }
 }
 
@@ -264,6 +273,16 @@ impl Image {
         Image { config_media_type: Some(media_type.to_owned()), ..self }
     }
 
+    /// With a config that is changed by `edit`, such as one that another builder would write.
+    pub fn edit_config(self, edit: fn(&mut Value)) -> Self {
+        Image { edit_config: Some(edit), ..self }
+    }
+
+    /// With a manifest that is changed by `edit`.
+    pub fn edit_manifest(self, edit: fn(&mut Value)) -> Self {
+        Image { edit_manifest: Some(edit), ..self }
+    }
+
     fn config(&self) -> Value {
         let mut diff_ids = Vec::new();
         let mut history = Vec::new();
@@ -286,6 +305,9 @@ impl Image {
         config["config"] = json!({"Labels": self.labels});
         config["rootfs"] = json!({"type": "layers", "diff_ids": diff_ids});
         config["history"] = json!(history);
+        if let Some(edit) = self.edit_config {
+            edit(&mut config);
+        }
         config
     }
 }
@@ -320,9 +342,12 @@ impl Pack for Image {
             descriptors.push(descriptor);
             layers.push(blob);
         }
-        let manifest = json!({
+        let mut manifest = json!({
             "schemaVersion": 2, "mediaType": manifest_type, "config": config.descriptor(), "layers": descriptors,
         });
+        if let Some(edit) = self.edit_manifest {
+            edit(&mut manifest);
+        }
         let manifest = Content::json(manifest_type, &manifest);
         Packed { manifest, config: Some(config), layers, children: Vec::new() }
     }
@@ -359,6 +384,13 @@ impl Index {
     pub fn unspecified(mut self, item: &dyn Pack) -> Self {
         let packed = item.pack();
         self.entries.push((packed.manifest.descriptor(), packed));
+        self
+    }
+
+    /// Changes the entry listed last, as another tool would have written it.
+    pub fn edit_entry(mut self, edit: fn(&mut Value)) -> Self {
+        let (descriptor, _) = self.entries.last_mut().expect("an entry to change");
+        edit(descriptor);
         self
     }
 

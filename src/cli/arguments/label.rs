@@ -31,10 +31,13 @@ pub struct LabelArguments {
     /// Forget the artifact of this name (may be repeated)
     #[arg(long, value_name = "name")]
     pub remove: Vec<String>,
+    /// Label only the images for these platforms, as os/arch[/variant],... (default: all)
+    #[arg(long, value_name = "string", value_delimiter = ',')]
+    pub platform: Vec<String>,
     /// Print what would be written, and write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Leave the image as it is, and attach the records to it
+    /// Leave the image as it is, and attach the records to it (with --remove: take them away)
     #[arg(long)]
     pub attach: bool,
     /// Take IMAGE and its digest from what "docker buildx build --metadata-file" wrote

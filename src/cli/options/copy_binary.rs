@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::{DisplayMode, Problem, Surroundings};
 use crate::cli::access::{Access, Location};
 use crate::cli::arguments::{CopyBinaryArguments, ProgressMode};
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 
 const NEEDED: &str = "--from IMAGE, a PATH or a NAME, and at most one DEST";
 
@@ -19,7 +19,7 @@ pub struct CopyBinaryOptions {
     /// Where to, if not where it is in the image.
     pub destination: Option<OsString>,
     /// The platform whose image is meant.
-    pub platform: Platform,
+    pub platform: Choice,
     /// What is shown while it goes on.
     pub display: DisplayMode,
     /// How to reach the registry.

@@ -8,7 +8,7 @@ use crate::cli::arguments::GetArguments;
 use crate::cli::format::Format;
 use crate::cli::get::COLUMNS;
 use crate::extract::Destination;
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 
 const NEEDED: &str = "an IMAGE and at least one NAME or PATH";
 
@@ -20,7 +20,7 @@ pub struct GetOptions {
     /// What to get: names, or paths or globs inside the image, as raw bytes.
     pub paths: Vec<Vec<u8>>,
     /// The platform whose image is meant.
-    pub platform: Platform,
+    pub platform: Choice,
     /// Where to put it, as typed.
     pub output: Option<OsString>,
     /// Whether the directories of each path are kept below the destination.

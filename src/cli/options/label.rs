@@ -15,6 +15,7 @@ use crate::cli::format::Format;
 use crate::cli::label::COLUMNS;
 use crate::image::digest::Digest;
 use crate::image::label::Name;
+use crate::image::platform::Platform;
 
 /// A metadata file larger than this many bytes is refused. One that holds provenance has some megabytes.
 const MAX_METADATA_BYTES: u64 = 64 << 20;
@@ -80,9 +81,11 @@ impl LabelOptions {
             (_, _, true) => Output::Digest,
             _ => Output::Table,
         };
-        if typed.attach && (typed.tag.is_some() || typed.print_args || !remove.is_empty()) {
-            let problem =
-                "--attach leaves the labels and the tag of IMAGE alone; leave out --tag, --remove and --print-args";
+        let platforms =
+            typed.platform.iter().map(|typed| typed.parse().map_err(|invalid| format!("--platform: {invalid}")));
+        let platforms = platforms.collect::<Result<Vec<Platform>, _>>()?;
+        if typed.attach && (typed.tag.is_some() || typed.print_args) {
+            let problem = "--attach leaves the labels and the tag of IMAGE alone; leave out --tag and --print-args";
             return Err(Problem::Other(problem.to_owned()));
         }
         let dry_run = typed.dry_run || typed.print_args;
@@ -94,7 +97,7 @@ impl LabelOptions {
                 .map(Location::parse)
                 .transpose()
                 .map_err(|problem| format!("--tag: {problem}"))?,
-            request: Request { add, remove, attach: typed.attach, dry_run, expected },
+            request: Request { add, remove, platforms, attach: typed.attach, dry_run, expected },
             output,
             display: surroundings.display_mode(typed.progress, typed.quiet),
             access: Access::new(typed.registry, surroundings.docker_config.clone()),
@@ -213,6 +216,19 @@ mod tests {
     }
 
     #[test]
+    fn several_platforms_are_named_by_one_flag_or_by_several() {
+        let platforms = |line: &str| {
+            let platforms = options(line).request.platforms.into_iter();
+            platforms.map(|platform| platform.to_string()).collect::<Vec<_>>()
+        };
+        assert!(platforms("label alpine /x").is_empty());
+        for line in ["--platform linux/amd64,linux/aarch64", "--platform linux/amd64 --platform=linux/arm64"] {
+            assert_eq!(platforms(&format!("label {line} alpine /x")), ["linux/amd64", "linux/arm64"]);
+        }
+        assert!(message("label --platform vax alpine /x").starts_with("--platform: \"vax\" is not a platform"));
+    }
+
+    #[test]
     fn printed_arguments_are_all_that_is_printed_and_nothing_is_written() {
         let label = options("label --print-args alpine /x");
         assert_eq!(label.output, Output::Arguments);
@@ -230,7 +246,8 @@ mod tests {
     #[test]
     fn what_is_attached_moves_nothing() {
         assert!(options("label --attach alpine /x").request.attach);
-        for more in ["-t other", "--remove y", "--print-args"] {
+        assert_eq!(options("label --attach --remove y alpine").request.remove.len(), 1);
+        for more in ["-t other", "--print-args"] {
             assert!(message(&format!("label --attach {more} alpine /x")).contains("--attach leaves"), "{more}");
         }
     }

@@ -8,7 +8,7 @@ use crate::cli::access::{Access, Location};
 use crate::cli::arguments::LsArguments;
 use crate::cli::format::{Columns, Format, InvalidFormat};
 use crate::cli::ls;
-use crate::image::platform::Platform;
+use crate::image::platform::Choice;
 use crate::rootfs::Pattern;
 
 /// The options of `ls`.
@@ -19,7 +19,7 @@ pub struct LsOptions {
     /// What to list.
     pub what: What,
     /// The platform whose image is meant.
-    pub platform: Platform,
+    pub platform: Choice,
     /// How to print it.
     pub format: TypedFormat,
     /// Whether nothing is shortened.

@@ -7,7 +7,7 @@ use std::io::Read;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use oci_distribution::RegistryOperation;
-use oci_distribution::manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
+use oci_distribution::manifest::{OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,10 +19,13 @@ use super::retry::Tries;
 use super::transport::{Asked, Request, Target};
 use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
-use crate::source::{BlobReader, Push, Source, SourceError};
+use crate::source::{BlobReader, Push, RawManifest, Referrer, Source, SourceError};
 
 /// A blob of more bytes than this is sent in chunks of so many.
 const CHUNK: usize = 4 << 20;
+
+/// How often a list that others write, too, is written.
+const LIST_TRIES: usize = 3;
 
 impl Registry {
     fn request(&self, method: Method, target: Target, asked: Asked) -> Request {
@@ -85,18 +88,38 @@ impl Registry {
         self.send(&request).await
     }
 
-    /// Adds `referrer` to the list under the subject's tag, in the place of those of its artifact type. Others stay as they are.
-    async fn list_under_tag(&self, subject: &Digest, referrer: Value) -> Result<(), SourceError> {
-        let listed = self.referrers_by_tag(subject).await?;
-        let mut index: Value = listed
-            .and_then(|(raw, _)| serde_json::from_slice(&raw.bytes).ok())
-            .unwrap_or_else(|| json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE, "manifests": []}));
-        if let Some(manifests) = index.get_mut("manifests").and_then(Value::as_array_mut) {
-            manifests.retain(|entry| entry.get("artifactType") != referrer.get("artifactType"));
-            manifests.push(referrer);
+    /// Adds `referrer` to the list under the subject's tag, in the place of those that it `replaces`. Others stay as they are. The
+    /// list is read back, as others may write it at the same time, and as not every registry keeps a manifest under such a tag
+    /// (GitLab's may answer with the subject): whether the referrer is in it then.
+    async fn list_under_tag(
+        &self,
+        subject: &Digest,
+        referrer: &Value,
+        replaces: &[Digest],
+    ) -> Result<bool, SourceError> {
+        let is_replaced = |entry: &Value| {
+            let digest = entry.get("digest").and_then(Value::as_str);
+            replaces.iter().any(|replaced| digest == Some(replaced.as_str())) || entry["digest"] == referrer["digest"]
+        };
+        for _ in 0..LIST_TRIES {
+            let listed = self.referrers_by_tag(subject).await?;
+            let mut index: Value = listed.and_then(|(raw, _)| serde_json::from_slice(&raw.bytes).ok()).unwrap_or_else(
+                || json!({"schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX_MEDIA_TYPE, "manifests": []}),
+            );
+            if let Some(manifests) = index.get_mut("manifests").and_then(Value::as_array_mut) {
+                manifests.retain(|entry| !is_replaced(entry));
+                manifests.push(referrer.clone());
+            }
+            let bytes = Bytes::from(index.to_string());
+            self.put_manifest(&tag_of(subject), OCI_IMAGE_INDEX_MEDIA_TYPE, bytes).await?;
+            let listed = self.referrers_by_tag(subject).await?;
+            if listed
+                .is_some_and(|(_, entries)| entries.iter().any(|entry| referrer["digest"] == entry.digest.as_str()))
+            {
+                return Ok(true);
+            }
         }
-        let bytes = Bytes::from(index.to_string());
-        self.put_manifest(&tag_of(subject), OCI_IMAGE_INDEX_MEDIA_TYPE, bytes).await.map(drop)
+        Ok(false)
     }
 
     async fn copy_blob_from(
@@ -180,23 +203,28 @@ impl Push for Registry {
     fn push_referrer<'a>(
         &'a self,
         subject: &'a Digest,
-        artifact_type: &'a str,
-        media_type: &'a str,
+        replaces: &'a [Digest],
         bytes: Bytes,
-    ) -> BoxFuture<'a, Result<Digest, SourceError>> {
+    ) -> BoxFuture<'a, Result<Referrer, SourceError>> {
         Box::pin(async move {
             let (digest, size) = (Digest::of(&bytes), bytes.len());
-            let answer = self.put_manifest(digest.as_str(), media_type, bytes).await?;
-            if !answer.response.headers().contains_key("oci-subject") {
-                let referrer = json!({
-                    "mediaType": media_type,
-                    "digest": digest,
-                    "size": size,
-                    "artifactType": artifact_type,
-                });
-                self.list_under_tag(subject, referrer).await?;
+            let manifest: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let answer = self.put_manifest(digest.as_str(), OCI_IMAGE_MEDIA_TYPE, bytes).await?;
+            if answer.response.headers().contains_key("oci-subject") {
+                return Ok(Referrer { digest, is_listed: true });
             }
-            Ok(digest)
+            // As the API would list it (distribution-spec, *Pushing Manifests with Subject*).
+            let mut referrer = json!({
+                "mediaType": OCI_IMAGE_MEDIA_TYPE,
+                "digest": digest,
+                "size": size,
+                "artifactType": manifest["artifactType"],
+            });
+            if manifest["annotations"].is_object() {
+                referrer["annotations"] = manifest["annotations"].clone();
+            }
+            let is_listed = self.list_under_tag(subject, &referrer, replaces).await?;
+            Ok(Referrer { digest, is_listed })
         })
     }
 }
@@ -215,16 +243,23 @@ impl Registry {
             manifests.retain(|entry| entry.get("artifactType").and_then(Value::as_str) != Some(artifact_type));
             manifests.is_empty()
         });
-        if is_empty {
-            let target = Target::Registry(format!("manifests/{}", raw.digest));
-            let request = self.request(Method::DELETE, target, Asked::Manifest(raw.digest.to_string()));
-            // Many registries do not allow it; an empty list does as well.
-            if self.send(&request).await.is_ok() {
-                return Ok(());
-            }
+        // Many registries do not allow it; an empty list does as well.
+        if is_empty && self.delete_manifest(&raw.digest).await.is_ok() {
+            return Ok(());
         }
         let bytes = Bytes::from(index.to_string());
         self.put_manifest(&tag_of(subject), OCI_IMAGE_INDEX_MEDIA_TYPE, bytes).await.map(drop)
+    }
+
+    /// Deletes a manifest, which many registries do not allow.
+    pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), SourceError> {
+        let target = Target::Registry(format!("manifests/{digest}"));
+        self.send(&self.request(Method::DELETE, target, Asked::Manifest(digest.to_string()))).await.map(drop)
+    }
+
+    /// What `tag` names now, whatever the reference says: a digest in it would decide otherwise.
+    pub async fn tagged(&self, tag: &str) -> Result<RawManifest, SourceError> {
+        self.fetch_manifest_named(tag, None).await
     }
 
     /// Makes `descriptor`, a blob of the repository `from` of the same registry, one of this repository, too: mounted where the

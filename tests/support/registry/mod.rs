@@ -36,6 +36,11 @@ pub struct Options {
     names: Vec<String>,
     redirect: Option<Redirect>,
     referrers: bool,
+    pages: bool,
+    keeps_manifests: bool,
+    digest_tags: bool,
+    forgets_lists: bool,
+    untyped_referrers: bool,
     proxy: bool,
 }
 
@@ -119,6 +124,32 @@ impl Options {
     /// Has the referrers API.
     pub fn referrers(self) -> Self {
         Options { referrers: true, ..self }
+    }
+
+    /// Has the referrers API, and lists one referrer a page.
+    pub fn referrers_in_pages(self) -> Self {
+        Options { pages: true, ..self.referrers() }
+    }
+
+    /// Has the referrers API as go-containerregistry's registry has it: each referrer is listed by its config's media type, whatever
+    /// its artifact type, filters are ignored, and `OCI-Subject` is not answered.
+    pub fn untyped_referrers(self) -> Self {
+        Options { untyped_referrers: true, ..self.referrers() }
+    }
+
+    /// Deletes no manifest.
+    pub fn keeps_manifests(self) -> Self {
+        Options { keeps_manifests: true, ..self }
+    }
+
+    /// A tag `sha256-HEX` that is not there is the manifest of that digest, as in GitLab's registry.
+    pub fn digest_tags(self) -> Self {
+        Options { digest_tags: true, ..self }
+    }
+
+    /// A tag `sha256-HEX` is the manifest of that digest, whatever is sent there.
+    pub fn forgets_lists(self) -> Self {
+        Options { forgets_lists: true, ..self.digest_tags() }
     }
 
     /// Has a forward proxy before it, which takes every host for this registry.
@@ -272,11 +303,12 @@ impl Registry {
         store.repository(repository).blobs.insert(digest.to_owned(), bytes.into());
     }
 
-    /// Loses a blob.
+    /// Loses a blob or a manifest.
     pub fn lose(&self, digest: &str) {
         let mut store = self.shared.store.lock().expect("no thread panics here");
         store.repositories.values_mut().for_each(|repository| {
             repository.blobs.remove(digest);
+            repository.manifests.remove(digest);
         });
     }
 

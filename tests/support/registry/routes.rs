@@ -34,13 +34,7 @@ pub fn registry(shared: &Shared, request: &Request) -> Response {
             let tags: Vec<&String> = store.repository(name).tags.keys().collect();
             Response::json(&json!({"name": name, "tags": tags}))
         }
-        Some(Endpoint { name, id, .. }) if shared.options.referrers => {
-            let wanted = request.query_value("artifactType");
-            let mut store = shared.store.lock().expect("no thread panics here");
-            let response = Response::json(&store.repository(name).referrers(id, wanted.as_deref()))
-                .header("Content-Type", "application/vnd.oci.image.index.v1+json");
-            if wanted.is_some() { response.header("OCI-Filters-Applied", "artifactType") } else { response }
-        }
+        Some(Endpoint { name, id, .. }) if shared.options.referrers => referrers(shared, request, name, id),
         Some(_) => Response::error(404, "UNSUPPORTED"),
     }
 }
@@ -81,6 +75,29 @@ impl<'a> Endpoint<'a> {
     }
 }
 
+fn referrers(shared: &Shared, request: &Request, name: &str, id: &str) -> Response {
+    let untyped = shared.options.untyped_referrers;
+    let wanted = request.query_value("artifactType").filter(|_| !untyped);
+    let mut store = shared.store.lock().expect("no thread panics here");
+    let mut list = store.repository(name).referrers(id, wanted.as_deref(), untyped);
+    let mut next = None;
+    if shared.options.pages
+        && let Some(all) = list["manifests"].as_array()
+    {
+        let page = request.query_value("page").and_then(|page| page.parse::<usize>().ok()).unwrap_or(0);
+        next = (page + 1 < all.len()).then(|| format!("</v2/{name}/referrers/{id}?page={}>; rel=\"next\"", page + 1));
+        list["manifests"] = all.iter().skip(page).take(1).cloned().collect();
+    }
+    let mut response = Response::json(&list).header("Content-Type", "application/vnd.oci.image.index.v1+json");
+    if wanted.is_some() {
+        response = response.header("OCI-Filters-Applied", "artifactType");
+    }
+    match next {
+        Some(next) => response.header("Link", &next),
+        None => response,
+    }
+}
+
 fn manifests(shared: &Shared, request: &Request, name: &str, id: &str) -> Response {
     let mut store = shared.store.lock().expect("no thread panics here");
     let repository = store.repository(name);
@@ -99,12 +116,26 @@ fn manifests(shared: &Shared, request: &Request, name: &str, id: &str) -> Respon
         let response = Response::empty(201)
             .header("Location", &format!("/v2/{name}/manifests/{digest}"))
             .header("Docker-Content-Digest", &digest);
-        return match subject.as_str().filter(|_| shared.options.referrers) {
+        let tells = shared.options.referrers && !shared.options.untyped_referrers;
+        return match subject.as_str().filter(|_| tells) {
             Some(subject) => response.header("OCI-Subject", subject),
             None => response,
         };
     }
-    match repository.manifest(id) {
+    if request.method == "DELETE" {
+        return match repository.manifests.contains_key(id) {
+            _ if shared.options.keeps_manifests => Response::error(405, "UNSUPPORTED"),
+            false => Response::error(404, "MANIFEST_UNKNOWN"),
+            true => {
+                repository.manifests.remove(id);
+                repository.tags.retain(|_, digest| digest != id);
+                Response::empty(202)
+            }
+        };
+    }
+    let subject = id.strip_prefix("sha256-").filter(|_| shared.options.digest_tags).map(|hex| format!("sha256:{hex}"));
+    let id = subject.as_deref().filter(|_| shared.options.forgets_lists).unwrap_or(id);
+    match repository.manifest(id).or_else(|| repository.manifest(subject.as_deref()?)) {
         Some(manifest) => Response::new(200, manifest.bytes.clone())
             .header("Content-Type", &manifest.media_type)
             .header("Docker-Content-Digest", &manifest.digest()),

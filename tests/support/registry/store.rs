@@ -75,17 +75,20 @@ impl Repository {
         matches
     }
 
-    /// The index of all manifests whose `subject` is `digest` (distribution-spec, *Listing Referrers*).
-    pub fn referrers(&self, digest: &str, artifact_type: Option<&str>) -> Value {
+    /// The index of all manifests whose `subject` is `digest` (distribution-spec, *Listing Referrers*), by their artifact type, or,
+    /// where `untyped`, by the media type of their config alone.
+    pub fn referrers(&self, digest: &str, artifact_type: Option<&str>, untyped: bool) -> Value {
         let mut found = Vec::new();
         for content in self.manifests.values() {
             let Ok(manifest) = serde_json::from_slice::<Value>(&content.bytes) else { continue };
             let declared = [&manifest["artifactType"], &manifest["config"]["mediaType"]];
-            let kind = declared.iter().find_map(|value| value.as_str()).unwrap_or_default();
+            let kind = declared.iter().skip(usize::from(untyped)).find_map(|value| value.as_str()).unwrap_or_default();
             if manifest["subject"]["digest"] == digest && artifact_type.is_none_or(|wanted| wanted == kind) {
                 let mut descriptor = content.descriptor();
                 descriptor["artifactType"] = json!(kind);
-                descriptor["annotations"] = manifest["annotations"].clone();
+                if !untyped && !manifest["annotations"].is_null() {
+                    descriptor["annotations"] = manifest["annotations"].clone();
+                }
                 found.push(descriptor);
             }
         }

@@ -1,0 +1,132 @@
+//! The manifests of range indexes: which are listed for an image, which of them are in force, and what parts they list.
+//!
+//! A writer puts what earlier indexes of the image hold into its own, with a higher revision, so that the highest one alone is
+//! whole; two of the same revision come of two writers at the same time, and are used together. Spec: `docs/formats.md`.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::range_index::{ARTIFACT_TYPE, NAME_ANNOTATION, RECORD_ANNOTATION};
+use crate::image::digest::Digest;
+use crate::image::label::Record;
+use crate::image::manifest::{Descriptor, IndexEntry};
+use crate::progress::Progress;
+use crate::source::{self, Source, SourceError};
+
+/// The annotation of a range index's manifest that counts how many others it took the place of, one after the other.
+pub const REVISION_ANNOTATION: &str = "org.docker-artifact.revision";
+
+/// How many manifests that are listed are looked at. Each costs a request, and at most what a manifest may have.
+const MAX_LOOKED_AT: usize = 8;
+
+/// How many range indexes of one image are used together.
+const MAX_USED: usize = 4;
+
+/// A part's descriptor, with the part itself where that is embedded.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PartDescriptor {
+    /// The descriptor.
+    #[serde(flatten)]
+    pub descriptor: Descriptor,
+    /// The part as stored, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+}
+
+impl PartDescriptor {
+    /// The name of the artifact that the part is about.
+    pub fn name(&self) -> Option<&str> {
+        self.annotation(NAME_ANNOTATION)
+    }
+
+    /// The record of that artifact.
+    pub fn record(&self) -> Option<Record> {
+        serde_json::from_str(self.annotation(RECORD_ANNOTATION)?).ok()
+    }
+
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.descriptor.annotations.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+/// The range indexes of one image manifest.
+#[derive(Clone, Debug, Default)]
+pub struct Attached {
+    /// The parts that those in force list, of those that name an artifact.
+    pub parts: Vec<PartDescriptor>,
+    /// The highest revision; 0 where there is none.
+    pub revision: u64,
+    /// The manifests that are listed, in force or not, and those that are listed and gone.
+    pub listed: Vec<Digest>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IndexManifest {
+    artifact_type: String,
+    layers: Vec<PartDescriptor>,
+    subject: Descriptor,
+    #[serde(default)]
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// The range indexes of the image manifest `subject`. One that is gone, or that cannot be read, is passed over with a notice.
+pub async fn attached(source: &dyn Source, subject: &Digest, progress: &dyn Progress) -> Result<Attached, SourceError> {
+    let mut listed = source.referrers(subject, ARTIFACT_TYPE).await?;
+    // The latest comes last in a list kept by tag; of an API's list any may.
+    listed.reverse();
+    listed.sort_by_key(|entry| Reverse(revision_of(Some(&entry.annotations))));
+    // A registry that copies annotations into its list tells all revisions by it.
+    let tells = listed.iter().any(|entry| revision_of(Some(&entry.annotations)) > 0);
+    let mut found = Attached::default();
+    let mut used = 0;
+    let mut looked_at = 0;
+    for entry in listed {
+        let is_typed = entry.artifact_type.as_deref() == Some(ARTIFACT_TYPE);
+        let is_older = tells && revision_of(Some(&entry.annotations)) < found.revision;
+        if is_older || looked_at == MAX_LOOKED_AT {
+            found.listed.extend(is_typed.then_some(entry.digest));
+            continue;
+        }
+        looked_at += 1;
+        match read(source, &entry, subject).await {
+            Ok(Some(manifest)) => {
+                found.listed.push(entry.digest);
+                let revision = revision_of(manifest.annotations.as_ref());
+                if revision > found.revision {
+                    (found.parts, found.revision, used) = (Vec::new(), revision, 0);
+                }
+                if revision == found.revision && used < MAX_USED {
+                    found.parts.extend(manifest.layers.into_iter().filter(|part| part.name().is_some()));
+                    used += 1;
+                }
+            }
+            // It is about something else, or of another type.
+            Ok(None) => {}
+            Err(
+                error @ (SourceError::NotFound { .. } | SourceError::Protocol { .. } | SourceError::Mismatch { .. }),
+            ) => {
+                if is_typed {
+                    progress.notice(&format!("a range index cannot be read, and is passed over: {error}"));
+                    found.listed.push(entry.digest);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+async fn read(source: &dyn Source, entry: &IndexEntry, subject: &Digest) -> Result<Option<IndexManifest>, SourceError> {
+    let raw = source::listed_manifest(source, entry).await?;
+    let manifest = serde_json::from_slice::<IndexManifest>(&raw.bytes).ok();
+    Ok(manifest
+        .filter(|manifest| manifest.artifact_type == ARTIFACT_TYPE && manifest.subject.digest == subject.as_str()))
+}
+
+fn revision_of(annotations: Option<&BTreeMap<String, String>>) -> u64 {
+    let revision = annotations.and_then(|annotations| annotations.get(REVISION_ANNOTATION));
+    revision.and_then(|revision| revision.parse().ok()).unwrap_or_default()
+}

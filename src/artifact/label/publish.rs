@@ -1,0 +1,140 @@
+//! Keeping the range index of an image beside it: one manifest that holds all that is known, in the place of earlier ones.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::Request;
+use super::relabel::Relabelled;
+use crate::artifact::error::Error;
+use crate::artifact::index_manifest::{Attached, PartDescriptor, REVISION_ANNOTATION, attached};
+use crate::artifact::range_index::{ARTIFACT_TYPE, MAX_EMBEDDED_BYTES};
+use crate::image::digest::Digest;
+use crate::progress::Progress;
+use crate::source::registry::Registry;
+use crate::source::{Push, Source, SourceError};
+
+/// An index of more parts than this embeds none, so that its manifest stays small.
+const MAX_EMBEDDED_PARTS: usize = 8;
+
+/// The empty descriptor's content (image-spec, *Guidance for an Empty Descriptor*).
+const EMPTY: &[u8] = b"{}";
+
+/// Pushes the range index of `image`, unless all that it would hold is there already: its own parts, and those of earlier indexes
+/// of the same image that are about something else. Whether anything was sent.
+pub async fn publish(
+    from: &Registry,
+    to: &Registry,
+    image: &Relabelled,
+    request: &Request,
+    elsewhere: bool,
+    progress: &dyn Progress,
+) -> Result<bool, Error> {
+    let subject = Digest::of(image.manifest.as_bytes());
+    let earlier = match subject == image.old && !elsewhere {
+        true => image.attached.clone(),
+        false if image.parts.is_empty() => return Ok(false),
+        false => attached(to, &subject, progress).await?,
+    };
+    let mut parts: Vec<PartDescriptor> = image.parts.iter().filter_map(|part| part.listed.clone()).collect();
+    let mut named: BTreeSet<String> = image.parts.iter().map(|part| part.name.to_string()).collect();
+    named.extend(image.removed.iter().map(ToString::to_string));
+    let others = earlier.parts.iter().filter(|part| part.name().is_some_and(|name| !named.contains(name)));
+    parts.extend(others.cloned());
+    parts.sort_by(|one, other| one.name().cmp(&other.name()));
+    if is_same(&parts, &earlier.parts) {
+        return Ok(false);
+    }
+    if parts.is_empty() && withdraw(to, &subject, &earlier).await? {
+        return Ok(true);
+    }
+    for part in &image.parts {
+        match (&part.content, &part.listed) {
+            (Some(content), _) => drop(to.push_blob(content.clone()).await?),
+            (None, Some(listed)) if elsewhere => to.take_blob(from, &listed.descriptor).await?,
+            (None, _) => {}
+        }
+    }
+    to.push_blob(Bytes::from_static(EMPTY)).await?;
+    embed(&mut parts, image);
+    let manifest = manifest(&parts, image, &subject, &earlier);
+    let sent = to.push_referrer(&subject, &earlier.listed, Bytes::from(manifest.to_string())).await?;
+    if !sent.is_listed {
+        let problem =
+            "the registry does not list what was attached to the image, so that nobody can find it".to_owned();
+        if request.attach {
+            return Err(Error::Source(SourceError::Protocol { what: to.name(), problem }));
+        }
+        progress.notice(&format!("{}: {problem}; whole layers will be read for its artifacts", to.name()));
+        return Ok(true);
+    }
+    for replaced in earlier.listed.iter().filter(|digest| **digest != sent.digest) {
+        // Many registries do not allow it, and by its revision the new one is told from those that stay.
+        let _ = to.delete_manifest(replaced).await;
+    }
+    Ok(true)
+}
+
+/// Whether two lists of parts say the same, embedded or not.
+fn is_same(one: &[PartDescriptor], other: &[PartDescriptor]) -> bool {
+    let key = |part: &PartDescriptor| {
+        (part.name().map(str::to_owned), part.descriptor.digest.clone(), part.record().map(|record| record.to_label()))
+    };
+    let keys = |parts: &[PartDescriptor]| parts.iter().map(key).collect::<BTreeSet<_>>();
+    keys(one) == keys(other)
+}
+
+/// Takes away all `earlier` indexes of `subject`. Whether none is left.
+async fn withdraw(to: &Registry, subject: &Digest, earlier: &Attached) -> Result<bool, Error> {
+    to.unlist_referrers(subject, ARTIFACT_TYPE).await?;
+    let mut is_left = false;
+    for digest in &earlier.listed {
+        is_left |= to.delete_manifest(digest).await.is_err();
+    }
+    // What could not be deleted may be off the list all the same.
+    Ok(!is_left || to.referrers(subject, ARTIFACT_TYPE).await?.is_empty())
+}
+
+/// Embeds the parts that are new and small where there are few, and none where there are many.
+fn embed(parts: &mut [PartDescriptor], image: &Relabelled) {
+    if parts.len() > MAX_EMBEDDED_PARTS {
+        parts.iter_mut().for_each(|part| part.data = None);
+        return;
+    }
+    for part in parts {
+        let known = image.parts.iter().find(|known| part.name() == Some(known.name.as_str()));
+        let content = known.and_then(|known| known.content.as_ref());
+        if let Some(content) = content.filter(|content| content.len() <= MAX_EMBEDDED_BYTES) {
+            part.data = Some(STANDARD.encode(content));
+        }
+    }
+}
+
+fn manifest(parts: &[PartDescriptor], image: &Relabelled, subject: &Digest, earlier: &Attached) -> Value {
+    let empty = json!({
+        "mediaType": "application/vnd.oci.empty.v1+json",
+        "digest": Digest::of(EMPTY),
+        "size": EMPTY.len(),
+        "data": STANDARD.encode(EMPTY),
+    });
+    let layers = match parts {
+        // A manifest has at least one layer (image-spec, *Image Manifest Property Descriptions*).
+        [] => json!([empty]),
+        parts => json!(parts),
+    };
+    let mut manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": oci_distribution::manifest::OCI_IMAGE_MEDIA_TYPE,
+        "artifactType": ARTIFACT_TYPE,
+        "config": empty,
+        "layers": layers,
+        "subject": { "mediaType": image.media_type, "digest": subject, "size": image.manifest.len() },
+    });
+    if !earlier.listed.is_empty() {
+        manifest["annotations"] = json!({ REVISION_ANNOTATION: earlier.revision.saturating_add(1).to_string() });
+    }
+    manifest
+}

@@ -1,0 +1,248 @@
+//! One image on its way to being labelled: what is sought is found and measured, and its config and manifest edited.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::mend::point;
+use super::wanted::{Kept, Sought, Wanted};
+use super::{LabelledImage, Request, media_type_of, text, unreadable};
+use crate::artifact::error::Error;
+use crate::artifact::index_manifest::{Attached, PartDescriptor};
+use crate::artifact::measure::Measure;
+use crate::artifact::plan::{self, Optional};
+use crate::artifact::range_index::{Listed, ListedKind, PART_MEDIA_TYPE, Part, annotations};
+use crate::artifact::record::part;
+use crate::artifact::survey::{self, Survey};
+use crate::extract::MAX_DEPTH;
+use crate::image::Image;
+use crate::image::digest::Digest;
+use crate::image::edit::{Step, set_strings};
+use crate::image::label::{Name, Record};
+use crate::image::manifest::{Descriptor, MAX_MANIFEST_BYTES, OciImageManifest};
+use crate::progress::Progress;
+use crate::rootfs::Pattern;
+use crate::source::registry::Registry;
+use crate::source::{self, RawManifest, Source};
+
+/// One image that may be labelled.
+pub struct Candidate {
+    /// Its manifest.
+    pub raw: RawManifest,
+    /// The image.
+    pub image: Arc<Image>,
+    /// Its config, as written.
+    pub config: String,
+    /// What messages call it.
+    pub name: String,
+}
+
+/// One image as it will be.
+pub struct Relabelled {
+    /// The digest that its manifest had.
+    pub old: Digest,
+    /// The media type of its manifest.
+    pub media_type: String,
+    /// Its manifest as it is now.
+    pub manifest: String,
+    /// Its config, where that has changed.
+    pub config: Option<String>,
+    /// Its artifacts, by name.
+    pub parts: Vec<IndexedPart>,
+    /// What is to be forgotten.
+    pub removed: BTreeSet<Name>,
+    /// The range indexes that the digest `old` has.
+    pub attached: Attached,
+    /// Whether artifacts of `old` are named by these alone.
+    pub has_attached_names: bool,
+    /// The platform, as the config names it.
+    pub platform: String,
+    /// Its layers.
+    pub layers: Vec<Descriptor>,
+    /// The descriptor of the config that it had.
+    pub config_descriptor: Descriptor,
+}
+
+/// An artifact, and what the range index says of it.
+pub struct IndexedPart {
+    /// Its name.
+    pub name: Name,
+    /// What its label says, or would say.
+    pub record: Record,
+    /// The part's descriptor; `None` where the part would be larger than a reader takes.
+    pub listed: Option<PartDescriptor>,
+    /// The part, where it is new.
+    pub content: Option<Bytes>,
+}
+
+impl Candidate {
+    /// Reads the config of `manifest`.
+    pub async fn read(
+        from: &Arc<Registry>,
+        raw: RawManifest,
+        manifest: OciImageManifest,
+        name: String,
+    ) -> Result<Self, Error> {
+        let (image, config) = source::read_image(&**from, raw.digest.clone(), manifest).await?;
+        Ok(Candidate { raw, image: Arc::new(image), config, name })
+    }
+}
+
+impl Relabelled {
+    /// What is told of it.
+    pub fn outcome(&self) -> LabelledImage {
+        let artifacts = self.parts.iter().map(|part| (part.name.clone(), part.record.clone())).collect();
+        LabelledImage { platform: self.platform.clone(), artifacts }
+    }
+}
+
+/// Works out the new labels, config and manifest of `candidate`; what its labels name and it does not have comes beside.
+pub async fn relabel(
+    from: &Arc<Registry>,
+    candidate: Candidate,
+    wanted: Wanted,
+    request: &Request,
+    progress: &Arc<dyn Progress>,
+) -> Result<(Relabelled, Vec<Error>), Error> {
+    let document = text(&**from, &candidate.raw)?;
+    let (measured, stale) = measure(from, &candidate, &wanted.sought, progress).await?;
+    let set = measured.iter().map(|part| (part.name.label_key(), Some(part.record.to_label())));
+    let removed = wanted.removed.iter().map(|name| (name.label_key(), None));
+    let changes: Vec<_> = removed.chain(set).collect();
+    let mut parts = wanted.kept.into_iter().map(IndexedPart::kept).collect::<Vec<_>>();
+    for part in measured {
+        parts.push(IndexedPart::new(part, &**progress));
+    }
+    parts.sort_by(|one, other| one.name.cmp(&other.name));
+    let image = &candidate.image;
+    let mut relabelled = Relabelled {
+        old: candidate.raw.digest.clone(),
+        media_type: media_type_of(&candidate.raw),
+        manifest: document,
+        config: None,
+        parts,
+        removed: wanted.removed,
+        attached: wanted.attached,
+        has_attached_names: wanted.has_attached_names,
+        platform: image.platform().to_string(),
+        layers: image.layers.iter().map(|layer| layer.descriptor.clone()).collect(),
+        config_descriptor: image.manifest.config.clone(),
+    };
+    if request.attach {
+        return Ok((relabelled, stale));
+    }
+    let edited = set_strings(&candidate.config, &["config", "Labels"], &changes);
+    let edited = edited.map_err(|error| unreadable(&**from, &error))?;
+    if edited != candidate.config {
+        let mended = point(&relabelled.manifest, &[Step::Key("config")], &edited);
+        relabelled.manifest = mended.map_err(|error| unreadable(&**from, &error))?;
+        relabelled.config = Some(edited);
+    }
+    Ok((relabelled, stale))
+}
+
+/// Reads the layers that hold what is `sought`, each once, and measures what is there. What nobody asked for by its path need
+/// not be there: why it is not comes beside.
+async fn measure(
+    from: &Arc<Registry>,
+    candidate: &Candidate,
+    sought: &[Sought],
+    progress: &Arc<dyn Progress>,
+) -> Result<(Vec<Part>, Vec<Error>), Error> {
+    let (mut parts, mut stale) = (Vec::new(), Vec::new());
+    if sought.is_empty() {
+        return Ok((parts, stale));
+    }
+    let image = &candidate.image;
+    for layer in &image.layers {
+        progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
+    }
+    let patterns = sought.iter().map(|sought| Pattern::exactly(&sought.path)).collect();
+    let wanted = Arc::new(survey::Wanted { patterns, follow: true, verify: true });
+    let measure = Arc::new(Measure::default());
+    let source: Arc<dyn Source> = Arc::clone(from) as Arc<dyn Source>;
+    let mut survey = Survey::new(source, Arc::clone(image), Arc::clone(&measure), Arc::clone(&wanted));
+    let unasked = sought.iter().enumerate().filter(|(_, sought)| !sought.is_asked);
+    let mut optional = Optional { patterns: unasked.map(|(position, _)| position).collect(), ..Optional::default() };
+    let found = plan::complete_but((&candidate.name, image), &mut survey, &wanted, &mut optional).await;
+    let found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
+    for planned in &found {
+        let Some(Sought { name, is_asked, .. }) = sought.get(planned.pattern) else { continue };
+        match part(name.clone(), planned, image, &survey, &measure).and_then(shallow) {
+            Ok(part) => parts.push(part),
+            Err(error @ (Error::Usage(_) | Error::Unfetchable { .. })) if !is_asked => {
+                optional.failures.insert(planned.pattern, error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    for (position, error) in optional.failures {
+        stale.extend(sought.get(position).map(|sought| named(error, &sought.name)));
+    }
+    Ok((parts, stale))
+}
+
+/// `error` about a path that a label names, with the name.
+fn named(error: Error, name: &Name) -> Error {
+    let with_name = |path: String| format!("{path} (artifact {name})");
+    match error {
+        Error::NotFound { image, path, hint } => Error::NotFound { image, path: with_name(path), hint },
+        Error::Unfetchable { image, path, problem } => Error::Unfetchable { image, path: with_name(path), problem },
+        Error::Usage(problem) => Error::Usage(format!("artifact {name}: {problem}")),
+        error => error,
+    }
+}
+
+/// Where one image of several lacks a path, the others can be labelled without it.
+fn hint_at_platforms(error: Error, candidate: &Candidate, from: &dyn Source) -> Error {
+    match error {
+        Error::NotFound { image, path, hint } if candidate.name != from.name() => Error::NotFound {
+            image,
+            path,
+            hint: format!("{hint}; to label other platforms alone, name them with --platform"),
+        },
+        error => error,
+    }
+}
+
+/// `part`, unless its directories are deeper in one another than `get` makes them.
+fn shallow(part: Part) -> Result<Part, Error> {
+    // The artifact itself is one level; a path has one more component than slashes.
+    let depth = |entry: &Listed| match (&entry.kind, entry.path.as_str()) {
+        (ListedKind::Directory, path) if !path.is_empty() => path.split('/').count() + 1,
+        _ => 1,
+    };
+    match part.entries.iter().any(|entry| depth(entry) > MAX_DEPTH) {
+        false => Ok(part),
+        true => Err(Error::Usage(format!(
+            "{} has directories nested deeper than {MAX_DEPTH} levels, which get does not make; label the inner ones",
+            part.record.path()
+        ))),
+    }
+}
+
+impl IndexedPart {
+    fn kept(kept: Kept) -> Self {
+        IndexedPart { name: kept.name, record: kept.record, listed: Some(kept.part), content: None }
+    }
+
+    fn new(part: Part, progress: &dyn Progress) -> Self {
+        let Part { name, record, .. } = &part;
+        let bytes = part.to_bytes().ok().filter(|bytes| bytes.len() as u64 <= MAX_MANIFEST_BYTES);
+        let listed = bytes.as_ref().map(|bytes| PartDescriptor {
+            descriptor: Descriptor {
+                media_type: PART_MEDIA_TYPE.to_owned(),
+                digest: Digest::of(bytes).to_string(),
+                size: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+                annotations: Some(annotations(&part)),
+                ..Descriptor::default()
+            },
+            data: None,
+        });
+        if listed.is_none() {
+            progress.notice(&format!("{name} has too many files for a range index; whole layers will be read for it"));
+        }
+        IndexedPart { name: name.clone(), record: record.clone(), listed, content: bytes.map(Bytes::from) }
+    }
+}

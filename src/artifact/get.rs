@@ -123,10 +123,10 @@ pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Pr
     for wanted in legacy {
         // A legacy label names one layer; what else the image holds does not matter.
         let alone = Arc::new(image.only(wanted.only_in.as_ref()));
-        things.extend(look_up(&source, (&name, &alone), vec![wanted], &staging, &request).await?);
+        things.extend(look_up(&source, (&name, &alone), vec![wanted], &staging, &request, &*progress).await?);
     }
     if !by_path.is_empty() {
-        things.extend(look_up(&source, (&name, &image), by_path, &staging, &request).await?);
+        things.extend(look_up(&source, (&name, &image), by_path, &staging, &request, &*progress).await?);
     }
     let things = distinct(things)?;
 
@@ -197,11 +197,14 @@ async fn look_up(
     asked: Vec<names::ByPath>,
     staging: &Arc<Staging>,
     request: &Request,
+    progress: &dyn Progress,
 ) -> Result<Vec<Thing>, Error> {
     let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
     let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
-    let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted));
+    let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted))
+        .keeping_xattrs(request.preserve);
     let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
+    survey.notices().iter().for_each(|notice| progress.notice(notice));
     let mut things = Vec::with_capacity(planned.len());
     for thing in planned {
         let Some(asked) = asked.get(thing.pattern) else { continue };

@@ -310,6 +310,7 @@ async fn measure(
     let source: Arc<dyn Source> = Arc::clone(from) as Arc<dyn Source>;
     let mut survey = Survey::new(source, Arc::clone(image), Arc::clone(&measure), Arc::clone(&wanted_paths));
     let planned = plan::complete((&from.name(), image), &mut survey, &wanted_paths).await?;
+    survey.notices().iter().for_each(|notice| progress.notice(notice));
     let mut parts = Vec::with_capacity(wanted.len());
     for ((name, _), planned) in wanted.iter().zip(&planned) {
         parts.push(part(name.clone(), planned, image, &survey, &measure)?);

@@ -100,12 +100,31 @@ pub async fn outline<C: Collect>(
 ) -> Result<Vec<Planned>, Error> {
     loop {
         let view = survey.view();
-        if let Some(planned) = plan(image, &view, &wanted.patterns, wanted.follow)? {
+        let mut broken = Vec::new();
+        if let Some(planned) = plan(image, &view, &wanted.patterns, wanted.follow, &mut broken)? {
+            survey.note(broken.iter().map(BrokenLink::notice));
             return Ok(planned);
         }
         let independent = wanted.patterns.iter().all(|pattern| is_settled(&view, pattern, wanted.follow));
         survey.read_further(independent).await?;
     }
+}
+
+/// A hard link to nothing, which is left out.
+struct BrokenLink {
+    path: Vec<u8>,
+    target: Vec<u8>,
+}
+
+impl BrokenLink {
+    fn notice(&self) -> String {
+        format!("{} is left out: it {}", show_path(&self.path), broken(&self.target))
+    }
+}
+
+/// What is wrong with a hard link to `target`.
+fn broken(target: &[u8]) -> String {
+    format!("is a hard link to {}, which is neither before it in its layer nor in a layer below", show_path(target))
 }
 
 /// Plans what `patterns` name in `image`, as `view` shows it. Fails with [`Error::NotFound`] as soon as something is known not
@@ -115,11 +134,12 @@ fn plan(
     view: &View<'_>,
     patterns: &[Pattern],
     follow: bool,
+    broken: &mut Vec<BrokenLink>,
 ) -> Result<Option<Vec<Planned>>, Error> {
     let mut planned: Vec<Planned> = Vec::new();
     let mut complete = true;
     for (position, pattern) in patterns.iter().enumerate() {
-        match plan_one(image, view, (position, pattern), follow)? {
+        match plan_one(image, view, (position, pattern), follow, broken)? {
             Some(found) => planned.extend(found),
             None => complete = false,
         }
@@ -173,6 +193,7 @@ fn plan_one(
     view: &View<'_>,
     (position, pattern): (usize, &Pattern),
     follow: bool,
+    broken: &mut Vec<BrokenLink>,
 ) -> Result<Option<Vec<Planned>>, Error> {
     let Some(literal) = pattern.literal() else {
         let Some(paths) = pattern.expand(view) else { return Ok(None) };
@@ -182,13 +203,20 @@ fn plan_one(
         let mut planned = Vec::with_capacity(paths.len());
         for path in paths {
             let found = resolve(view, &path, follow);
-            let Some((real_path, tree)) = tree(image, view, pattern, found)? else { return Ok(None) };
+            if let Found::BrokenLink { path, target } = found {
+                broken.push(BrokenLink { path, target: target.to_vec() });
+                continue;
+            }
+            let Some((real_path, tree)) = tree(image, view, pattern, found, broken)? else { return Ok(None) };
             planned.push(Planned { pattern: position, name: split(&path).1.to_vec(), path, real_path, tree });
+        }
+        if planned.is_empty() {
+            return Err(not_found(image.0, pattern, "; all that matches are hard links to nothing".to_owned()));
         }
         return Ok(Some(planned));
     };
     let found = resolve(view, &literal, follow);
-    let Some((real_path, tree)) = tree(image, view, pattern, found)? else { return Ok(None) };
+    let Some((real_path, tree)) = tree(image, view, pattern, found, broken)? else { return Ok(None) };
     let text = pattern.text();
     let last = text.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
     // As in `docker cp`, `DIR/.` is what DIR holds; the root and `..` have no name of their own either.
@@ -205,6 +233,7 @@ fn tree(
     view: &View<'_>,
     pattern: &Pattern,
     found: Found<'_>,
+    broken_links: &mut Vec<BrokenLink>,
 ) -> Result<Option<(Vec<u8>, Tree)>, Error> {
     let unfetchable = |problem: &str| Error::Unfetchable {
         image: image.0.to_owned(),
@@ -213,8 +242,11 @@ fn tree(
     };
     match found {
         Found::Unknown { .. } => Ok(None),
-        Found::Directory(directory) => Ok(directory_tree(view, &directory).map(|tree| (directory.path, tree))),
+        Found::Directory(directory) => {
+            Ok(directory_tree(view, &directory, broken_links).map(|tree| (directory.path, tree)))
+        }
         Found::Leaf(leaf) => Ok(Some((leaf.path.clone(), leaf_tree(&leaf)))),
+        Found::BrokenLink { target, .. } => Err(unfetchable(&broken(target))),
         Found::Loop => Err(unfetchable("leads through more than 40 symlinks; it is a loop")),
         Found::NotADirectory { path } => {
             Err(not_found(image.0, pattern, format!("; {} is not a directory", show_path(&path))))
@@ -229,15 +261,18 @@ fn tree(
     }
 }
 
-fn directory_tree(view: &View<'_>, directory: &Directory) -> Option<Tree> {
+fn directory_tree(view: &View<'_>, directory: &Directory, broken: &mut Vec<BrokenLink>) -> Option<Tree> {
     let mut children = BTreeMap::new();
     for (name, child) in view.list(directory)? {
         let tree = match child {
-            Child::Directory(below) => directory_tree(view, &below)?,
+            Child::Directory(below) => directory_tree(view, &below, broken)?,
             Child::Leaf { layer } => match leaf(view, layer, &join(&directory.path, &name)) {
                 Found::Leaf(leaf) => leaf_tree(&leaf),
+                Found::BrokenLink { path, target } => {
+                    broken.push(BrokenLink { path, target: target.to_vec() });
+                    continue;
+                }
                 Found::Unknown { .. } => return None,
-                // A hard link to nothing is nothing.
                 _ => continue,
             },
             Child::Absent { .. } | Child::Unknown => continue,
@@ -257,8 +292,10 @@ fn leaf_tree(leaf: &Leaf<'_>) -> Tree {
         NodeKind::File { size, data, .. } => TreeKind::File { size: *size, data: *data },
         NodeKind::Symlink(target) => TreeKind::Symlink(target.to_vec()),
         NodeKind::Special(special) => TreeKind::Special(*special),
-        // A leaf is neither.
-        NodeKind::Directory { .. } | NodeKind::LinkBelow(_) => TreeKind::Special(Special::Fifo),
+        // A leaf is none of these.
+        NodeKind::Directory { .. } | NodeKind::LinkBelow(_) | NodeKind::LinkNowhere(_) => {
+            TreeKind::Special(Special::Fifo)
+        }
     };
     Tree { metadata: metadata(leaf.node), layer: Some(leaf.layer), kind }
 }

@@ -62,6 +62,8 @@ pub struct Survey<C: Collect> {
     wanted: Arc<Wanted>,
     indexes: Vec<Arc<LayerIndex>>,
     contents: HashMap<(usize, DataOffset), C::Kept>,
+    keeps_xattrs: bool,
+    notices: Vec<String>,
 }
 
 /// What one reading of one layer gave.
@@ -73,7 +75,31 @@ struct Reading<K> {
 impl<C: Collect> Survey<C> {
     /// A survey that has read nothing yet.
     pub fn new(source: Arc<dyn Source>, image: Arc<Image>, collector: Arc<C>, wanted: Arc<Wanted>) -> Self {
-        Survey { source, image, collector, wanted, indexes: Vec::new(), contents: HashMap::new() }
+        Survey {
+            source,
+            image,
+            collector,
+            wanted,
+            indexes: Vec::new(),
+            contents: HashMap::new(),
+            keeps_xattrs: false,
+            notices: Vec::new(),
+        }
+    }
+
+    /// The same, with extended attributes kept or not. Nobody wants them as a rule, and they may be large.
+    pub fn keeping_xattrs(self, keep: bool) -> Self {
+        Survey { keeps_xattrs: keep, ..self }
+    }
+
+    /// What a person should know about what was found. One line each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Adds to the notices.
+    pub fn note(&mut self, notices: impl IntoIterator<Item = String>) {
+        self.notices.extend(notices);
     }
 
     /// The layers read so far, as one tree.
@@ -156,7 +182,7 @@ impl<C: Collect> Survey<C> {
             wanted: Arc::clone(&self.wanted),
             collector: Arc::clone(&self.collector),
             layer,
-            index: LayerIndex::default(),
+            index: LayerIndex::keeping_xattrs(self.keeps_xattrs),
             contents: HashMap::new(),
             candidates: Vec::new(),
         };
@@ -207,10 +233,9 @@ impl<C: Collect> Pass<C> {
     }
 
     fn visit(&mut self, entry: &Entry, data: &mut dyn Content) -> Result<Flow, Error> {
-        let inserted = self.index.insert(entry).map_err(|error| {
-            let problem = error.to_string();
-            Error::in_layer(&self.layer.name, LayerError::Malformed { offset: entry.header_offset, problem })
-        })?;
+        let inserted = self.index.insert(entry);
+        let inserted =
+            inserted.map_err(|refused| Error::in_layer(&self.layer.name, refused.at(entry.header_offset)))?;
         let Inserted::Name(path) = inserted else { return Ok(Flow::Continue) };
         match entry.kind {
             Kind::File { .. } => {

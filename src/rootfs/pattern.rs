@@ -127,7 +127,7 @@ impl Pattern {
         let mut existing = Vec::new();
         for path in paths {
             match resolve(view, &path, false) {
-                Found::Directory(_) | Found::Leaf(_) => existing.push(path),
+                Found::Directory(_) | Found::Leaf(_) | Found::BrokenLink { .. } => existing.push(path),
                 Found::Unknown { .. } => return None,
                 _ => {}
             }

@@ -30,7 +30,7 @@ pub struct GetArguments {
     /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,
-    /// Stop reading at the end of the file, without checking the digest of its layer
+    /// Stop reading at the end of the file: no digest is checked, and what its layer says about it later is missed
     #[arg(long)]
     pub no_verify: bool,
     /// Keep a symbolic link named by PATH instead of following it

@@ -2,6 +2,8 @@
 //!
 //! Each module is one part of that; `support` builds images, serves them from an in-process registry and runs the real binary.
 
+#[cfg(target_os = "linux")]
+mod adversaries;
 mod copy_binary;
 mod entries;
 mod faults;
@@ -12,6 +14,7 @@ mod label_adversaries;
 mod label_cli;
 mod label_lies;
 mod label_trust;
+mod layers;
 mod lookup;
 mod ls;
 #[cfg(target_os = "linux")]

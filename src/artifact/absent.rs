@@ -7,7 +7,7 @@ use crate::rootfs::walk::{Found, resolve};
 use crate::rootfs::{NodeKind, Pattern, View, components, join, split};
 
 /// Why there is nothing at `path`, which `pattern` is and where `found` was found.
-pub fn why(context: &Context<'_>, pattern: &Pattern, path: &[u8], found: Found<'_>) -> Error {
+pub fn why(context: &Context<'_, '_>, pattern: &Pattern, path: &[u8], found: Found<'_>) -> Error {
     match found {
         Found::Absent { parent, name, deleted_by } => {
             let missing = join(&parent.path, &name);
@@ -26,6 +26,7 @@ pub fn why(context: &Context<'_>, pattern: &Pattern, path: &[u8], found: Found<'
         Found::NotADirectory { path } => {
             not_found(context, pattern, format!("; {} is not a directory", show_path(&path)))
         }
+        Found::BrokenLink { target, .. } => unfetchable(context, pattern, &broken(target)),
         Found::Loop => unfetchable(context, pattern, "leads through more than 40 symlinks; it is a loop"),
         Found::Directory(_) | Found::Leaf(_) | Found::Unknown { .. } => {
             Error::Bug(format!("{} is there, and was not taken", show(pattern.text())))
@@ -33,13 +34,18 @@ pub fn why(context: &Context<'_>, pattern: &Pattern, path: &[u8], found: Found<'
     }
 }
 
+/// What is wrong with a hard link to `target`.
+pub fn broken(target: &[u8]) -> String {
+    format!("is a hard link to {}, which is neither before it in its layer nor in a layer below", show_path(target))
+}
+
 /// That the image has nothing of this kind; `hint` begins with its own punctuation.
-pub fn not_found(context: &Context<'_>, pattern: &Pattern, hint: String) -> Error {
+pub fn not_found(context: &Context<'_, '_>, pattern: &Pattern, hint: String) -> Error {
     Error::NotFound { image: context.image.to_owned(), path: show(pattern.text()), hint }
 }
 
 /// That it is there, and has a problem.
-pub fn unfetchable(context: &Context<'_>, pattern: &Pattern, problem: &str) -> Error {
+pub fn unfetchable(context: &Context<'_, '_>, pattern: &Pattern, problem: &str) -> Error {
     let problem = problem.to_owned();
     Error::Unfetchable { image: context.image.to_owned(), path: show(pattern.text()), problem }
 }

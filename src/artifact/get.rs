@@ -259,7 +259,8 @@ async fn look_up(
 ) -> Result<Vec<Thing>, Error> {
     let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
     let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
-    let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted));
+    let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted))
+        .keeping_xattrs(request.preserve);
     if let [names::ByPath { only_in: Some(blob), .. }] = asked.as_slice() {
         survey = survey.only_in(blob);
     }
@@ -267,6 +268,7 @@ async fn look_up(
         survey = survey.with_names_apart();
     }
     let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
+    survey.notices().iter().for_each(|notice| progress.notice(notice));
     let mut things = Vec::with_capacity(planned.len());
     for mut thing in planned {
         let Some(asked) = asked.get(thing.pattern) else { continue };

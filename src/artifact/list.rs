@@ -255,6 +255,7 @@ pub async fn list_files(
     let name = source.name();
     let mut survey = Survey::new(source, Arc::clone(&image), Arc::new(NoContent), Arc::clone(&wanted));
     let planned = plan::outline((&name, &image), &mut survey, &wanted).await?;
+    survey.notices().iter().for_each(|notice| progress.notice(notice));
     let mut files = Files { image: &image, seen: HashSet::new(), items: Vec::new() };
     for thing in &planned {
         let Some(pattern) = wanted.patterns.get(thing.pattern) else { continue };

@@ -3,6 +3,7 @@
 //! Planning takes a [`View`] and gives trees without contents; [`None`] where a layer that has not been read could change
 //! them. It reads nothing and writes nothing.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::extract::{Item, Metadata, Node as ItemNode, Staging};
 use crate::image::Image;
 use crate::layer::entry::Special;
 use crate::rootfs::walk::{Found, Leaf, leaf, resolve};
-use crate::rootfs::{Child, DataOffset, Directory, Node, NodeKind, Pattern, View, join, split};
+use crate::rootfs::{Child, DataOffset, Directory, LayerIndex, Node, NodeKind, Pattern, View, join, split};
 
 /// A glob that matches links to directories repeats what is in them. So many times, on average, may it repeat each name of the
 /// image, so that an image of a few bytes does not become a tree of any size.
@@ -157,13 +158,16 @@ async fn outline_but<C: Collect>(
 ) -> Result<Vec<Planned>, Error> {
     loop {
         let view = survey.view();
+        let broken = RefCell::default();
         let describe = |depth| {
             let step = survey.layer(depth).and_then(|layer| layer.created_by.as_ref());
             let step = step.map(|step| format!(": `{}`", step.trim())).unwrap_or_default();
             survey.describe(depth).unwrap_or_default() + &step
         };
-        let context = Context { image: image.0, view: &view, follow: wanted.follow, describe: &describe };
+        let context =
+            Context { image: image.0, view: &view, follow: wanted.follow, describe: &describe, broken: &broken };
         if let Some(planned) = plan(&context, &wanted.patterns, optional)? {
+            survey.note(broken.take().iter().map(BrokenLink::notice));
             return Ok(planned);
         }
         if survey.is_over() {
@@ -191,20 +195,44 @@ fn refuse_special(image: &str, planned: &mut Vec<Planned>, optional: &mut Option
 }
 
 /// What planning takes.
-pub(super) struct Context<'a> {
+pub(super) struct Context<'a, 'v> {
     /// The reference.
     pub image: &'a str,
     /// The layers that have been read.
-    pub view: &'a View<'a>,
+    pub view: &'a View<'v>,
     /// Whether a symlink that a path names is followed.
     pub follow: bool,
     /// How messages name the layer at a depth, with its build step.
     pub describe: &'a dyn Fn(usize) -> String,
+    /// Hard links to nothing that were met, and left out.
+    broken: &'a RefCell<Vec<BrokenLink>>,
+}
+
+impl Context<'_, '_> {
+    fn leave_out(&self, path: Vec<u8>, target: &[u8]) {
+        self.broken.borrow_mut().push(BrokenLink { path, target: target.to_vec() });
+    }
+}
+
+/// A hard link to nothing, which is left out.
+struct BrokenLink {
+    path: Vec<u8>,
+    target: Vec<u8>,
+}
+
+impl BrokenLink {
+    fn notice(&self) -> String {
+        format!("{} is left out: it {}", show_path(&self.path), absent::broken(&self.target))
+    }
 }
 
 /// Plans what `patterns` name. Fails with [`Error::NotFound`] as soon as something that is not `optional` is known not to be
 /// there.
-fn plan(context: &Context<'_>, patterns: &[Pattern], optional: &mut Optional) -> Result<Option<Vec<Planned>>, Error> {
+fn plan(
+    context: &Context<'_, '_>,
+    patterns: &[Pattern],
+    optional: &mut Optional,
+) -> Result<Option<Vec<Planned>>, Error> {
     let mut planned: Vec<Planned> = Vec::new();
     let mut complete = true;
     for (position, pattern) in patterns.iter().enumerate() {
@@ -264,13 +292,13 @@ pub fn item(tree: Tree, survey: &Survey<Staging>) -> Option<Item> {
 
 /// Plans what stands at `path`, which `pattern` is.
 fn plan_path(
-    context: &Context<'_>,
+    context: &Context<'_, '_>,
     position: usize,
     pattern: &Pattern,
     path: Vec<u8>,
 ) -> Result<Option<Planned>, Error> {
     let found = resolve(context.view, &path, context.follow);
-    let (real_path, tree) = match existing(context.view, found) {
+    let (real_path, tree) = match existing(context, found) {
         Existing::Tree(real_path, tree) => (real_path, tree),
         Existing::Unknown => return Ok(None),
         Existing::Not(found) => return Err(absent::why(context, pattern, &path, found)),
@@ -290,10 +318,10 @@ pub fn base_name(pattern: &Pattern, path: &[u8]) -> Vec<u8> {
 }
 
 /// Plans what a glob matches. A link that leads to nothing stays a link.
-fn plan_glob(context: &Context<'_>, position: usize, pattern: &Pattern) -> Result<Option<Vec<Planned>>, Error> {
+fn plan_glob(context: &Context<'_, '_>, position: usize, pattern: &Pattern) -> Result<Option<Vec<Planned>>, Error> {
     let view = context.view;
     let Some(paths) = pattern.expand(view) else { return Ok(None) };
-    let names: usize = (0..view.depth()).filter_map(|layer| view.layer(layer)).map(|index| index.paths().count()).sum();
+    let names: usize = (0..view.depth()).filter_map(|layer| view.layer(layer)).map(LayerIndex::nodes).sum();
     let most = names.saturating_mul(MAX_REPEATED).saturating_add(MIN_PLANNED);
     let (mut planned, mut count) = (Vec::new(), 0_usize);
     for path in paths {
@@ -303,10 +331,13 @@ fn plan_glob(context: &Context<'_>, position: usize, pattern: &Pattern) -> Resul
             notice = absent::kept_link(view, &path, &found);
             found = resolve(view, &path, false);
         }
-        let (real_path, tree) = match existing(view, found) {
+        let (real_path, tree) = match existing(context, found) {
             Existing::Tree(real_path, tree) => (real_path, tree),
             Existing::Unknown => return Ok(None),
-            // A hard link to nothing is nothing.
+            Existing::Not(Found::BrokenLink { path, target }) => {
+                context.leave_out(path, target);
+                continue;
+            }
             Existing::Not(_) => continue,
         };
         count = count.saturating_add(tree.count());
@@ -322,7 +353,11 @@ fn plan_glob(context: &Context<'_>, position: usize, pattern: &Pattern) -> Resul
         planned.push(Planned { pattern: position, path, real_path, name, tree, notice });
     }
     if planned.is_empty() {
-        return Err(absent::not_found(context, pattern, "; nothing matches the pattern".to_owned()));
+        let nothing = match context.broken.borrow().is_empty() {
+            true => "; nothing matches the pattern",
+            false => "; all that matches are hard links to nothing",
+        };
+        return Err(absent::not_found(context, pattern, nothing.to_owned()));
     }
     Ok(Some(planned))
 }
@@ -337,10 +372,10 @@ enum Existing<'a> {
     Not(Found<'a>),
 }
 
-fn existing<'a>(view: &View<'_>, found: Found<'a>) -> Existing<'a> {
+fn existing<'a>(context: &Context<'_, '_>, found: Found<'a>) -> Existing<'a> {
     match found {
         Found::Unknown { .. } => Existing::Unknown,
-        Found::Directory(directory) => match directory_tree(view, &directory) {
+        Found::Directory(directory) => match directory_tree(context, &directory) {
             Some(tree) => Existing::Tree(directory.path, tree),
             None => Existing::Unknown,
         },
@@ -349,15 +384,19 @@ fn existing<'a>(view: &View<'_>, found: Found<'a>) -> Existing<'a> {
     }
 }
 
-fn directory_tree(view: &View<'_>, directory: &Directory) -> Option<Tree> {
+fn directory_tree(context: &Context<'_, '_>, directory: &Directory) -> Option<Tree> {
+    let view = context.view;
     let mut children = BTreeMap::new();
     for (name, child) in view.list(directory)? {
         let tree = match child {
-            Child::Directory(below) => directory_tree(view, &below)?,
+            Child::Directory(below) => directory_tree(context, &below)?,
             Child::Leaf { layer } => match leaf(view, layer, &join(&directory.path, &name)) {
                 Found::Leaf(leaf) => leaf_tree(&leaf),
+                Found::BrokenLink { path, target } => {
+                    context.leave_out(path, target);
+                    continue;
+                }
                 Found::Unknown { .. } => return None,
-                // A hard link to nothing is nothing.
                 _ => continue,
             },
             Child::Absent { .. } | Child::Unknown => continue,
@@ -379,8 +418,10 @@ fn leaf_tree(leaf: &Leaf<'_>) -> Tree {
         NodeKind::File { size, data, .. } => TreeKind::File { size: *size, data: *data },
         NodeKind::Symlink(target) => TreeKind::Symlink(target.to_vec()),
         NodeKind::Special(special) => TreeKind::Special(*special),
-        // A leaf is neither.
-        NodeKind::Directory { .. } | NodeKind::LinkBelow(_) => TreeKind::Special(Special::Fifo),
+        // A leaf is none of these.
+        NodeKind::Directory { .. } | NodeKind::LinkBelow(_) | NodeKind::LinkNowhere(_) => {
+            TreeKind::Special(Special::Fifo)
+        }
     };
     Tree { metadata: metadata(leaf.node), layer: Some(leaf.layer), kind }
 }

@@ -71,6 +71,8 @@ pub struct Survey<C: Collect> {
     apart: bool,
     indexes: Vec<Arc<LayerIndex>>,
     contents: HashMap<(usize, DataOffset), C::Kept>,
+    keeps_xattrs: bool,
+    notices: Vec<String>,
 }
 
 /// What one reading of one layer gave.
@@ -93,7 +95,24 @@ impl<C: Collect> Survey<C> {
             apart: false,
             indexes: Vec::new(),
             contents: HashMap::new(),
+            keeps_xattrs: false,
+            notices: Vec::new(),
         }
+    }
+
+    /// The same, with extended attributes kept or not. Nobody wants them as a rule, and they may be large.
+    pub fn keeping_xattrs(self, keep: bool) -> Self {
+        Survey { keeps_xattrs: keep, ..self }
+    }
+
+    /// What a person should know about what was found. One line each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Adds to the notices.
+    pub fn note(&mut self, notices: impl IntoIterator<Item = String>) {
+        self.notices.extend(notices);
     }
 
     /// The survey of the layer with this blob digest, as though the image had no other.
@@ -205,7 +224,7 @@ impl<C: Collect> Survey<C> {
             wanted: Arc::clone(&self.wanted),
             collector: Arc::clone(&self.collector),
             layer,
-            index: LayerIndex::default(),
+            index: LayerIndex::keeping_xattrs(self.keeps_xattrs),
             contents: HashMap::new(),
             candidates,
             apart: self.apart,
@@ -258,10 +277,9 @@ impl<C: Collect> Pass<C> {
     }
 
     fn visit(&mut self, entry: &Entry, data: &mut dyn Content) -> Result<Flow, Error> {
-        let inserted = self.index.insert(entry).map_err(|error| {
-            let problem = error.to_string();
-            Error::in_layer(&self.layer.name, LayerError::Malformed { offset: entry.header_offset, problem })
-        })?;
+        let inserted = self.index.insert(entry);
+        let inserted =
+            inserted.map_err(|refused| Error::in_layer(&self.layer.name, refused.at(entry.header_offset)))?;
         let Inserted::Name(path) = inserted else { return Ok(Flow::Continue) };
         match entry.kind {
             Kind::File { .. } => {

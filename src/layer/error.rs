@@ -53,6 +53,16 @@ pub enum LayerError {
         /// What it is.
         what: String,
     },
+    /// The tar has more of something than is kept in memory.
+    #[error("the layer's tar has more than {most} by uncompressed byte {offset}, which is the most that is kept{hint}")]
+    TooMuch {
+        /// Where the header of the entry that is too much begins.
+        offset: u64,
+        /// How much of what is kept.
+        most: String,
+        /// How to do without; begins with its own punctuation.
+        hint: &'static str,
+    },
 }
 
 impl From<io::Error> for LayerError {
@@ -67,7 +77,9 @@ impl From<LayerError> for io::Error {
         let kind = match &error {
             LayerError::Io(_) => io::ErrorKind::Other,
             LayerError::Truncated { .. } => io::ErrorKind::UnexpectedEof,
-            LayerError::Compression(_) | LayerError::Unsupported { .. } => io::ErrorKind::Unsupported,
+            LayerError::Compression(_) | LayerError::Unsupported { .. } | LayerError::TooMuch { .. } => {
+                io::ErrorKind::Unsupported
+            }
             LayerError::Damaged { .. } | LayerError::Malformed { .. } | LayerError::Escapes { .. } => {
                 io::ErrorKind::InvalidData
             }

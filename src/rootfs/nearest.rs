@@ -6,6 +6,9 @@ use super::view::{Child, Directory, View};
 /// How many hints are given at most.
 const MAX_HINTS: usize = 3;
 
+/// How many places of the same base name are looked at, as all but a few may have been deleted.
+const MAX_TRIED: usize = 100;
+
 /// Names longer than this many bytes are not compared.
 const MAX_COMPARED: usize = 128;
 
@@ -20,13 +23,13 @@ pub fn nearest(view: &View<'_>, parent: &Directory, name: &[u8], missing: &[u8])
     alike.sort();
     let mut hints: Vec<Vec<u8>> = alike.into_iter().map(|(_, path)| path).collect();
     let base = split(missing).1;
-    let elsewhere = (0..view.depth()).filter_map(|layer| view.layer(layer)).flat_map(|index| index.paths());
-    for path in elsewhere.filter(|path| !base.is_empty() && split(path).1 == base) {
+    let elsewhere = (0..view.depth()).filter_map(|layer| view.layer(layer)).flat_map(|index| index.tree().named(base));
+    for path in elsewhere.filter(|path| !path.is_empty()).take(MAX_TRIED) {
         if hints.len() >= MAX_HINTS {
             break;
         }
-        if !hints.iter().any(|hint| hint == path) && exists(view, path) {
-            hints.push(path.to_vec());
+        if !hints.contains(&path) && exists(view, &path) {
+            hints.push(path);
         }
     }
     hints.truncate(MAX_HINTS);
@@ -60,7 +63,7 @@ pub fn likeness(wanted: &[u8], candidate: &[u8]) -> Option<usize> {
         return Some(1);
     }
     let allowed = (wanted.len() / 3).clamp(1, 3);
-    if wanted.len() < 2 {
+    if wanted.len() < 2 || wanted.len().abs_diff(candidate.len()) > allowed {
         return None;
     }
     Some(edit_distance(wanted, candidate)).filter(|distance| *distance <= allowed)

@@ -2,8 +2,13 @@
 //!
 //! Symlinks are followed in every component, `..` stops at the root, and 40 links are a loop (path_resolution(7)).
 
-use super::index::{MAX_SYMLINKS, Node, NodeKind, components, join, split};
-use super::view::{Child, Directory, View};
+use super::index::{MAX_SYMLINKS, Node, NodeKind, components, join, next_component, push, split};
+use super::tree::{NodeId, Place};
+use super::view::{Directory, LinkEnd, Seen, Spread, View};
+
+/// How many components the targets of symlinks may put into one path. Forty links of the kernel's length have more, and no
+/// image has a hundred.
+const MAX_STEPS: usize = 4096;
 
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +31,13 @@ pub enum Found<'a> {
         /// The canonical path of that thing.
         path: Vec<u8>,
     },
+    /// To a hard link whose target is nowhere.
+    BrokenLink {
+        /// The canonical path of the link.
+        path: Vec<u8>,
+        /// Its target.
+        target: &'a [u8],
+    },
     /// Through more than 40 symlinks.
     Loop,
     /// Only layers that are not in the view can tell.
@@ -42,83 +54,154 @@ pub struct Leaf<'a> {
     pub path: Vec<u8>,
     /// The layer (from the top) that holds it; for a hard link to a lower layer's file, that lower layer.
     pub layer: usize,
-    /// What the layer says of it; never a [`NodeKind::LinkBelow`].
+    /// What the layer says of it; never a hard link.
     pub node: &'a Node,
 }
 
 /// Resolves `path` (relative paths are from the root). A symlink in the last component is followed where `follow` says so
 /// or a trailing slash asks for a directory.
 pub fn resolve<'a>(view: &View<'a>, path: &[u8], follow: bool) -> Found<'a> {
-    resolve_below(view, 0, path, follow)
+    linking(view, || walk(view, 0, path, follow))
 }
 
 /// The node behind a leaf of the view, with a hard link to a lower layer's file followed down to it.
 pub fn leaf<'a>(view: &View<'a>, layer: usize, path: &[u8]) -> Found<'a> {
-    let Some(node) = view.node(layer, path) else {
-        return Found::Unknown { path: path.to_vec() };
-    };
-    match &node.kind {
-        NodeKind::LinkBelow(target) => match resolve_below(view, layer + 1, target, false) {
-            Found::Leaf(leaf) => Found::Leaf(Leaf { path: path.to_vec(), ..leaf }),
-            other => other,
-        },
-        _ => Found::Leaf(Leaf { path: path.to_vec(), layer, node }),
+    match view.layer(layer).and_then(|index| index.find(path)) {
+        Some(place) => linking(view, || leaf_at(view, (layer, place), path)),
+        None => Found::Unknown { path: path.to_vec() },
     }
 }
 
-fn resolve_below<'a>(view: &View<'a>, top: usize, path: &[u8], follow: bool) -> Found<'a> {
-    let must_be_directory = path.ends_with(b"/") || path.ends_with(b"/.");
-    let mut directories = vec![view.root_below(top)];
-    let mut pending: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
-    let mut links = 0;
+/// A hard link that has not been followed yet: what a walk cannot do without.
+struct Unfollowed<'a> {
+    layer: usize,
+    node: NodeId,
+    target: &'a [u8],
+}
+
+/// Takes `walk` to its end, following each hard link that it meets before it is begun anew.
+///
+/// A link leads to lower layers only, so that this ends, and each is followed once in a view. Beginning anew costs little: a
+/// walk meets at most one link that is no symlink, and 40 that are. What it must not do is to descend from link to link on
+/// the stack, as there may be thousands, or to follow one again for each path that leads through it.
+fn linking<'a>(view: &View<'a>, walk_on: impl Fn() -> Result<Found<'a>, Unfollowed<'a>>) -> Found<'a> {
+    let mut links: Vec<Unfollowed<'a>> = Vec::new();
     loop {
-        // The root is never popped, so there is always a current directory.
-        let Some(current) = directories.last() else { return Found::Loop };
-        let Some(name) = pending.pop() else { return Found::Directory(current.clone()) };
+        let found = match links.last() {
+            None => walk_on(),
+            Some(link) => walk(view, link.layer + 1, link.target, false),
+        };
+        match (found, links.last()) {
+            (Err(link), _) => links.push(link),
+            (Ok(found), None) => return found,
+            (Ok(found), Some(link)) => {
+                let end = match found {
+                    Found::Leaf(leaf) => LinkEnd::Leaf(leaf.layer, leaf.node),
+                    Found::Unknown { path } => LinkEnd::Unknown(path),
+                    _ => LinkEnd::Nowhere,
+                };
+                view.set_link_end(link.layer, link.node, end);
+                links.pop();
+            }
+        }
+    }
+}
+
+/// What the leaf at `place` of `layer`, whose canonical path is `path`, is.
+fn leaf_at<'a>(view: &View<'a>, (layer, place): (usize, Place), path: &[u8]) -> Result<Found<'a>, Unfollowed<'a>> {
+    let path = path.to_vec();
+    let Some(node) = view.layer(layer).and_then(|index| index.tree().get(place)) else {
+        return Ok(Found::Unknown { path });
+    };
+    let target = match &node.kind {
+        NodeKind::LinkNowhere(target) => return Ok(Found::BrokenLink { path, target }),
+        NodeKind::LinkBelow(target) => target,
+        _ => return Ok(Found::Leaf(Leaf { path, layer, node })),
+    };
+    match view.link_end(layer, place.node()) {
+        None => Err(Unfollowed { layer, node: place.node(), target }),
+        Some(LinkEnd::Leaf(layer, node)) => Ok(Found::Leaf(Leaf { path, layer, node })),
+        Some(LinkEnd::Unknown(path)) => Ok(Found::Unknown { path }),
+        Some(LinkEnd::Nowhere) => Ok(Found::BrokenLink { path, target }),
+    }
+}
+
+/// Resolves `path` in the layers from `top` down. Each step is a name of `path`, or one of at most [`MAX_STEPS`] that links
+/// add, and asks each layer that has the directory.
+fn walk<'a>(view: &View<'a>, top: usize, path: &[u8], follow: bool) -> Result<Found<'a>, Unfollowed<'a>> {
+    let must_be_directory = path.ends_with(b"/") || path.ends_with(b"/.");
+    // The directories on the way, each with the length of its path; the root is never popped.
+    let mut directories: Vec<(Spread, usize)> = vec![(view.root_below(top), 0)];
+    let mut here: Vec<u8> = Vec::new();
+    // What is left of the path, and of the targets of links in it, the innermost last.
+    let mut pending: Vec<&[u8]> = vec![path];
+    let (mut links, mut steps) = (0, 0);
+    loop {
+        let Some((current, _)) = directories.last() else { return Ok(Found::Loop) };
+        let Some(rest) = pending.pop() else {
+            return Ok(Found::Directory(Directory::new(here, current.clone())));
+        };
+        let Some((name, rest)) = next_component(rest) else { continue };
+        if next_component(rest).is_some() {
+            pending.push(rest);
+        }
+        steps += usize::from(links > 0);
+        if steps > MAX_STEPS {
+            return Ok(Found::Loop);
+        }
         if name == b".." {
             if directories.len() > 1 {
                 directories.pop();
+                here.truncate(directories.last().map_or(0, |(_, end)| *end));
             }
             continue;
         }
-        match view.child(current, &name) {
-            Child::Directory(directory) => directories.push(directory),
-            Child::Absent { deleted_by } => return Found::Absent { parent: current.clone(), name, deleted_by },
-            Child::Unknown => return Found::Unknown { path: assume(&current.path, &name, &pending) },
-            Child::Leaf { layer } => {
-                let found = match leaf(view, layer, &join(&current.path, &name)) {
-                    Found::Leaf(found) => found,
-                    Found::Unknown { path } => return Found::Unknown { path },
-                    // A hard link to what is not there, or not a file: nothing a container could open.
-                    _ => return Found::Absent { parent: current.clone(), name, deleted_by: None },
-                };
-                match &found.node.kind {
-                    NodeKind::Symlink(target) if !pending.is_empty() || follow || must_be_directory => {
-                        links += 1;
-                        if links > MAX_SYMLINKS {
-                            return Found::Loop;
-                        }
-                        if target.starts_with(b"/") {
-                            directories.truncate(1);
-                        }
-                        pending.extend(components(target).rev().map(<[u8]>::to_vec));
-                    }
-                    _ if pending.is_empty() && !must_be_directory => return Found::Leaf(found),
-                    _ => return Found::NotADirectory { path: found.path },
-                }
+        let (layer, place) = match view.look(current, name) {
+            Seen::Directory(directory) => {
+                push(&mut here, name);
+                directories.push((directory, here.len()));
+                continue;
             }
+            Seen::Absent { deleted_by } => {
+                let parent = Directory::new(here, current.clone());
+                return Ok(Found::Absent { parent, name: name.to_vec(), deleted_by });
+            }
+            Seen::Unknown => return Ok(Found::Unknown { path: assume(&here, name, &pending) }),
+            Seen::Leaf { layer, place } => (layer, place),
+        };
+        let found = match leaf_at(view, (layer, place), &join(&here, name))? {
+            Found::Leaf(found) => found,
+            Found::BrokenLink { path, .. } if !pending.is_empty() || must_be_directory => {
+                return Ok(Found::NotADirectory { path });
+            }
+            other => return Ok(other),
+        };
+        match &found.node.kind {
+            NodeKind::Symlink(target) if !pending.is_empty() || follow || must_be_directory => {
+                links += 1;
+                if links > MAX_SYMLINKS {
+                    return Ok(Found::Loop);
+                }
+                if target.starts_with(b"/") {
+                    directories.truncate(1);
+                    here.clear();
+                }
+                pending.push(target);
+            }
+            _ if pending.is_empty() && !must_be_directory => return Ok(Found::Leaf(found)),
+            _ => return Ok(Found::NotADirectory { path: found.path }),
         }
     }
 }
 
-/// The canonical path of `name` in `directory` followed by the components still `pending` (last first).
-fn assume(directory: &[u8], name: &[u8], pending: &[Vec<u8>]) -> Vec<u8> {
+/// The canonical path of `name` in `directory` followed by what is still `pending` (the last first).
+fn assume(directory: &[u8], name: &[u8], pending: &[&[u8]]) -> Vec<u8> {
     let mut path = join(directory, name);
-    for component in pending.iter().rev() {
+    for component in pending.iter().rev().flat_map(|rest| components(rest)) {
         if component == b".." {
             path.truncate(split(&path).0.len());
         } else {
-            path = join(&path, component);
+            push(&mut path, component);
         }
     }
     path
@@ -150,6 +233,7 @@ mod tests {
             Found::Leaf(leaf) => String::from_utf8_lossy(&leaf.path).into_owned(),
             Found::Absent { name, .. } => format!("absent {}", String::from_utf8_lossy(&name)),
             Found::NotADirectory { path } => format!("not a directory {}", String::from_utf8_lossy(&path)),
+            Found::BrokenLink { target, .. } => format!("broken link to {}", String::from_utf8_lossy(target)),
             Found::Loop => "loop".to_owned(),
             Found::Unknown { path } => format!("unknown {}", String::from_utf8_lossy(&path)),
         }

@@ -2,6 +2,8 @@
 //!
 //! Each module is one part of that; `support` builds images, serves them from an in-process registry and runs the real binary.
 
+#[cfg(target_os = "linux")]
+mod adversaries;
 mod attach;
 mod copy_binary;
 mod entries;
@@ -15,6 +17,7 @@ mod label_again;
 mod label_cli;
 mod label_lies;
 mod label_trust;
+mod layers;
 mod limits;
 mod lookup;
 mod ls;

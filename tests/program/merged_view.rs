@@ -89,7 +89,7 @@ fn resolve(view: &View<'_>, path: &str, follow: bool) -> Resolved {
         Found::Absent { .. } => Resolved::Absent,
         Found::NotADirectory { .. } => Resolved::NotADirectory,
         Found::Loop => Resolved::Loop,
-        Found::Unknown { .. } => panic!("all layers are in the view"),
+        Found::BrokenLink { .. } | Found::Unknown { .. } => panic!("all layers are in the view, and all link targets"),
     }
 }
 

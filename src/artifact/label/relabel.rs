@@ -167,6 +167,7 @@ async fn measure(
     let mut optional = Optional { patterns: unasked.map(|(position, _)| position).collect(), ..Optional::default() };
     let found = plan::complete_but((&candidate.name, image), &mut survey, &wanted, &mut optional).await;
     let found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
+    survey.notices().iter().for_each(|notice| progress.notice(notice));
     for planned in &found {
         let Some(Sought { name, is_asked, .. }) = sought.get(planned.pattern) else { continue };
         match part(name.clone(), planned, image, &survey, &measure).and_then(shallow) {

@@ -34,7 +34,7 @@ pub struct GetArguments {
     /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,
-    /// Stop reading at the end of the file, without checking the digest of its layer
+    /// Stop reading at the end of the file: no digest is checked, and what its layer says about it later is missed
     #[arg(long)]
     pub no_verify: bool,
     /// Keep the directories of PATH below the destination, as cp --parents does

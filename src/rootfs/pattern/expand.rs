@@ -26,9 +26,9 @@ impl Pattern {
     }
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'v> {
     pattern: &'a Pattern,
-    view: &'a View<'a>,
+    view: &'a View<'v>,
     seen: Seen,
     /// Directories that are still to be looked into, with the paths that links or `..` lead there by.
     jumps: VecDeque<(Vec<u8>, Directory, States)>,
@@ -44,7 +44,7 @@ struct Level {
     children: std::vec::IntoIter<(Vec<u8>, Child)>,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     /// Looks into `directory`, which is reached as `path`, and all below that can matter. No recursion: a tree may be deep.
     fn descend(&mut self, mut path: Vec<u8>, directory: Directory, states: States) -> Option<()> {
         let mut levels = Vec::new();
@@ -67,8 +67,8 @@ impl Walk<'_> {
                     let is_link = match leaf(self.view, layer, &real) {
                         Found::Leaf(found) => matches!(found.node.kind, NodeKind::Symlink(_)),
                         Found::Unknown { .. } => return None,
-                        // A hard link to nothing is nothing.
-                        _ => continue,
+                        // A hard link to nothing is told by whoever wants it.
+                        _ => false,
                     };
                     if step.is_match {
                         self.found.insert(path.clone());

@@ -66,7 +66,7 @@ impl Layer {
     fn may_hold(&self, path: &str) -> bool {
         ancestors(path).all(|ancestor| match self.tree.get(ancestor) {
             Some(kind) => kind.is_directory() && !self.sealed.contains(ancestor),
-            None => !self.whiteouts.contains(ancestor) && !self.is_in_opaque(ancestor),
+            None => !self.whiteouts.contains(ancestor),
         }) && !self.sealed.contains(path)
     }
 
@@ -175,6 +175,15 @@ impl Generator {
         let content = format!("content {} ", self.contents).repeat([0, 1, 3, 200][self.below(4)]);
         let mode = [0o644, 0o755, 0o600, 0o4755, 0o444][self.below(5)];
         layer.put(&path, What::File(content.into_bytes()), mode);
+        if self.one_in(2) {
+            self.delete_what_was_in(&path, layer);
+        }
+    }
+
+    /// The whiteouts that `umoci repack` writes behind a file that takes the place of a full directory.
+    fn delete_what_was_in(&mut self, path: &str, layer: &mut Layer) {
+        let inside = self.merged.keys().filter(|there| is_below(there, path));
+        layer.entries.extend(inside.map(|there| StackEntry { path: there.clone(), what: What::Whiteout, mode: 0o644 }));
     }
 
     fn add_symlink(&mut self, layer: &mut Layer) {
@@ -230,16 +239,24 @@ impl Generator {
         }
     }
 
-    /// An opaque directory, its mark before or behind its own entry.
+    /// An opaque directory: its mark before or behind its own entry, or alone.
     fn add_opaque(&mut self, layer: &mut Layer) {
         let path = self.path(layer);
-        let has_implied = layer.tree.iter().any(|(there, kind)| *kind == Type::Implied && is_below(there, &path));
-        if !layer.may_hold(&path) || layer.whiteouts.contains(&path) || has_implied {
+        if !layer.may_hold(&path) || layer.whiteouts.contains(&path) {
             return;
         }
         let mark = StackEntry { path: path.clone(), what: What::Opaque, mode: 0o644 };
-        let is_there = layer.tree.get(&path) == Some(&Type::Directory);
-        let mark_first = !is_there && layer.tree.get(&path).is_none_or(|there| there.is_directory()) && self.one_in(2);
+        let there = layer.tree.get(&path).copied();
+        if there.is_none_or(Type::is_directory) && self.one_in(3) {
+            for ancestor in ancestors(&path).chain([path.as_str()]) {
+                layer.tree.entry(ancestor.to_owned()).or_insert(Type::Implied);
+            }
+            layer.entries.push(mark);
+            layer.opaque.insert(path);
+            return;
+        }
+        let is_there = there == Some(Type::Directory);
+        let mark_first = !is_there && there.is_none_or(Type::is_directory) && self.one_in(2);
         if mark_first {
             layer.entries.push(mark.clone());
         }

@@ -172,6 +172,9 @@ impl Extraction<'_> {
 
     fn extract(&self, entry: &StackEntry) -> io::Result<()> {
         let path = self.root.join(&entry.path);
+        if entry.what == What::Whiteout && self.is_below_a_file(&entry.path) {
+            return Ok(());
+        }
         self.make_parents(&entry.path)?;
         match &entry.what {
             // Both fail where something is in the way, as the generator must not let happen.
@@ -226,7 +229,16 @@ impl Extraction<'_> {
         Ok(mount.point.join(path))
     }
 
-    /// Makes the parents that have no entry yet, with the mode that they have below, as containerd does.
+    /// Whether the layer has put something else where `path` wants a directory.
+    fn is_below_a_file(&self, path: &str) -> bool {
+        path.match_indices('/').any(|(slash, _)| {
+            let parent = fs::symlink_metadata(self.root.join(&path[..slash]));
+            parent.is_ok_and(|parent| !parent.is_dir())
+        })
+    }
+
+    /// Makes the parents that have no entry yet, with the mode that the uppermost layer below has for them, as containerd does
+    /// (`mkparent` in its `archive/tar.go`): whatever hides that layer's directory, unless it is something else there.
     fn make_parents(&self, path: &str) -> io::Result<()> {
         for (slash, _) in path.match_indices('/') {
             let parent = self.root.join(&path[..slash]);
@@ -234,12 +246,28 @@ impl Extraction<'_> {
                 continue;
             }
             fs::create_dir(&parent)?;
-            let mode = match fs::symlink_metadata(self.below(&path[..slash])?) {
-                Ok(below) if below.is_dir() => below.mode() & 0o7777,
-                _ => 0o755,
-            };
+            let mode = self.mode_below(&path[..slash])?.unwrap_or(0o755);
             fs::set_permissions(&parent, Permissions::from_mode(mode))?;
         }
         Ok(())
+    }
+
+    /// The mode of the directory `path` in the uppermost layer below that has anything there.
+    fn mode_below(&self, path: &str) -> io::Result<Option<u32>> {
+        for layer in self.lower {
+            let root = fs::File::open(layer)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            match openat2(&root, path, flags, Mode::empty(), resolve) {
+                Ok(there) => {
+                    let there = fs::File::from(there).metadata()?;
+                    return Ok(there.is_dir().then_some(there.mode() & 0o7777));
+                }
+                Err(Errno::NOENT) => {}
+                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
     }
 }

@@ -9,8 +9,11 @@
 //! - A whiteout for what the layer has already put there, or anything below a whiteout: engines fail.
 //! - A directory that is replaced and made again, and anything below what is no directory any more.
 //! - Parents that are symlinks of the same layer: containerd follows them, older engines differ.
-//! - Parents without an entry inside an opaque directory: containerd gives them the mode of the directory they hide.
 //! - An opaque root: overlayfs takes no notice of it.
+//!
+//! Parents without an entry get the mode of the directory that the layers below have there, as containerd gives it to them, also
+//! inside an opaque directory, or where the opaque whiteout stands alone. And a whiteout below what the layer has made a file
+//! of, as `umoci repack` writes it, changes nothing, as with `umoci unpack`; containerd refuses it.
 //!
 //! Hard links to a lower layer's file are generated although the overlay drivers of today fail on them, since layers extracted
 //! one over another (graph drivers without layers of their own, umoci, an image built that way) have them: the link is the

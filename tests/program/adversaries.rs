@@ -1,0 +1,98 @@
+//! Images made to cost far more than they are long. Each is read by the real program within a bound on its memory that is
+//! proportional to what the layers hold uncompressed.
+
+use crate::support::program::binary;
+use crate::support::*;
+
+/// How much memory a run may take for its threads, its code and the copy of what it is reading, in KiB.
+fn base() -> usize {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    (32 << 10) + threads * (4 << 10)
+}
+
+/// Runs the program with these arguments, and no more than `limit` KiB of data, stack and heap of all threads together.
+fn within(limit: usize, arguments: &[&str], dir: &WorkDir) -> Run {
+    let limited = Program::new("sh").args(&["-c", r#"ulimit -d "$0" && exec "$@""#, &limit.to_string()]);
+    limited.args(&[binary()]).args(arguments).run_in(dir)
+}
+
+/// Gets one file, and lists another, of an image that has `entries` beside them. The memory it takes beyond [`base`] is at most
+/// `factor` times the length of the layer.
+#[track_caller]
+fn is_bounded(entries: Vec<Entry>, factor: usize) -> String {
+    let mut tar = Vec::new();
+    entries.iter().for_each(|entry| entry.write(&mut tar));
+    let limit = base() + factor * tar.len() / 1024;
+    let registry = Registry::start();
+    let layer: Vec<Entry> = [file("bin/tool", "hello")].into_iter().chain(entries).collect();
+    let reference = registry.push("evil/app:1", &Image::new().layer(Layer::new(layer)));
+    let dir = WorkDir::new();
+    within(limit, &["get", &reference, "/bin/tool"], &dir).exits(0);
+    assert_eq!(dir.read("tool"), b"hello");
+    within(limit, &["ls", &reference, "/bin/tool"], &dir).exits(0);
+    reference
+}
+
+#[test]
+fn lone_names_of_a_thousand_directories() {
+    let deep = vec!["d"; 1000].join("/");
+    is_bounded((0..1000).map(|i| file(format!("{i}/{deep}"), "")).collect(), 4);
+}
+
+#[test]
+fn short_names_behind_a_link_to_a_path_as_long_as_any() {
+    let deep = vec!["directory-named"; 250].join("/");
+    let entries = (0..12_000).map(|i| file(format!("l{}/{i}", i % 7), ""));
+    let links = (0..7).map(|i| symlink(format!("l{i}"), format!("{i}/{deep}")));
+    is_bounded(links.chain(entries).collect(), 1);
+}
+
+#[test]
+fn many_small_files_in_one_directory() {
+    is_bounded((0..20_000).map(|i| file(format!("wide/{i}"), "")).collect(), 4);
+}
+
+#[test]
+fn long_extended_attributes_of_files_that_nobody_wants() {
+    let value = vec![b'x'; 900_000];
+    is_bounded((0..100).map(|i| file(format!("{i}"), "").xattr("user.x", &value)).collect(), 0);
+}
+
+#[test]
+fn many_hard_links_to_a_file_with_long_extended_attributes() {
+    let value = vec![b'x'; 60_000];
+    let links = (0..20_000).map(|i| hardlink(format!("{i}"), "first"));
+    is_bounded([file("first", "").xattr("user.x", &value)].into_iter().chain(links).collect(), 4);
+}
+
+#[test]
+fn hard_links_through_hard_links_in_fifty_layers() {
+    // Whoever follows each link anew takes 8^50 steps.
+    let through = |name: &str| [name; 8].join("/");
+    let base = Image::new().layer([symlink("a", "."), symlink("b", "."), file("kept", "x")]);
+    let image = (0..50).fold(base, |image, layer| {
+        let (this, other) = if layer % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        image.layer([hardlink(this, through(other))])
+    });
+    let registry = Registry::start();
+    let reference = registry.push("evil/app:1", &image);
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "/a/kept"]).run_in(&dir).exits(0);
+    let listed = artifact(&["ls", "-a", &reference]).run_in(&dir).exits(0).out();
+    assert!(listed.contains("/kept"), "{listed}");
+}
+
+#[test]
+fn a_tree_as_deep_as_any_may_be_is_got_listed_and_streamed() {
+    // Its innermost file is the 1,024th name.
+    let deep = vec!["d"; 1023].join("/");
+    let registry = Registry::start();
+    let reference = registry.push("app:1", &Image::new().layer([file(format!("{deep}/f"), "x")]));
+    let dir = WorkDir::new();
+    let listed = artifact(&["ls", "-a", &reference]).run_in(&dir).exits(0).out();
+    assert!(listed.contains(&format!("/{deep}/f")));
+    let stream = artifact(&["get", &reference, "/", "-o", "-"]).run_in(&dir);
+    assert!(stream.code == 0 || stream.code == 1, "{}", stream.stderr);
+    let got = artifact(&["get", &reference, "/d", "-o", "out"]).run_in(&dir);
+    assert!(got.code == 0 || got.code == 1, "{}", got.stderr);
+}

@@ -3,6 +3,7 @@
 //! Nothing above this folder asks which kind of place it is, and nothing in it knows what a layer holds.
 
 pub mod error;
+pub mod name;
 pub mod registry;
 
 use std::io::Read;

@@ -23,6 +23,18 @@ pub enum SourceError {
         /// What the source said, and what to check.
         detail: String,
     },
+    /// Several images are there that could be meant.
+    #[error("{place} holds {images} images that fit ({choices}); name one, as in {example}")]
+    Ambiguous {
+        /// The archive or the layout.
+        place: String,
+        /// How many images fit.
+        images: usize,
+        /// Their names.
+        choices: String,
+        /// What to type for one of them.
+        example: String,
+    },
     /// The manifest is there but is not one of an image.
     #[error("{image} is not an image that can be read: {error}")]
     NotAnImage {

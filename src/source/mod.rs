@@ -2,9 +2,14 @@
 //!
 //! Nothing above this folder asks which kind of place it is, and nothing in it knows what a layer holds.
 
+mod directory;
 pub mod error;
+pub mod files;
+pub mod layout;
+pub mod local;
 pub mod name;
 pub mod registry;
+mod select;
 
 use std::io::Read;
 use std::ops::Range;

@@ -270,3 +270,6 @@ fn listed(entries: Vec<IndexEntry>) -> Vec<Listed> {
     }
     images
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Nothing above this folder asks which kind of place it is, and nothing in it knows what a layer holds.
 
+pub mod archive;
 mod directory;
 pub mod error;
 pub mod files;

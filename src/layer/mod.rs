@@ -1,15 +1,18 @@
 //! One layer: from the blob's compressed bytes to tar entries. Plain [`std::io::Read`], so that everything here can be tested
 //! with a byte slice; it knows nothing of images or of where the bytes come from.
 
-mod blocks;
 pub mod checkpoint;
 pub mod compression;
+mod decode;
+mod decompressed;
 pub mod entry;
 mod error;
+mod extent;
 #[cfg(test)]
 mod fixture;
 mod gzip;
 mod header;
+mod inflate;
 mod name;
 mod pax;
 mod sparse;
@@ -18,11 +21,11 @@ mod zstd;
 
 use std::io::{BufRead, Read};
 
-use checkpoint::Extent;
 pub use checkpoint::Tracked;
-pub use compression::Decompressed;
+pub use decompressed::Decompressed;
 pub use entry::{Entry, Kind};
 pub use error::LayerError;
+use extent::Extent;
 pub use sparse::Run;
 pub use tar::TarReader;
 

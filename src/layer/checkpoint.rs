@@ -156,7 +156,8 @@ impl<R: Read> Stream for Tracked<R> {
         let mark = mark.as_ref()?;
         let (uncompressed, compressed) = *self.latest.iter().find(|reached| reached.0 >= end)?;
         Some(Extent {
-            compressed: mark.compressed..compressed,
+            // Only where there is nothing between the two is the mark the later one.
+            compressed: mark.compressed..compressed.max(mark.compressed),
             uncompressed: mark.uncompressed..uncompressed,
             checkpoint: self.checkpoint(mark),
         })

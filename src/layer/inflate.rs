@@ -139,3 +139,6 @@ impl Drop for Inflate {
 fn clamped(length: usize) -> zlib::uInt {
     zlib::uInt::try_from(length).unwrap_or(zlib::uInt::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ mod gzip;
 mod header;
 mod inflate;
 mod name;
+#[cfg(test)]
+mod odd_deflate;
 mod pax;
 mod sparse;
 pub mod tar;

@@ -1,8 +1,9 @@
-//! Every stretch of a tar, read through its extent alone.
+//! Every stretch of a tar, read through its extent alone, and whatever follows each checkpoint.
 
 use std::io::Write;
 use std::ops::Range;
 
+use super::super::odd_deflate::{Odd, Random};
 use super::*;
 
 /// Bytes that compress, with stretches that do not: seeded, so always the same.
@@ -123,5 +124,206 @@ fn a_damaged_or_short_blob_is_an_error_and_never_a_panic() {
         broken[at] ^= 0x55;
         let mut tracked = Tracked::new(&broken[..]).unwrap();
         assert!(io::copy(&mut tracked, &mut io::sink()).is_err(), "changed at {at}");
+    }
+}
+
+/// A place where decoding could begin, as the decoder tells it: in compressed bytes, uncompressed bytes, and what is there.
+type Place = (u64, u64, Boundary);
+
+/// All places in `blob` where decoding could begin, and what it decompresses to.
+fn places(blob: &[u8]) -> (Vec<Place>, Vec<u8>) {
+    let mut stream = Decompressed::new(blob).unwrap();
+    let (mut places, mut content) = (Vec::new(), Vec::new());
+    loop {
+        let step = stream.step_on(1000, 5000).unwrap();
+        content.extend_from_slice(stream.unread());
+        stream.consume(usize::MAX);
+        stream.make_room(0);
+        if let Some(boundary) = step.boundary {
+            places.push((stream.compressed_offset(), content.len() as u64, boundary));
+        }
+        if step.consumed == 0 && step.produced == 0 {
+            return (places, content);
+        }
+    }
+}
+
+/// Begins at each place in `blob` and compares what comes with a decode of the whole: all of it, or the first `most` bytes.
+fn check_places(name: &str, blob: &[u8], most: usize) -> Vec<Place> {
+    let (places, content) = places(blob);
+    let mut whole = Vec::new();
+    Decompressed::new(blob).unwrap().read_to_end(&mut whole).unwrap();
+    assert!(content == whole, "{name}");
+    for &(compressed, uncompressed, boundary) in &places {
+        let rest = &content[uncompressed as usize..];
+        let (begin, checkpoint) = match boundary {
+            Boundary::ZstdFrame => (compressed, Checkpoint::ZstdFrame),
+            Boundary::DeflateBlock { unused_bits, history } => {
+                let window = content[uncompressed as usize - history..uncompressed as usize].to_vec();
+                let skipped_bits = (8 - unused_bits) % 8;
+                (compressed - u64::from(unused_bits > 0), Checkpoint::DeflateBlock { skipped_bits, window })
+            }
+        };
+        let reader = ExtentReader::new(&checkpoint, &blob[begin as usize..]).unwrap();
+        let mut got = Vec::new();
+        reader.take(most as u64).read_to_end(&mut got).unwrap_or_else(|error| panic!("{name} at {begin}: {error}"));
+        assert!(got == rest[..rest.len().min(most)], "{name} at {begin}");
+    }
+    places
+}
+
+#[test]
+fn from_every_checkpoint_comes_what_comes_there_in_a_whole_decode() {
+    use flate2::FlushCompress;
+    let content = content(LENGTH);
+    let blocks = (0..=9).map(|level| check_places(&format!("level {level}"), &gzip(&content, level), usize::MAX).len());
+    assert!(blocks.sum::<usize>() > 50);
+    let content = &content[..400_000];
+    let members: Vec<u8> = content.chunks(50_001).flat_map(|chunk| gzip(chunk, 6)).collect();
+    assert!(check_places("several members, then zeros", &[members, vec![0; 700]].concat(), usize::MAX).len() >= 8);
+    let frames: Vec<u8> = content.chunks(50_001).flat_map(|chunk| zstd::encode_all(chunk, 3).unwrap()).collect();
+    assert_eq!(check_places("several frames", &frames, usize::MAX).len(), 8);
+
+    // Compressors that are told to flush, as Go's are by layers' writers and pigz's threads by themselves.
+    for seed in 0..30 {
+        let random = &mut Random::new(seed);
+        let mut blob = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+        let mut compress = flate2::Compress::new(flate2::Compression::new(random.below(10) as u32), false);
+        let mut rest = &content[..100_000];
+        while !rest.is_empty() {
+            let (chunk, behind) = rest.split_at(rest.len().min(1 + random.below(9000)));
+            rest = behind;
+            let flush = match random.below(3) {
+                _ if rest.is_empty() => FlushCompress::Finish,
+                0 => FlushCompress::Partial,
+                1 => FlushCompress::Sync,
+                _ => FlushCompress::Full,
+            };
+            blob.reserve(20_000);
+            compress.compress_vec(chunk, &mut blob, flush).unwrap();
+        }
+        let mut check = flate2::Crc::new();
+        check.update(&content[..100_000]);
+        blob.extend([check.sum().to_le_bytes(), check.amount().to_le_bytes()].concat());
+        assert!(check_places(&format!("flushes {seed}"), &blob, 40_000).len() > 10);
+    }
+}
+
+#[test]
+fn every_block_of_an_odd_stream_is_found_at_its_bit_and_decoding_begins_there() {
+    let mut seen = [false; 8];
+    for seed in 0..150 {
+        let odd = Odd::new(seed, 30);
+        let name = format!("seed {seed}");
+        let found: Vec<_> = check_places(&name, &odd.blob, 70_000)
+            .into_iter()
+            .map(|(compressed, uncompressed, boundary)| {
+                let Boundary::DeflateBlock { unused_bits, history } = boundary else { panic!("{name}") };
+                seen[usize::from(unused_bits)] = true;
+                (compressed * 8 - u64::from(unused_bits), uncompressed as usize, history)
+            })
+            .collect();
+        let made: Vec<_> = odd
+            .starts
+            .iter()
+            .map(|start| (start.bit, start.content, WINDOW.min(start.content - start.member)))
+            .collect();
+        assert_eq!(found, made, "{name}");
+        // Entries that begin where a block does need no byte before it; of blocks without data the last one is enough.
+        let mut begins: Vec<u64> = odd.starts.iter().map(|start| start.content as u64).collect();
+        begins.dedup();
+        let ends = begins.iter().skip(1).copied().chain([odd.content.len() as u64]);
+        let entries: Vec<_> = begins.iter().zip(ends).map(|(begin, end)| *begin..end).collect();
+        check(&name, &odd.blob, &odd.content, &entries);
+    }
+    assert_eq!(seen, [true; 8]);
+}
+
+#[test]
+fn an_extent_begins_at_the_block_that_its_entry_begins_with() {
+    let mut odd = Odd::default();
+    odd.begin_member();
+    odd.dynamic(false, b"before");
+    odd.empty(false);
+    odd.empty(false);
+    odd.dynamic(false, b"an entry");
+    odd.empty(true);
+    odd.end_member();
+    let mut tracked = Tracked::new(&odd.blob[..]).unwrap();
+    tracked.begin_entry(0, 6);
+    io::copy(&mut tracked.by_ref().take(6), &mut io::sink()).unwrap();
+    tracked.fill_buf().unwrap();
+    tracked.begin_entry(6, 14);
+    io::copy(&mut tracked.by_ref().take(8), &mut io::sink()).unwrap();
+    let extent = tracked.extent(14).unwrap();
+    assert_eq!((extent.compressed.start, extent.uncompressed), (odd.starts[3].bit / 8, 6..14));
+    let Checkpoint::DeflateBlock { skipped_bits, window } = extent.checkpoint else { panic!("no block") };
+    assert_eq!((u64::from(skipped_bits), &window[..]), (odd.starts[3].bit % 8, &b"before"[..]));
+}
+
+#[test]
+fn blocks_cost_no_more_memory_however_many_there_are() {
+    let random = &mut Random::new(1);
+    let mut odd = Odd::default();
+    odd.begin_member();
+    odd.stored(false, &random.bytes(40_000));
+    for _ in 0..20_000 {
+        odd.empty(false);
+        odd.stored(false, b"x");
+    }
+    odd.empty(true);
+    odd.end_member();
+    let mut tracked = Tracked::new(&odd.blob[..]).unwrap();
+    let mut most = 0;
+    while let length @ 1.. = tracked.fill_buf().unwrap().len() {
+        tracked.consume(length);
+        most = most.max(tracked.marks.len());
+    }
+    assert_eq!(most, MAX_MARKS);
+    let windows: usize = tracked.marks.iter().filter_map(|mark| mark.window.get()).map(Vec::len).sum();
+    assert!(windows <= MAX_MARKS * WINDOW, "{windows}");
+}
+
+#[test]
+fn a_blob_changed_anywhere_is_damaged_or_the_same() {
+    for seed in 0..400 {
+        let random = &mut Random::new(seed);
+        let odd = Odd::new(seed % 50, 10);
+        let mut blob = odd.blob;
+        // The first bytes tell that it is gzip.
+        let at = 3 + random.below(blob.len() - 3);
+        blob[at] ^= 1 << random.below(8);
+        blob.truncate(blob.len() - random.below(2) * random.below(20).min(blob.len() - 3));
+        let read = |mut reader: Box<dyn Read + '_>| {
+            let mut got = Vec::new();
+            match reader.read_to_end(&mut got).map_err(LayerError::from) {
+                Ok(_) => Ok(got),
+                Err(LayerError::Damaged { problem, .. }) => Err(problem),
+                Err(error) => panic!("seed {seed}: {error}"),
+            }
+        };
+        let tracked = read(Box::new(Tracked::new(&blob[..]).unwrap()));
+        let plain = read(Box::new(Decompressed::new(&blob[..]).unwrap()));
+        match (tracked, plain) {
+            (Ok(tracked), Ok(plain)) => assert!(tracked == odd.content && plain == odd.content, "seed {seed}"),
+            (tracked, plain) => assert!(tracked.is_err() && plain.is_err(), "seed {seed}: {tracked:?} {plain:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_lies_gives_garbage_or_an_error() {
+    for seed in 0..400 {
+        let random = &mut Random::new(seed);
+        let odd = Odd::new(seed % 50, 10);
+        let begin = random.below(odd.blob.len());
+        let window = random.below(2 * WINDOW);
+        let window = random.bytes(window);
+        let checkpoint = Checkpoint::DeflateBlock { skipped_bits: random.below(256) as u8, window };
+        let mut got = Vec::new();
+        let reader = ExtentReader::new(&checkpoint, &odd.blob[begin..]).unwrap();
+        if let Err(error) = reader.take(100_000).read_to_end(&mut got) {
+            assert!(matches!(LayerError::from(error), LayerError::Damaged { format: "gzip", .. }));
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod compression;
+mod decimal;
 mod decode;
 mod decompressed;
 pub mod entry;

@@ -63,7 +63,7 @@ impl<R: Read> Tracked<R> {
 
     /// Decodes until there is something to read, or the end.
     fn decode(&mut self) -> io::Result<()> {
-        // Room for as much as the window makes its copying worth while.
+        // Nearly full: only what marks may still refer to stays.
         if self.stream.room() < WINDOW {
             for mark in self.marks.iter().chain(&self.entry.1) {
                 mark.window.get_or_init(|| self.recent_window(mark).to_vec());
@@ -71,15 +71,17 @@ impl<R: Read> Tracked<R> {
             self.stream.make_room(WINDOW);
         }
         loop {
-            let compressed = self.stream.compressed_offset();
-            let inside = self.keep_from.saturating_sub(self.uncompressed);
-            let step = if inside > 0 {
-                // No extent ends before the entry does, and this one's need not end behind it.
-                self.stream.step_on(usize::MAX, usize::try_from(inside).unwrap_or(usize::MAX))?
-            } else {
-                // Entries may be short. The remainder is smaller than the step.
-                self.stream.step_on((STEP - compressed % STEP) as usize, WINDOW)?
+            // Behind the current entry there may be short ones. No extent ends inside it, and its own need not end behind it.
+            let (inside, most_out) = match self.keep_from.saturating_sub(self.uncompressed) {
+                0 => (false, WINDOW),
+                left => (true, usize::try_from(left).unwrap_or(usize::MAX)),
             };
+            let most_in = match self.stream.compression() {
+                Compression::Gzip if inside => usize::MAX,
+                // Even when there is no more room, zstd may take another block. The remainder is smaller than the step.
+                _ => (STEP - self.stream.compressed_offset() % STEP) as usize,
+            };
+            let step = self.stream.step_on(most_in, most_out)?;
             let compressed = self.stream.compressed_offset();
             self.uncompressed += step.produced as u64;
             if let Some(boundary) = step.boundary {

@@ -112,6 +112,27 @@ fn an_extent_is_little_more_than_the_bytes_it_holds() {
 }
 
 #[test]
+fn the_extent_of_a_long_entry_ends_with_it() {
+    let content = content(LENGTH);
+    let (begin, end) = (100_000, 1_048_576);
+    let zstd = zstd::encode_all(&content[..], 3).unwrap();
+    for (name, blob, most) in [("gzip", gzip(&content, 6), 16), ("zstd", zstd, STEP as usize)] {
+        let mut tracked = Tracked::new(&blob[..]).unwrap();
+        io::copy(&mut tracked.by_ref().take(begin), &mut io::sink()).unwrap();
+        tracked.begin_entry(begin, end);
+        io::copy(&mut tracked.by_ref().take(end - begin), &mut io::sink()).unwrap();
+        let extent = tracked.extent(end).unwrap();
+        let bytes = &blob[extent.compressed.start as usize..extent.compressed.end as usize];
+        let length = |bytes| {
+            let reader = ExtentReader::new(&extent.checkpoint, bytes).unwrap();
+            extent.uncompressed.start + io::copy(&mut reader.take(end), &mut io::sink()).unwrap()
+        };
+        assert!(length(bytes) >= end, "{name}");
+        assert!(length(&bytes[..bytes.len() - most]) < end, "{name}: more than {most} bytes are not needed");
+    }
+}
+
+#[test]
 fn a_damaged_or_short_blob_is_an_error_and_never_a_panic() {
     let content = content(100_000);
     let blob = gzip(&content, 6);

@@ -23,8 +23,9 @@ pub use error::SourceError;
 use crate::image::Image;
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
-use crate::image::manifest::{Descriptor, IndexEntry, MAX_MANIFEST_BYTES, Manifest, OciImageManifest};
-use crate::image::platform::{self, Choice, NoSuchPlatform};
+use crate::image::index::{self, IndexEntry};
+use crate::image::manifest::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OciImageManifest};
+use crate::image::platform::{Choice, NoSuchPlatform};
 use crate::progress::Progress;
 
 /// A blob's bytes, to be read on a thread that may block. A failure of the source comes as an [`std::io::Error`] whose
@@ -153,8 +154,8 @@ pub async fn resolve(source: &dyn Source, choice: &Choice, progress: &dyn Progre
                 available.push(found);
             }
             Manifest::Index(entries) if depth < MAX_NESTED_INDEXES => {
-                available.extend(platform::available(&entries));
-                for entry in platform::candidates(&entries, &platform).into_iter().rev() {
+                available.extend(index::available(&entries));
+                for entry in index::candidates(&entries, &platform).into_iter().rev() {
                     let is_chosen = entry.platform.as_ref().is_some_and(|platform| platform.is_known());
                     pending.push((depth + 1, is_chosen, Some(entry.clone())));
                 }

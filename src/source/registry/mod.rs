@@ -51,7 +51,8 @@ use self::tls::Certificates;
 use self::transport::{Address, Asked, Request, Target, Transport, base_url};
 use super::{BlobReader, RawManifest, Source, SourceError};
 use crate::image::digest::Digest;
-use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, IndexEntry, MAX_MANIFEST_BYTES};
+use crate::image::index::IndexEntry;
+use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES};
 use crate::progress::Progress;
 
 /// How to reach a registry, beyond what its reference says.

@@ -69,8 +69,10 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
             let listing = list_artifacts(&*source, &image, &*display).await?;
             if listing.items.is_empty() {
                 display.clear();
+                // The result of labelling what a digest names needs a name.
+                let tag = if source.is_pinned() { "--tag NAME " } else { "" };
                 display.notice(&format!(
-                    "{0} has no artifacts; to make one: docker artifact label {0} /path; to list its files: \
+                    "{0} has no artifacts; to make one: docker artifact label {tag}{0} /path; to list its files: \
                      docker artifact ls {0} /",
                     listing.image
                 ));

@@ -39,6 +39,8 @@ fn an_image_without_artifacts_is_no_error_and_what_to_type_next_is_said() {
     assert_eq!((run.out().as_str(), run.stderr.as_str()), ("", ""));
     let pinned = format!("{}@{}", reference.rsplit_once(':').unwrap().0, image.digest());
     artifact(&["ls", &pinned]).run().exits(0).says(&format!("docker artifact label --tag NAME {pinned} /path"));
+    let run = artifact(&["ls", "--platform", "linux/amd64", &reference]).run().exits(0);
+    run.says(&format!("docker artifact ls --platform linux/amd64 {reference} /"));
 }
 
 #[test]

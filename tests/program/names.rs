@@ -169,6 +169,10 @@ fn parents_keeps_the_path_as_typed_and_leads_nowhere_outside() {
     assert_eq!(files(&["/usr/share/doc/a/copyright", "usr/share/doc/c"]), both);
     assert_eq!(files(&["/usr/share/doc/a/."]), [r#"usr/share/doc/a/copyright 644 "A""#]);
     artifact(&["get", "--parents", &reference, "/doc/a/copyright", "-o", "file"]).run().exits(2).says("end it with /");
+    for paths in [["/doc", "/doc/a/copyright"], ["/doc/a/copyright", "/doc"]] {
+        let run = artifact(&["get", "--parents", "--no-dereference", &reference]).args(&paths).run().exits(2);
+        run.says("/doc/a/copyright").says(" /doc ").says("would be written as doc");
+    }
 }
 
 #[test]

@@ -298,7 +298,7 @@ async fn relabel_all(
             let labelled = request.attach && work.iter().any(|(_, wanted)| wanted.labelled.contains(name));
             let hint = match labelled {
                 true => "; it is a label of the image, which --attach leaves as it is",
-                false => "; see docker artifact ls",
+                false => "; docker artifact ls IMAGE lists those that there are",
             };
             let (path, hint) = (format!("artifact {name}"), hint.to_owned());
             return Err(Error::NotFound { image: from.name(), path, hint });

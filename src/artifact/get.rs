@@ -1,6 +1,7 @@
 //! Getting files and directories out of an image: the main job, from a source and paths to written files.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use super::error::Error;
 use super::labelled::{ByLabel, Got, mismatch};
 use super::names;
-use super::place::{self, Placed};
+use super::place::{self, Origin, Placed};
 use super::plan::{self, Planned, TreeKind, show_path};
 use super::survey::{Collect, Survey, Wanted, blocking};
 use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, StageError, Staged, Staging};
@@ -18,7 +19,7 @@ use crate::image::label::Record;
 use crate::image::platform::Choice;
 use crate::image::{Image, Layer};
 use crate::layer::Content;
-use crate::layer::entry::{Entry, Kind};
+use crate::layer::entry::{self, Kind};
 use crate::progress::Progress;
 use crate::source::{self, Source};
 
@@ -159,14 +160,17 @@ pub async fn get_from(
     things.sort_by_key(|thing| thing.position);
     let mut files: Vec<Fetched> = Vec::with_capacity(things.len());
     let mut placed = Vec::with_capacity(things.len());
-    let mut seen = HashSet::new();
+    let mut seen: HashMap<(Vec<u8>, Vec<u8>), Origin> = HashMap::new();
     for Thing { mut fetched, placed: thing, .. } in things {
         // What is named twice is written, and told, once.
-        if seen.insert((thing.place.clone(), thing.real_path.clone())) {
-            fetched.destination = destination_of(&request.destination, &thing.place);
-            files.push(fetched);
-            placed.push(thing);
+        match seen.entry((thing.place.clone(), thing.real_path.clone())) {
+            Entry::Occupied(other) if thing.origin.is_same(other.get()) => continue,
+            Entry::Occupied(_) => return Err(place::clash_of_layers(&thing.path, &thing.place)),
+            Entry::Vacant(new) => drop(new.insert(thing.origin.clone())),
         }
+        fetched.destination = destination_of(&request.destination, &thing.place);
+        files.push(fetched);
+        placed.push(thing);
     }
     let items = place::arrange(placed, matches!(request.destination, Destination::File(_)))?;
     let published = blocking(move || match request.destination {
@@ -241,8 +245,9 @@ impl Thing {
         let layer = got.layer;
         let real_path = place::clean(record.real_path().as_bytes());
         let place = place::place(path.as_bytes(), &real_path, name.as_bytes(), parents);
-        let placed =
-            Placed { path: path.clone().into_bytes(), real_path, place, parents: Arc::default(), item: got.item };
+        let origin = Origin { only_in: None, file_in: layer.clone() };
+        let (parents, item) = (Arc::default(), got.item);
+        let placed = Placed { path: path.clone().into_bytes(), real_path, place, parents, origin, item };
         let fetched = Fetched { path, destination: None, kind, size, mode, digest, layer, proof: Proof::File };
         Thing { position, placed, fetched }
     }
@@ -295,7 +300,9 @@ async fn look_up(
         let name = asked.name.as_ref().unwrap_or(&thing.name);
         let place = place::place(&thing.path, &thing.real_path, name, request.parents);
         let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
-        let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, item };
+        let file_in = fetched.layer.clone().filter(|_| fetched.kind == "file");
+        let origin = Origin { only_in: asked.only_in.clone(), file_in };
+        let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, origin, item };
         things.push(Thing { position: asked.position, placed, fetched });
     }
     Ok(things)
@@ -309,7 +316,7 @@ impl Collect for Staging {
         &self,
         _: &Layer,
         _: &[usize],
-        entry: &Entry,
+        entry: &entry::Entry,
         data: &mut dyn Content,
     ) -> Result<Arc<Staged>, StageError> {
         match entry.kind {

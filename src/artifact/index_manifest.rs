@@ -4,7 +4,7 @@
 //! whole; two of the same revision come of two writers at the same time, and are used together. Spec: `docs/formats.md`.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,9 @@ pub async fn attached(source: &dyn Source, subject: &Digest, progress: &dyn Prog
     let mut listed = source.referrers(subject, ARTIFACT_TYPE).await?;
     // The latest comes last in a list kept by tag; of an API's list any may.
     listed.reverse();
+    // One that is listed twice is one.
+    let mut seen = HashSet::new();
+    listed.retain(|entry| seen.insert(entry.digest.clone()));
     listed.sort_by_key(|entry| Reverse(revision_of(Some(&entry.annotations))));
     // A registry that copies annotations into its list tells all revisions by it.
     let tells = listed.iter().any(|entry| revision_of(Some(&entry.annotations)) > 0);

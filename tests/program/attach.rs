@@ -194,6 +194,71 @@ fn a_registry_that_lists_nothing_is_told_of() {
 }
 
 #[test]
+fn what_was_attached_before_stays_where_the_registry_drops_what_is_sent() {
+    for registry in all_kinds() {
+        let reference = registry.push("team/app:1", &six_files());
+        artifact(&["label", "--attach", &reference, "/opt/one"]).run().exits(0);
+        registry.requests_for("PUT /v2/team/app/manifests/sha256:").fail(Fault::Dropped);
+        let run = artifact(&["label", "--attach", &reference, "/opt/two"]).run().exits(1);
+        run.says("does not list what was attached");
+        assert_eq!(names(&reference), ["one"]);
+    }
+}
+
+#[test]
+fn what_the_api_claims_to_list_and_does_not_is_listed_under_the_tag() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &six_files());
+    registry.requests_for("PUT /v2/team/app/manifests/sha256:").fail(Fault::Header("OCI-Subject", "sha256:any"));
+    for name in ["one", "two"] {
+        artifact(&["label", "--attach", &reference, &format!("/opt/{name}")]).run().exits(0);
+    }
+    assert_eq!(names(&reference), ["one", "two"]);
+}
+
+#[test]
+fn an_entry_of_another_tool_that_cannot_be_read_stays_in_the_list_and_hides_nothing() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &six_files());
+    artifact(&["label", "--attach", &reference, "/opt/one"]).run().exits(0);
+    let tag = format!("team/app/manifests/{}", subject_of(&registry).replace(':', "-"));
+    let strange = json!({"digest": "blake3:0", "size": 1.5, "artifactType": "application/vnd.other"});
+    let mut list = json_of(&registry, &tag);
+    list["manifests"].as_array_mut().unwrap().insert(0, strange.clone());
+    send(&registry, "PUT", &tag, "application/vnd.oci.image.index.v1+json", list.to_string().into_bytes());
+    assert_eq!(names(&reference), ["one"]);
+    artifact(&["label", "--attach", &reference, "/opt/two"]).run().exits(0);
+    assert_eq!(names(&reference), ["one", "two"]);
+    assert_eq!(json_of(&registry, &tag)["manifests"][0], strange);
+    // The image is labelled, so that nothing of ours is left beside the digest before.
+    artifact(&["label", &reference, "/opt/three"]).run().exits(0);
+    let left = json_of(&registry, &tag)["manifests"].as_array().unwrap().clone();
+    assert!(left.contains(&strange), "{left:?}");
+}
+
+#[test]
+fn a_list_of_thousands_costs_few_requests() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &six_files());
+    artifact(&["label", "--attach", &reference, "/opt/one"]).run().exits(0);
+    let tag = format!("team/app/manifests/{}", subject_of(&registry).replace(':', "-"));
+    let mut list = json_of(&registry, &tag);
+    let own = list["manifests"][0].clone();
+    let made_up = (0..2_000).map(|number| {
+        json!({"digest": sha256(&[number as u8, (number >> 8) as u8]), "size": 9,
+        "mediaType": own["mediaType"], "artifactType": own["artifactType"]})
+    });
+    list["manifests"] = made_up.chain([own.clone(), own.clone()]).collect();
+    send(&registry, "PUT", &tag, "application/vnd.oci.image.index.v1+json", list.to_string().into_bytes());
+    let before = registry.log().len();
+    assert_eq!(names(&reference), ["one"]);
+    artifact(&["label", "--attach", &reference, "/opt/two"]).run().exits(0);
+    let requests = registry.log().len() - before;
+    assert!(requests < 60, "{requests} requests");
+    assert_eq!(names(&reference), ["one", "two"]);
+}
+
+#[test]
 fn an_index_that_is_gone_or_too_large_does_not_hide_the_others() {
     for registry in [Registry::start(), Registry::options().referrers().start()] {
         let reference = registry.push("team/app:1", &six_files());

@@ -20,6 +20,9 @@ use crate::source::{Push, Source, SourceError};
 /// An index of more parts than this embeds none, so that its manifest stays small.
 const MAX_EMBEDDED_PARTS: usize = 8;
 
+/// How many manifests that another took the place of are deleted. More than these are of somebody who wants to keep us busy.
+const MAX_DELETED: usize = 16;
+
 /// The empty descriptor's content (image-spec, *Guidance for an Empty Descriptor*).
 const EMPTY: &[u8] = b"{}";
 
@@ -71,7 +74,7 @@ pub async fn publish(
         progress.notice(&format!("{}: {problem}; whole layers will be read for its artifacts", to.name()));
         return Ok(true);
     }
-    for replaced in earlier.listed.iter().filter(|digest| **digest != sent.digest) {
+    for replaced in earlier.listed.iter().filter(|digest| **digest != sent.digest).take(MAX_DELETED) {
         // Many registries do not allow it, and by its revision the new one is told from those that stay.
         let _ = to.delete_manifest(replaced).await;
     }
@@ -90,8 +93,8 @@ fn is_same(one: &[PartDescriptor], other: &[PartDescriptor]) -> bool {
 /// Takes away all `earlier` indexes of `subject`. Whether none is left.
 async fn withdraw(to: &Registry, subject: &Digest, earlier: &Attached) -> Result<bool, Error> {
     to.unlist_referrers(subject, ARTIFACT_TYPE).await?;
-    let mut is_left = false;
-    for digest in &earlier.listed {
+    let mut is_left = earlier.listed.len() > MAX_DELETED;
+    for digest in earlier.listed.iter().take(MAX_DELETED) {
         is_left |= to.delete_manifest(digest).await.is_err();
     }
     // What could not be deleted may be off the list all the same.

@@ -2,6 +2,7 @@
 //! Spec: OCI distribution-spec *Pushing a Blob in Chunks*, *Mounting a Blob from Another Repository*, *Pushing Manifests* and
 //! *Pushing Manifests with Subject*.
 
+use std::collections::HashSet;
 use std::io::Read;
 
 use bytes::Bytes;
@@ -97,10 +98,9 @@ impl Registry {
         referrer: &Value,
         replaces: &[Digest],
     ) -> Result<bool, SourceError> {
-        let is_replaced = |entry: &Value| {
-            let digest = entry.get("digest").and_then(Value::as_str);
-            replaces.iter().any(|replaced| digest == Some(replaced.as_str())) || entry["digest"] == referrer["digest"]
-        };
+        let replaces: HashSet<&str> = replaces.iter().map(Digest::as_str).chain(referrer["digest"].as_str()).collect();
+        let is_replaced =
+            |entry: &Value| entry.get("digest").and_then(Value::as_str).is_some_and(|digest| replaces.contains(digest));
         for _ in 0..LIST_TRIES {
             let listed = self.referrers_by_tag(subject).await?;
             let mut index: Value = listed.and_then(|(raw, _)| serde_json::from_slice(&raw.bytes).ok()).unwrap_or_else(
@@ -120,6 +120,15 @@ impl Registry {
             }
         }
         Ok(false)
+    }
+
+    /// Whether the registry has the manifest `digest`.
+    async fn keeps(&self, digest: &Digest) -> Result<bool, SourceError> {
+        match self.fetch_manifest_named(digest.as_str(), Some(digest)).await {
+            Ok(_) => Ok(true),
+            Err(SourceError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn copy_blob_from(
@@ -210,7 +219,14 @@ impl Push for Registry {
             let (digest, size) = (Digest::of(&bytes), bytes.len());
             let manifest: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             let answer = self.put_manifest(digest.as_str(), OCI_IMAGE_MEDIA_TYPE, bytes).await?;
-            if answer.response.headers().contains_key("oci-subject") {
+            // What is about to take the place of others has to be there, whatever the answer was.
+            if !self.keeps(&digest).await? {
+                return Ok(Referrer { digest, is_listed: false });
+            }
+            let artifact_type = manifest["artifactType"].as_str().unwrap_or_default();
+            if answer.response.headers().contains_key("oci-subject")
+                && self.lists_by_api(subject, artifact_type, &digest).await?
+            {
                 return Ok(Referrer { digest, is_listed: true });
             }
             // As the API would list it (distribution-spec, *Pushing Manifests with Subject*).

@@ -5,12 +5,14 @@ use oci_distribution::RegistryOperation;
 use oci_distribution::manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LINK};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Registry;
 use super::transport::{Asked, Request, Target};
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
-use crate::image::manifest::{MAX_MANIFEST_BYTES, Manifest};
+use crate::image::manifest::MAX_MANIFEST_BYTES;
 use crate::source::{RawManifest, SourceError};
 
 /// How many pages of a list are read, of [`MAX_MANIFEST_BYTES`] in all.
@@ -69,6 +71,17 @@ impl Registry {
             }
         }
         Ok(if listed.typed.is_empty() { listed.untyped } else { listed.typed })
+    }
+
+    /// Whether the referrers API lists the manifest `referrer`.
+    pub(super) async fn lists_by_api(
+        &self,
+        subject: &Digest,
+        artifact_type: &str,
+        referrer: &Digest,
+    ) -> Result<bool, SourceError> {
+        let listed = self.referrers_by_api(subject, artifact_type).await?.unwrap_or_default();
+        Ok(listed.typed.iter().chain(&listed.untyped).any(|entry| entry.digest == *referrer))
     }
 
     /// The referrers API's answer, all its pages; `None` where the registry has no such API.
@@ -134,12 +147,25 @@ fn is_refusal(error: &SourceError) -> bool {
     matches!(error, NotFound { .. } | Protocol { .. } | Denied { .. } | Mismatch { .. })
 }
 
-/// The entries of an image index; `None` for anything else.
-fn entries(index: &[u8]) -> Option<Vec<IndexEntry>> {
-    match Manifest::parse(index, Some(OCI_IMAGE_INDEX_MEDIA_TYPE)) {
-        Ok(Manifest::Index(entries)) => Some(entries),
-        _ => None,
+/// The entries of a list; `None` for anything else, such as an image manifest. Many tools write into one list: an entry that
+/// cannot be read hides no other.
+fn entries(list: &[u8]) -> Option<Vec<IndexEntry>> {
+    #[derive(Deserialize)]
+    struct List {
+        manifests: Option<Vec<Entry>>,
     }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Entry {
+        Readable(IndexEntry),
+        Other(IgnoredAny),
+    }
+    let readable = |entry| match entry {
+        Entry::Readable(entry) => Some(entry),
+        Entry::Other(_) => None,
+    };
+    let list: List = serde_json::from_slice(list).ok()?;
+    Some(list.manifests?.into_iter().filter_map(readable).collect())
 }
 
 /// Where the next page is (RFC 8288, section 3): the target of the first link whose relation types have `next` among them.
@@ -222,6 +248,16 @@ mod tests {
         });
         assert_eq!(listed(&server).await, [digest(1), digest(2), digest(3)]);
         assert_eq!(server.received().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_cannot_be_read_hides_no_other() {
+        let strange = ["null", "5", "{}", r#"{"digest":"sha256:../x"}"#, r#"{"digest":"DIGEST","size":-1}"#];
+        for strange in strange.map(|entry| entry.replace("DIGEST", digest(1).as_str())) {
+            let both = list(&[(2, TYPE), (3, TYPE)]).replacen(r#"{"digest""#, &format!(r#"{strange},{{"digest""#), 1);
+            let server = Server::start(move |_, _| Reply::ok(&both));
+            assert_eq!(listed(&server).await, [digest(2), digest(3)], "{strange}");
+        }
     }
 
     #[tokio::test]

@@ -33,6 +33,8 @@ pub enum Fault {
     StatusWith(u16, &'static str, &'static str),
     /// A redirect to another place.
     Redirect(String),
+    /// The answer is that what was sent is kept, and it is not.
+    Dropped,
 }
 
 /// Which requests a fault befalls.
@@ -47,7 +49,8 @@ struct Rule {
 #[derive(Default)]
 pub struct Faults(Mutex<Vec<Rule>>);
 
-/// Requests whose path (with its query) contains some text. Say which of them, then what befalls them.
+/// Requests whose path (with its query, and with the method and a space before it) contains some text. Say which of them, then
+/// what befalls them.
 pub struct Requests<'a> {
     faults: &'a Faults,
     path_part: String,
@@ -88,7 +91,8 @@ impl Faults {
     pub fn take(&self, request: &Request) -> Option<Fault> {
         let mut rules = self.0.lock().expect("no thread panics here");
         let mut found = None;
-        for rule in rules.iter_mut().filter(|rule| request.target.contains(&rule.path_part)) {
+        let line = format!("{} {}", request.method, request.target);
+        for rule in rules.iter_mut().filter(|rule| line.contains(&rule.path_part)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
             } else if rule.times > 0 && found.is_none() {
@@ -105,6 +109,9 @@ impl Fault {
     pub fn befall_request(&self, request: &mut Request) {
         if matches!(self, Fault::RangeIgnored) {
             request.headers.retain(|(name, _)| name != "range");
+        }
+        if matches!(self, Fault::Dropped) {
+            request.method = "HEAD".to_owned();
         }
     }
 
@@ -131,6 +138,7 @@ impl Fault {
             Fault::StatusWith(status, name, value) => {
                 response = Response::error(*status, code(*status)).header(name, value);
             }
+            Fault::Dropped => response = Response::empty(201),
             Fault::Redirect(location) => response = Response::empty(307).header("Location", location),
         }
         response

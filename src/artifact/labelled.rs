@@ -37,14 +37,39 @@ impl RangeIndex {
     /// The range index of the image manifest `subject`; an empty one where there is none, or none that can be read, which a
     /// notice then says: it only makes things faster. Fails where this machine is at fault.
     pub async fn fetch(source: &dyn Source, subject: &Digest, progress: &dyn Progress) -> Result<Self, Error> {
-        match attached(source, subject, progress).await.map_err(Error::from) {
+        match attached(source, subject, progress).await {
             Ok(attached) => Ok(RangeIndex { parts: attached.parts }),
-            Err(error) if error.is_local() => Err(error),
-            Err(error) => {
-                progress.notice(&format!("cannot read the range index ({error}); reading whole layers instead"));
-                Ok(RangeIndex::default())
-            }
+            Err(error) => Self::without(error.into(), progress),
         }
+    }
+
+    /// As [`fetch`](Self::fetch), and fails where the network does: then it is not known whether `word` is a name.
+    pub async fn fetch_names(
+        source: &dyn Source,
+        subject: &Digest,
+        word: &str,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        match attached(source, subject, progress).await {
+            Ok(attached) => Ok(RangeIndex { parts: attached.parts }),
+            Err(SourceError::Network { what, problem }) => {
+                let problem = format!(
+                    "{problem}; so it is not known whether an artifact {word} is attached to the image; a path is typed \
+                     with a slash: /{word}"
+                );
+                Err(SourceError::Network { what, problem }.into())
+            }
+            Err(error) => Self::without(error.into(), progress),
+        }
+    }
+
+    /// No index, as it cannot be read, unless this machine is at fault.
+    fn without(error: Error, progress: &dyn Progress) -> Result<Self, Error> {
+        if error.is_local() {
+            return Err(error);
+        }
+        progress.notice(&format!("cannot read the range index ({error}); reading whole layers instead"));
+        Ok(RangeIndex::default())
     }
 
     /// The records that the index itself holds, by name: those of an image with the layers of `image`.

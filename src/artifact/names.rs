@@ -133,7 +133,10 @@ pub async fn sort(
     // Where the reference names a digest, what that does not cover speaks for nothing that it covers.
     let may_trust = !source.is_pinned() || request.trust_attached;
     let is_indexed = !asked.by_label.is_empty() || (may_trust && !declared.is_empty());
-    if !unknown.is_empty() || is_indexed && !request.preserve {
+    if let Some((_, _, word)) = unknown.first() {
+        // Whether a word is a name or a path depends on what is attached: one that is not known may be either.
+        asked.index = RangeIndex::fetch_names(source, &image.digest, word, progress).await?;
+    } else if is_indexed && !request.preserve {
         asked.index = RangeIndex::fetch(source, &image.digest, progress).await?;
     }
     let attached = asked.index.records(image);

@@ -22,6 +22,20 @@ fn rows(run: &Run) -> Vec<Value> {
 }
 
 #[test]
+fn a_word_is_no_path_where_what_is_attached_cannot_be_asked() {
+    let registry = Registry::options().referrers().start();
+    let image = Image::new().layer([file("opt/bin/tool", "the artifact"), file("tool", "another file")]);
+    let reference = registry.push("team/app:1", &image);
+    artifact(&["label", "--attach", &reference, "/opt/bin/tool"]).run().exits(0);
+    registry.requests_for("/referrers/").fail(Fault::Redirect("http://127.0.0.1:1/".to_owned()));
+    let dir = WorkDir::new();
+    let run = artifact(&["get", &reference, "tool"]).run_in(&dir).exits(1);
+    run.says("connection refused").says("a path is typed with a slash: /tool");
+    artifact(&["get", &reference, "/tool"]).run_in(&dir).exits(0);
+    assert_eq!(dir.read("tool"), b"another file");
+}
+
+#[test]
 fn a_mistyped_name_says_which_names_there_are_before_any_layer_is_read() {
     let (registry, reference, image) = labelled();
     artifact(&["get", &reference, "tol"])

@@ -133,6 +133,21 @@ fn a_declared_path_that_is_missing_is_named_and_does_not_block_the_others() {
 }
 
 #[test]
+fn forgetting_a_name_reads_no_layer_whatever_else_is_declared() {
+    let registry = Registry::start();
+    let image = tools().label("org.docker-artifact.gone", "/not/there").pack();
+    let reference = registry.push("team/app:1", &image);
+    artifact(&["label", &reference, "name=/bin/tool"]).run().exits(0);
+    artifact(&["label", "--attach", &reference, "other=/bin/tool"]).run().exits(0);
+    let before = registry.log().len();
+    artifact(&["label", "--attach", "--remove", "other", &reference]).run().exits(0);
+    artifact(&["label", "--remove", "name", &reference]).run().exits(0);
+    assert_eq!(layers_read(&registry, &image, before), 0);
+    let run = artifact(&["ls", "-q", &reference]).run().exits(0);
+    assert_eq!(run.out(), "gone\n");
+}
+
+#[test]
 fn where_nothing_that_is_declared_is_there_it_is_an_error_that_names_it() {
     let registry = Registry::start();
     let image = tools().label("org.docker-artifact.gone", "/opt/gone");

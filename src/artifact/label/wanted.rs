@@ -126,14 +126,19 @@ impl Wanted {
             };
             add(name.clone(), path.clone(), part, true);
         }
+        // What is only declared, or not indexed, stays so where something is to be forgotten, and that is all.
+        let only_removes = request.add.is_empty() && !request.remove.is_empty();
         for (name, Known { path, label, part }) in known {
+            let is_attached = part.is_some();
             let part = match (label, part) {
                 (Some(record), _) => kept(from, image, &indexed, &name, record).await,
                 // What is attached stays as it is only beside the image: in a label, it has to be what was read.
                 (None, Some((part, record))) if request.attach => Some(Kept { name: name.clone(), record, part }),
                 (None, _) => None,
             };
-            add(name, path, part, false);
+            if part.is_some() || is_attached || !only_removes {
+                add(name, path, part, false);
+            }
         }
         drop(indexed);
         let has_attached_names = !attached_names.is_empty();

@@ -114,6 +114,7 @@ impl Error {
                 | SourceError::RangeIgnored { .. }
                 | SourceError::Io { .. } => ExitClass::Failed,
             },
+            Error::Layer { error: LayerError::Mismatch { .. }, .. } => ExitClass::Mismatch,
             Error::NotFound { .. } | Error::Dangling { .. } => ExitClass::NotFound,
             Error::Usage(_) | Error::Clash { .. } | Error::Pattern(_) => ExitClass::Usage,
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,

@@ -21,6 +21,14 @@ pub enum Error {
         #[source]
         error: LayerError,
     },
+    /// Nothing promises what a layer holds, and something has to.
+    #[error(
+        "{layer} has no digest to check it against, as in what docker save wrote before version 1.10; leave out --verify"
+    )]
+    NoDigest {
+        /// Which layer.
+        layer: String,
+    },
     /// The image has no such path.
     #[error("{image} has no {path}{hint}")]
     NotFound {
@@ -118,9 +126,12 @@ impl Error {
             Error::NotFound { .. } | Error::Dangling { .. } => ExitClass::NotFound,
             Error::Usage(_) | Error::Clash { .. } | Error::Pattern(_) => ExitClass::Usage,
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,
-            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Part(_) | Error::Bug(_) | Error::Extract(_) => {
-                ExitClass::Failed
-            }
+            Error::Layer { .. }
+            | Error::NoDigest { .. }
+            | Error::Unfetchable { .. }
+            | Error::Part(_)
+            | Error::Bug(_)
+            | Error::Extract(_) => ExitClass::Failed,
         }
     }
 

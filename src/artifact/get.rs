@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::labelled::{ByLabel, Got, mismatch};
+pub use super::layers::Proof;
+use super::layers::{Verify, Vouched};
 use super::names;
 use super::place::{self, Placed};
 use super::plan::{self, Planned, TreeKind, show_path};
@@ -20,7 +22,7 @@ use crate::image::{Image, Layer};
 use crate::layer::Content;
 use crate::layer::entry::{Entry, Kind};
 use crate::progress::Progress;
-use crate::source::{self, Source};
+use crate::source::Source;
 
 /// What to get, and where to put it.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ pub struct Request {
     pub parents: bool,
     /// Whether a symlink that a path names is followed.
     pub dereference: bool,
-    /// Whether layers are read to their end and checked against their digest before anything appears.
-    pub verify: bool,
+    /// How much is read to check layers against their digests before anything appears.
+    pub verify: Verify,
     /// Whether ownership, setuid and extended attributes are kept.
     pub preserve: bool,
     /// Whether a record that is only attached, and so not covered by the image's digest, is taken as the source of a digest even
@@ -61,27 +63,29 @@ impl Request {
 /// What was got.
 #[derive(Debug)]
 pub struct Report {
-    /// The reference, in full.
+    /// The reference in full, with the digest of the image manifest where there is one.
     pub image: String,
-    /// The digest of the image manifest.
-    pub digest: Digest,
     /// What was written, in the order asked for.
     pub files: Vec<Fetched>,
     /// The length of all the image's layers in bytes, as stored.
     pub image_bytes: u64,
     /// The bytes of content that came from the source.
     pub fetched_bytes: u64,
+    /// Why the place alone vouches for some of the files.
+    pub unverified: Unverified,
 }
 
-/// What vouches for the content of something that was got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Its own digest, which a label has: a file's, or that of a directory's listing.
-    File,
-    /// The digests of the layers that it was read from.
-    Layer,
-    /// Its place alone: layers were not read to their end.
-    Place,
+/// Why nothing but its place vouches for something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unverified {
+    /// How many layers no digest was compared with.
+    pub layers: usize,
+    /// Their length in bytes, as stored.
+    pub bytes: u64,
+    /// Whether there is a layer without a digest.
+    pub has_no_digest: bool,
+    /// Whether it was asked for.
+    pub was_asked: bool,
 }
 
 /// One thing that was got.
@@ -116,7 +120,7 @@ impl Fetched {
 /// there and, unless `verify` is off, checked.
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
-    let image = Arc::new(source::resolve(&*source, &request.platform, &*progress).await?);
+    let image = Arc::new(source.image(&request.platform, &*progress).await?);
     get_from(source, image, request, progress).await
 }
 
@@ -130,7 +134,7 @@ pub async fn get_from(
     request.check()?;
     let options = PublishOptions { preserve: request.preserve };
     for layer in &image.layers {
-        progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
+        progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
     let asked = names::sort(&*source, &image, &request, &*progress).await?;
     check_places(&asked, &request)?;
@@ -150,11 +154,14 @@ pub async fn get_from(
         }
     }
     let name = source.name();
+    let mut unverified = Unverified { was_asked: request.verify == Verify::Never, ..Unverified::default() };
     let (legacy, by_path): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|wanted| wanted.only_in.is_some());
     // A legacy label names one layer; what else the image holds does not matter.
     let rounds = legacy.into_iter().map(|wanted| vec![wanted]).chain((!by_path.is_empty()).then_some(by_path));
     for asked in rounds {
-        things.extend(look_up(&source, (&name, &image), asked, &staging, &request, &*progress).await?);
+        let (found, read) = look_up(&source, (&name, &image), asked, &staging, &request, &*progress).await?;
+        things.extend(found);
+        unverified.add(&read);
     }
     things.sort_by_key(|thing| thing.position);
     let mut files: Vec<Fetched> = Vec::with_capacity(things.len());
@@ -182,11 +189,11 @@ pub async fn get_from(
     .await?;
     published.warnings.iter().for_each(|warning| progress.notice(warning));
     Ok(Report {
-        image: name,
-        digest: image.digest.clone(),
+        image: source.address(image.digest.as_ref()),
         files,
         image_bytes: image.size(),
         fetched_bytes: source.bytes_fetched(),
+        unverified,
     })
 }
 
@@ -256,9 +263,10 @@ async fn look_up(
     staging: &Arc<Staging>,
     request: &Request,
     progress: &dyn Progress,
-) -> Result<Vec<Thing>, Error> {
+) -> Result<(Vec<Thing>, Survey<Staging>), Error> {
     let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
-    let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
+    let verify = request.verify.of(&**source);
+    let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify });
     let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted))
         .keeping_xattrs(request.preserve);
     if let [names::ByPath { only_in: Some(blob), .. }] = asked.as_slice() {
@@ -278,10 +286,10 @@ async fn look_up(
             progress.notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));
             continue;
         }
-        let proof = match (&asked.digest, request.verify) {
+        let proof = match (&asked.digest, survey.vouched()) {
             (Some(_), _) => Proof::File,
-            (None, true) => Proof::Layer,
-            (None, false) => Proof::Place,
+            (None, Vouched::ByDigest) => Proof::Layer,
+            (None, Vouched::NotCompared | Vouched::NoDigest) => Proof::Place,
         };
         let fetched = fetched(&thing, &survey, proof);
         if let Some(expected) = asked.digest.as_ref().filter(|expected| Some(*expected) != fetched.digest.as_ref()) {
@@ -298,7 +306,17 @@ async fn look_up(
         let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, item };
         things.push(Thing { position: asked.position, placed, fetched });
     }
-    Ok(things)
+    Ok((things, survey))
+}
+
+impl Unverified {
+    fn add(&mut self, survey: &Survey<Staging>) {
+        for layer in survey.not_compared() {
+            self.layers += 1;
+            self.bytes = self.bytes.saturating_add(layer.size());
+        }
+        self.has_no_digest |= survey.vouched() == Vouched::NoDigest;
+    }
 }
 
 impl Collect for Staging {
@@ -340,7 +358,7 @@ fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
         size: thing.tree.size(),
         mode: thing.tree.metadata.mode,
         digest,
-        layer: thing.tree.layer.and_then(|depth| survey.layer(depth)).map(|layer| layer.digest.clone()),
+        layer: thing.tree.layer.and_then(|depth| survey.layer(depth)?.digest().cloned()),
         proof,
     }
 }

@@ -8,6 +8,7 @@ pub mod get;
 pub mod index_manifest;
 pub mod label;
 mod labelled;
+mod layers;
 pub mod list;
 mod listing;
 mod measure;
@@ -19,3 +20,5 @@ mod record;
 mod survey;
 
 pub use error::{Error, ExitClass};
+pub use layers::{Proof, Verify};
+pub use survey::blocking;

@@ -134,7 +134,7 @@ pub async fn sort(
     let may_trust = !source.is_pinned() || request.trust_attached;
     let is_indexed = !asked.by_label.is_empty() || (may_trust && !declared.is_empty());
     if !unknown.is_empty() || is_indexed && !request.preserve {
-        asked.index = RangeIndex::fetch(source, &image.digest, progress).await?;
+        asked.index = RangeIndex::fetch(source, image, progress).await?;
     }
     let attached = asked.index.records(image);
     for (position, name, path) in declared {

@@ -12,21 +12,20 @@ use super::options::GetOptions;
 use super::progress::Display;
 use super::sanitize;
 use crate::artifact::Error;
-use crate::artifact::get::{Fetched, Report, Request, get};
+use crate::artifact::get::{Fetched, Proof, Report, Request, Unverified, get};
 use crate::extract::Destination;
-use crate::image::digest::Digest;
 
 /// What is printed of what was written.
 pub const COLUMNS: Columns = Columns {
     table: "{{.Path}}\\t{{.Destination}}\\t{{.Size}}\\t{{.Mode}}",
-    fields: &["Path", "Destination", "Type", "Size", "Mode", "Digest", "Layer", "Image", "Verified"],
+    fields: &["Path", "Destination", "Type", "Size", "Mode", "Digest", "Layer", "Image", "Verified", "Proof"],
 };
 
 /// Gets what `options` say, and prints what was asked to be printed.
 pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failure> {
     let begin = Instant::now();
     let destination = Destination::parse(options.output.as_deref()).map_err(Error::from)?;
-    let source = options.access.open(&options.image, display.clone()).map_err(Error::from)?;
+    let source = options.access.open(&options.image, display.clone()).await?;
     let request = Request {
         paths: options.paths,
         platform: options.platform,
@@ -56,8 +55,7 @@ fn advise(mut error: Error, parents: bool) -> Error {
 }
 
 fn rows(report: &Report) -> Vec<Value> {
-    let image = pinned(&report.image, &report.digest);
-    report.files.iter().map(|file| row(file, &image)).collect()
+    report.files.iter().map(|file| row(file, &report.image)).collect()
 }
 
 fn row(file: &Fetched, image: &str) -> Value {
@@ -75,12 +73,12 @@ fn row(file: &Fetched, image: &str) -> Value {
         "Layer": file.layer,
         "Image": image,
         "Verified": file.is_verified(),
+        "Proof": match file.proof {
+            Proof::File => "file",
+            Proof::Layer => "layer",
+            Proof::Place => "place",
+        },
     })
-}
-
-/// The image's reference with the digest that was found there.
-pub fn pinned(image: &str, digest: &Digest) -> String {
-    if image.contains('@') { image.to_owned() } else { format!("{image}@{digest}") }
 }
 
 /// The closing line: what, from which digest, how much of the image that took, how long.
@@ -91,16 +89,30 @@ pub fn summary(report: &Report, took: Duration) -> String {
         [file] => file.path.clone(),
         files => format!("{} ({total})", count(files.iter().map(|file| file.kind))),
     };
-    let (image, fetched, of) =
-        (pinned(&report.image, &report.digest), DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
+    let (image, fetched, of) = (&report.image, DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
     let unverified: Vec<&Fetched> = report.files.iter().filter(|file| !file.is_verified()).collect();
+    let why = why_not(&report.unverified);
     let unverified = match unverified.as_slice() {
         [] => String::new(),
-        all if all.len() == report.files.len() => "; not verified".to_owned(),
-        [one] => format!("; {} not verified", one.path),
-        some => format!("; {} of {} not verified", some.len(), report.files.len()),
+        all if all.len() == report.files.len() => format!("; {why}"),
+        [one] => format!("; {} {why}", one.path),
+        some => format!("; {} of {} {why}", some.len(), report.files.len()),
     };
     format!("{what} from {image}: fetched {fetched} of {of} in {}{unverified}", seconds(took))
+}
+
+/// What was not checked, and what to do about it.
+fn why_not(unverified: &Unverified) -> String {
+    match unverified {
+        Unverified { was_asked: true, .. } => "not verified".to_owned(),
+        Unverified { has_no_digest: true, .. } => {
+            "not verified: the image has no digests of its layers to check them against".to_owned()
+        }
+        Unverified { layers, bytes, .. } => {
+            let whose = if *layers == 1 { "layer's digest" } else { "layers' digests" };
+            format!("not checked against the {whose}; --verify does, and reads {}", DecimalBytes(*bytes))
+        }
+    }
 }
 
 /// Such as `3 files, 1 directory`.
@@ -131,7 +143,7 @@ fn seconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::get::Proof;
+    use crate::image::digest::Digest;
 
     fn report(kinds: &[&'static str], verified: bool) -> Report {
         let file = |kind: &&'static str| Fetched {
@@ -145,11 +157,11 @@ mod tests {
             proof: if verified { Proof::Layer } else { Proof::Place },
         };
         Report {
-            image: "docker.io/library/debian:12".to_owned(),
-            digest: Digest::of(b""),
+            image: format!("docker.io/library/debian:12@{}", Digest::of(b"")),
             files: kinds.iter().map(file).collect(),
             image_bytes: 48_500_000,
             fetched_bytes: 12_300_000,
+            unverified: Unverified { was_asked: true, ..Unverified::default() },
         }
     }
 
@@ -179,11 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_not_said_twice() {
-        let mut report = report(&["symlink"], true);
-        assert_eq!(pinned(&report.image, &report.digest), format!("docker.io/library/debian:12@{}", report.digest));
-        report.image = format!("debian@{}", report.digest);
-        assert_eq!(pinned(&report.image, &report.digest), report.image);
-        assert!(summary(&report, Duration::ZERO).starts_with("/bin/symlink from debian@"));
+    fn what_was_not_checked_is_said_with_what_checks_it() {
+        let line = |unverified| {
+            let report = Report { unverified, ..report(&["file"], false) };
+            summary(&report, Duration::ZERO).split_once("; ").unwrap().1.to_owned()
+        };
+        let one = Unverified { layers: 1, bytes: 1_200_000_000, ..Unverified::default() };
+        assert_eq!(line(one), "not checked against the layer's digest; --verify does, and reads 1.20 GB");
+        let two = line(Unverified { layers: 2, ..one });
+        assert!(two.starts_with("not checked against the layers' digests; --verify does"), "{two}");
+        let none = line(Unverified { has_no_digest: true, ..one });
+        assert_eq!(none, "not verified: the image has no digests of its layers to check them against");
     }
 }

@@ -34,6 +34,9 @@ pub struct GetArguments {
     /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,
+    /// Read all of each layer that is looked at and check it, also where a file in a local archive could be had without
+    #[arg(long)]
+    pub verify: bool,
     /// Stop reading at the end of the file: no digest is checked, and what its layer says about it later is missed
     #[arg(long)]
     pub no_verify: bool,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::{DisplayMode, Problem, Surroundings};
 use crate::artifact::list::Depth;
-use crate::cli::access::{Access, Location};
+use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::LsArguments;
 use crate::cli::format::{Columns, Format, InvalidFormat};
 use crate::cli::ls;
@@ -102,7 +102,7 @@ impl LsOptions {
         };
         parsed.map_err(|invalid| Problem::Other(invalid.to_string()))?;
         Ok(LsOptions {
-            image: Location::parse(&image)?,
+            image: location(&image)?,
             platform: surroundings.platform(typed.platform)?,
             format,
             what,

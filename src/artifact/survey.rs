@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::error::Error;
 use super::layers::{self, Verify, Vouched};
@@ -181,8 +181,9 @@ impl<C: Collect> Survey<C> {
                 *count == 0 || small || (independent && *count < SIDE_BY_SIDE)
             })
             .count();
-        let opened = try_join_all((first..first + count).map(|depth| self.open(depth))).await?;
+        let opened = join_all((first..first + count).map(|depth| self.open(depth))).await;
         if independent {
+            let opened = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
             let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone()));
             for reading in try_join_all(readings).await? {
                 self.candidates.absorb(reading.candidates);
@@ -190,7 +191,9 @@ impl<C: Collect> Survey<C> {
             }
             return Ok(());
         }
-        for (blob, layer) in opened {
+        for opened in opened {
+            // One that cannot be had is no fault where the layers above it decide.
+            let (blob, layer) = opened?;
             let candidates = std::mem::take(&mut self.candidates);
             let reading = self.read(blob, layer, candidates).await?;
             self.candidates = reading.candidates;

@@ -4,6 +4,7 @@
 
 #[cfg(target_os = "linux")]
 mod adversaries;
+mod archives;
 mod attach;
 mod copy_binary;
 mod entries;

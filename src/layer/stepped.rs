@@ -7,8 +7,11 @@ use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use super::checkpoint::Extent;
 use super::{LayerError, Stream};
 
-/// Room for what is read at a time: a page, which the kernel reads for a single header, too. Larger reads go past it.
-const BUFFER: usize = 4096;
+/// How much is read behind a jump: one header.
+const LEAST: usize = 512;
+
+/// How much is read at a time at most, where one small entry follows the other. Larger reads go past the buffer.
+const BUFFER: usize = 32 * 1024;
 
 /// A plain tar that is stepped through.
 pub struct Stepped<R> {
@@ -18,6 +21,8 @@ pub struct Stepped<R> {
     /// How many of its bytes lie before what comes next from `blob`.
     position: u64,
     buffer: Box<[u8]>,
+    /// How much is read next. Each time that nothing was skipped it is twice as much.
+    ahead: usize,
     /// What of the buffer has not been consumed.
     start: usize,
     end: usize,
@@ -28,7 +33,7 @@ impl<R: Read + Seek> Stepped<R> {
     pub fn new(mut blob: R) -> io::Result<Self> {
         let length = blob.seek(SeekFrom::End(0))?;
         blob.rewind()?;
-        Ok(Stepped { blob, length, position: 0, buffer: vec![0; BUFFER].into(), start: 0, end: 0 })
+        Ok(Stepped { blob, length, position: 0, buffer: vec![0; BUFFER].into(), ahead: LEAST, start: 0, end: 0 })
     }
 }
 
@@ -48,7 +53,7 @@ impl<R: Read + Seek> Stream for Stepped<R> {
         let jump = (amount - buffered).min(self.length - self.position);
         self.blob.seek(SeekFrom::Start(self.position + jump))?;
         self.position += jump;
-        (self.start, self.end) = (0, 0);
+        (self.start, self.end, self.ahead) = (0, 0, LEAST);
         Ok(buffered + jump)
     }
 
@@ -69,7 +74,8 @@ impl<R: Read + Seek> BufRead for Stepped<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            self.end = self.blob.read(&mut self.buffer)?;
+            self.end = self.blob.read(&mut self.buffer[..self.ahead])?;
+            self.ahead = (2 * self.ahead).min(BUFFER);
             self.position += self.end as u64;
         }
         Ok(&self.buffer[self.start..self.end])
@@ -82,7 +88,7 @@ impl<R: Read + Seek> BufRead for Stepped<R> {
 
 impl<R: Read + Seek> Read for Stepped<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.start == self.end && buffer.len() >= BUFFER {
+        if self.start == self.end && buffer.len() >= self.ahead {
             let read = self.blob.read(buffer)?;
             self.position += read as u64;
             return Ok(read);
@@ -118,7 +124,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!((names.join(" ").as_str(), content.as_slice()), ("a wanted b last", b"hello".as_slice()));
-        assert!(blob.bytes <= 4 * BUFFER as u64, "{} bytes were read", blob.bytes);
+        assert!(blob.bytes <= 12 * LEAST as u64, "{} bytes were read", blob.bytes);
     }
 
     #[test]

@@ -29,6 +29,18 @@ pub enum Error {
         /// Which layer.
         layer: String,
     },
+    /// The history does not tell which step made which layer.
+    #[error(
+        "the history of {image} has {steps} steps with a layer, and it has {layers} layers, so that no step can be told; name a layer with --layer"
+    )]
+    History {
+        /// The reference.
+        image: String,
+        /// How many steps are said to have made a layer.
+        steps: usize,
+        /// How many layers there are.
+        layers: usize,
+    },
     /// The image has no such path.
     #[error("{image} has no {path}{hint}")]
     NotFound {
@@ -128,6 +140,7 @@ impl Error {
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,
             Error::Layer { .. }
             | Error::NoDigest { .. }
+            | Error::History { .. }
             | Error::Unfetchable { .. }
             | Error::Part(_)
             | Error::Bug(_)

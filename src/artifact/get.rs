@@ -1,6 +1,6 @@
 //! Getting files and directories out of an image: the main job, from a source and paths to written files.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,10 @@ use super::labelled::{ByLabel, Got, mismatch};
 pub use super::layers::Proof;
 use super::layers::{Verify, Vouched};
 use super::names;
+use super::of_layer;
 use super::place::{self, Placed};
-use super::plan::{self, Planned, TreeKind, show_path};
+use super::plan::{self, Optional, Planned, TreeKind, show_path};
+use super::step::Step;
 use super::survey::{Collect, Survey, Wanted, blocking};
 use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, StageError, Staged, Staging};
 use crate::image::digest::Digest;
@@ -44,6 +46,8 @@ pub struct Request {
     /// Whether a record that is only attached, and so not covered by the image's digest, is taken as the source of a digest even
     /// where the reference names a digest.
     pub trust_attached: bool,
+    /// The layers whose own copies are wanted, whatever layers above did to them.
+    pub step: Option<Step>,
 }
 
 impl Request {
@@ -76,12 +80,10 @@ pub struct Report {
 }
 
 /// Why nothing but its place vouches for something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unverified {
-    /// How many layers no digest was compared with.
-    pub layers: usize,
-    /// Their length in bytes, as stored.
-    pub bytes: u64,
+    /// The layers that no digest was compared with, by their positions from the bottom, with their lengths in bytes, as stored.
+    pub layers: BTreeMap<usize, u64>,
     /// Whether there is a layer without a digest.
     pub has_no_digest: bool,
     /// Whether it was asked for.
@@ -136,7 +138,11 @@ pub async fn get_from(
     for layer in &image.layers {
         progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
-    let asked = names::sort(&*source, &image, &request, &*progress).await?;
+    let name = source.name();
+    let (asked, layers) = match &request.step {
+        Some(step) => (of_layer::sort(&request.paths)?, step.layers(&image, &name)?),
+        None => (names::sort(&*source, &image, &request, &*progress).await?, Vec::new()),
+    };
     check_places(&asked, &request)?;
     let staging = Arc::new(Staging::new(&request.destination)?);
     let mut things = Vec::new();
@@ -153,15 +159,30 @@ pub async fn get_from(
             }
         }
     }
-    let name = source.name();
     let mut unverified = Unverified { was_asked: request.verify == Verify::Never, ..Unverified::default() };
     let (legacy, by_path): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|wanted| wanted.only_in.is_some());
     // A legacy label names one layer; what else the image holds does not matter.
     let rounds = legacy.into_iter().map(|wanted| vec![wanted]).chain((!by_path.is_empty()).then_some(by_path));
+    let look_up = LookUp {
+        source: &source,
+        name: &name,
+        image: &image,
+        staging: &staging,
+        request: &request,
+        progress: &*progress,
+    };
     for asked in rounds {
-        let (found, read) = look_up(&source, (&name, &image), asked, &staging, &request, &*progress).await?;
+        let found = match layers.as_slice() {
+            [] => {
+                let scope = match asked.as_slice() {
+                    [names::ByPath { only_in: Some(blob), .. }] => Scope::Blob(blob.clone()),
+                    _ => Scope::Image,
+                };
+                look_up.things(&scope, &asked, &mut Optional::default(), &mut unverified).await?
+            }
+            layers => of_layer::things(&look_up, layers, &asked, &mut unverified).await?,
+        };
         things.extend(found);
-        unverified.add(&read);
     }
     things.sort_by_key(|thing| thing.position);
     let mut files: Vec<Fetched> = Vec::with_capacity(things.len());
@@ -233,10 +254,10 @@ fn destination_of(destination: &Destination, place: &[u8]) -> Option<PathBuf> {
 }
 
 /// One thing that was got, ready to be written.
-struct Thing {
-    position: usize,
-    placed: Placed,
-    fetched: Fetched,
+pub(super) struct Thing {
+    pub(super) position: usize,
+    pub(super) placed: Placed,
+    pub(super) fetched: Fetched,
 }
 
 impl Thing {
@@ -255,66 +276,97 @@ impl Thing {
     }
 }
 
-/// Gets what stands at paths, by reading layers until they have decided it.
-async fn look_up(
-    source: &Arc<dyn Source>,
-    image: (&str, &Arc<Image>),
-    asked: Vec<names::ByPath>,
-    staging: &Arc<Staging>,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<(Vec<Thing>, Survey<Staging>), Error> {
-    let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
-    let verify = request.verify.of(&**source);
-    let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify });
-    let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted))
-        .keeping_xattrs(request.preserve);
-    if let [names::ByPath { only_in: Some(blob), .. }] = asked.as_slice() {
-        survey = survey.only_in(blob);
-    }
-    if !request.parents {
-        survey = survey.with_names_apart();
-    }
-    let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
-    survey.notices().iter().for_each(|notice| progress.notice(notice));
-    let mut things = Vec::with_capacity(planned.len());
-    for mut thing in planned {
-        let Some(asked) = asked.get(thing.pattern) else { continue };
-        thing.path = asked.path.clone().unwrap_or(thing.path);
-        thing.notice.iter().for_each(|notice| progress.notice(notice));
-        if let TreeKind::Special(_) = thing.tree.kind {
-            progress.notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));
-            continue;
-        }
-        let proof = match (&asked.digest, survey.vouched()) {
-            (Some(_), _) => Proof::File,
-            (None, Vouched::ByDigest) => Proof::Layer,
-            (None, Vouched::NotCompared | Vouched::NoDigest) => Proof::Place,
+/// Which layers are looked at.
+pub(super) enum Scope {
+    /// All of them.
+    Image,
+    /// The one with this blob.
+    Blob(Digest),
+    /// The one at this position, from the bottom.
+    Alone(usize),
+    /// What that one has, reached by links of the layers below it too.
+    UpTo(usize),
+}
+
+/// Looking up what stands at paths.
+pub(super) struct LookUp<'a> {
+    source: &'a Arc<dyn Source>,
+    /// What messages call the image.
+    pub(super) name: &'a str,
+    pub(super) image: &'a Arc<Image>,
+    staging: &'a Arc<Staging>,
+    request: &'a Request,
+    progress: &'a dyn Progress,
+}
+
+impl LookUp<'_> {
+    /// Gets what stands at paths, by reading layers until they have decided it. What is `optional` need not be there.
+    pub(super) async fn things(
+        &self,
+        scope: &Scope,
+        asked: &[names::ByPath],
+        optional: &mut Optional,
+        unverified: &mut Unverified,
+    ) -> Result<Vec<Thing>, Error> {
+        let LookUp { source, name, image, staging, request, progress } = *self;
+        let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
+        let verify = request.verify.of(&**source);
+        let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify });
+        let mut survey = Survey::new(Arc::clone(source), Arc::clone(image), Arc::clone(staging), Arc::clone(&wanted))
+            .keeping_xattrs(request.preserve);
+        survey = match scope {
+            Scope::Image => survey,
+            Scope::Blob(blob) => survey.only_in(blob),
+            Scope::Alone(index) => survey.alone(*index),
+            Scope::UpTo(index) => survey.up_to(*index),
         };
-        let fetched = fetched(&thing, &survey, proof);
-        if let Some(expected) = asked.digest.as_ref().filter(|expected| Some(*expected) != fetched.digest.as_ref()) {
-            // What is no file, and stands where a label promises one, is as wrong as another file.
-            let actual = fetched.digest.as_ref().map_or(fetched.kind, Digest::as_str);
-            return Err(mismatch(image.0, expected, actual));
+        if !request.parents && matches!(scope, Scope::Image | Scope::Blob(_)) {
+            survey = survey.with_names_apart();
         }
-        let path = show_path(&thing.path);
-        let item =
-            plan::item(thing.tree, &survey).ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
-        let name = asked.name.as_ref().unwrap_or(&thing.name);
-        let place = place::place(&thing.path, &thing.real_path, name, request.parents);
-        let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
-        let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, item };
-        things.push(Thing { position: asked.position, placed, fetched });
+        let mut planned = plan::complete((name, image), &mut survey, &wanted, optional).await?;
+        if let Scope::UpTo(_) = scope {
+            planned.retain_mut(|thing| of_layer::is_own(thing, &survey.view()));
+        }
+        survey.notices().iter().for_each(|notice| progress.notice(notice));
+        let mut things = Vec::with_capacity(planned.len());
+        for mut thing in planned {
+            let Some(asked) = asked.get(thing.pattern) else { continue };
+            thing.path = asked.path.clone().unwrap_or(thing.path);
+            thing.notice.iter().for_each(|notice| progress.notice(notice));
+            if let TreeKind::Special(_) = thing.tree.kind {
+                progress
+                    .notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));
+                continue;
+            }
+            let proof = match (&asked.digest, survey.vouched()) {
+                (Some(_), _) => Proof::File,
+                (None, Vouched::ByDigest) => Proof::Layer,
+                (None, Vouched::NotCompared | Vouched::NoDigest) => Proof::Place,
+            };
+            let fetched = fetched(&thing, &survey, proof);
+            if let Some(expected) = asked.digest.as_ref().filter(|expected| Some(*expected) != fetched.digest.as_ref())
+            {
+                // What is no file, and stands where a label promises one, is as wrong as another file.
+                let actual = fetched.digest.as_ref().map_or(fetched.kind, Digest::as_str);
+                return Err(mismatch(name, expected, actual));
+            }
+            let path = show_path(&thing.path);
+            let item = plan::item(thing.tree, &survey)
+                .ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
+            let base = asked.name.as_ref().unwrap_or(&thing.name);
+            let place = place::place(&thing.path, &thing.real_path, base, request.parents);
+            let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
+            let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, item };
+            things.push(Thing { position: asked.position, placed, fetched });
+        }
+        unverified.add(&survey);
+        Ok(things)
     }
-    Ok((things, survey))
 }
 
 impl Unverified {
     fn add(&mut self, survey: &Survey<Staging>) {
-        for layer in survey.not_compared() {
-            self.layers += 1;
-            self.bytes = self.bytes.saturating_add(layer.size());
-        }
+        self.layers.extend(survey.not_compared().map(|layer| (layer.index, layer.size())));
         self.has_no_digest |= survey.vouched() == Vouched::NoDigest;
     }
 }

@@ -216,6 +216,8 @@ pub struct ListedFile {
     pub mtime: i64,
     /// The blob digest of the layer that it comes from; `None` for a directory that no layer has an entry of.
     pub layer: Option<Digest>,
+    /// The build step that made that layer, where the history says.
+    pub step: Option<String>,
 }
 
 /// What a [`ListedFile`] is.
@@ -306,6 +308,7 @@ impl Files<'_> {
                 gid: tree.metadata.gid,
                 mtime: tree.metadata.mtime.0,
                 layer: layer.and_then(|layer| layer.digest().cloned()),
+                step: layer.and_then(|layer| layer.created_by.clone()),
             });
         }
         if below {

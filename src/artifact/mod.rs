@@ -13,12 +13,15 @@ pub mod list;
 mod listing;
 mod measure;
 mod names;
+mod of_layer;
 mod place;
 mod plan;
 pub mod range_index;
 mod record;
+mod step;
 mod survey;
 
 pub use error::{Error, ExitClass};
 pub use layers::{Proof, Verify};
+pub use step::Step;
 pub use survey::blocking;

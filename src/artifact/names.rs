@@ -47,6 +47,7 @@ impl Labelled {
 }
 
 /// Something to be looked up in the rootfs.
+#[derive(Clone)]
 pub struct ByPath {
     /// Where it stands among what was asked for.
     pub position: usize,

@@ -126,6 +126,18 @@ impl<C: Collect> Survey<C> {
         self
     }
 
+    /// The survey of the layer at this position (from the bottom), as though the image had no other.
+    pub fn alone(mut self, index: usize) -> Self {
+        self.layers.retain(|layer| layer.index == index);
+        self
+    }
+
+    /// The survey of the image as it was when the layer at this position (from the bottom) was made.
+    pub fn up_to(mut self, index: usize) -> Self {
+        self.layers.retain(|layer| layer.index <= index);
+        self
+    }
+
     /// The survey that fails as soon as two matches of globs have one base name, as both are to be written under it.
     pub fn with_names_apart(mut self) -> Self {
         self.apart = true;

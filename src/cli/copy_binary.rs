@@ -37,6 +37,7 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
+        step: None,
     };
     let report = get_from(source, image, request, display.clone()).await?;
     display.close(&summary(&report, begin.elapsed()));

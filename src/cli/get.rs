@@ -35,6 +35,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         verify: options.verify,
         preserve: options.preserve,
         trust_attached: options.trust_attached,
+        step: options.step,
     };
     let report = get(source, request, display.clone()).await.map_err(|error| advise(error, options.parents))?;
     display.close(&summary(&report, begin.elapsed()));
@@ -108,9 +109,10 @@ fn why_not(unverified: &Unverified) -> String {
         Unverified { has_no_digest: true, .. } => {
             "not verified: the image has no digests of its layers to check them against".to_owned()
         }
-        Unverified { layers, bytes, .. } => {
-            let whose = if *layers == 1 { "layer's digest" } else { "layers' digests" };
-            format!("not checked against the {whose}; --verify does, and reads {}", DecimalBytes(*bytes))
+        Unverified { layers, .. } => {
+            let whose = if layers.len() == 1 { "layer's digest" } else { "layers' digests" };
+            let bytes = DecimalBytes(layers.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)));
+            format!("not checked against the {whose}; --verify does, and reads {bytes}")
         }
     }
 }
@@ -196,9 +198,9 @@ mod tests {
             let report = Report { unverified, ..report(&["file"], false) };
             summary(&report, Duration::ZERO).split_once("; ").unwrap().1.to_owned()
         };
-        let one = Unverified { layers: 1, bytes: 1_200_000_000, ..Unverified::default() };
-        assert_eq!(line(one), "not checked against the layer's digest; --verify does, and reads 1.20 GB");
-        let two = line(Unverified { layers: 2, ..one });
+        let one = Unverified { layers: [(0, 1_200_000_000)].into(), ..Unverified::default() };
+        assert_eq!(line(one.clone()), "not checked against the layer's digest; --verify does, and reads 1.20 GB");
+        let two = line(Unverified { layers: [(0, 1), (1, 2)].into(), ..one.clone() });
         assert!(two.starts_with("not checked against the layers' digests; --verify does"), "{two}");
         let none = line(Unverified { has_no_digest: true, ..one });
         assert_eq!(none, "not verified: the image has no digests of its layers to check them against");

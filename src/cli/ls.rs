@@ -42,6 +42,7 @@ pub const FILES: (&Columns, &str) = (
             "Mode",
             "Uid",
             "Gid",
+            "Step",
             "Image",
         ],
     },
@@ -170,6 +171,7 @@ fn file(file: &ListedFile) -> Value {
         "Mode": format!("{:04o}", file.mode),
         "Uid": file.uid,
         "Gid": file.gid,
+        "Step": file.step,
     })
 }
 
@@ -204,7 +206,7 @@ mod tests {
     }
 
     fn listed_file(path: &[u8], kind: FileKind) -> ListedFile {
-        ListedFile { path: path.to_vec(), kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None }
+        ListedFile { path: path.to_vec(), kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None, step: None }
     }
 
     fn listing<T>(items: Vec<T>) -> Listing<T> {

@@ -200,6 +200,7 @@ fn got(
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
+        step: None,
     };
     let report = runtime.block_on(get(Arc::new(source), request, Arc::new(Silent)));
     let shapes = shapes(dir.path());

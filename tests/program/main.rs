@@ -31,6 +31,7 @@ mod registry;
 mod specification;
 #[cfg(target_os = "linux")]
 mod stacks;
+mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 mod support_itself;

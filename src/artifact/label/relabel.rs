@@ -169,7 +169,7 @@ async fn measure(
     let mut survey = Survey::new(source, Arc::clone(image), Arc::clone(&measure), Arc::clone(&wanted));
     let unasked = sought.iter().enumerate().filter(|(_, sought)| !sought.is_asked);
     let mut optional = Optional { patterns: unasked.map(|(position, _)| position).collect(), ..Optional::default() };
-    let found = plan::complete_but((&candidate.name, image), &mut survey, &wanted, &mut optional).await;
+    let found = plan::complete((&candidate.name, image), &mut survey, &wanted, &mut optional).await;
     let found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
     survey.notices().iter().for_each(|notice| progress.notice(notice));
     for planned in &found {

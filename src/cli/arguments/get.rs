@@ -40,6 +40,12 @@ pub struct GetArguments {
     /// Stop reading at the end of the file: no digest is checked, and what its layer says about it later is missed
     #[arg(long)]
     pub no_verify: bool,
+    /// Get what the build step with this text in it wrote, whatever later steps did to it
+    #[arg(long, value_name = "string", allow_hyphen_values = true)]
+    pub created_by: Option<String>,
+    /// Get what this layer alone has: its number (1 is the lowest) or its digest, as "ls --layers" shows them
+    #[arg(long, value_name = "string")]
+    pub layer: Option<String>,
     /// Keep the directories of PATH below the destination, as cp --parents does
     #[arg(long)]
     pub parents: bool,

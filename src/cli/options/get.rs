@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::{DisplayMode, Problem, Surroundings, format};
-use crate::artifact::Verify;
+use crate::artifact::{Step, Verify};
 use crate::cli::access::{Access, Location, location, split_path};
 use crate::cli::arguments::GetArguments;
 use crate::cli::format::Format;
@@ -34,6 +34,8 @@ pub struct GetOptions {
     pub preserve: bool,
     /// Whether an attached record is a source of digests although the image is pinned.
     pub trust_attached: bool,
+    /// The layers whose own copies are wanted.
+    pub step: Option<Step>,
     /// What is shown while it goes on.
     pub display: DisplayMode,
     /// How to print what was written; `None` prints nothing.
@@ -70,6 +72,17 @@ impl GetOptions {
             (false, true) => Verify::Never,
             (false, false) => Verify::WhereRead,
         };
+        let step = match (typed.layer, typed.created_by) {
+            (Some(_), Some(_)) => {
+                return Err(Problem::Other("--layer and --created-by both name a layer; use one of them".to_owned()));
+            }
+            (_, Some(text)) if text.is_empty() => {
+                return Err(Problem::Other("--created-by is empty; write a part of a build step".to_owned()));
+            }
+            (Some(layer), None) => Some(Step::Layer(layer)),
+            (None, Some(text)) => Some(Step::CreatedBy(text)),
+            (None, None) => None,
+        };
         Ok(GetOptions {
             image: location(&image)?,
             paths,
@@ -80,6 +93,7 @@ impl GetOptions {
             verify,
             preserve: typed.preserve,
             trust_attached: typed.trust_attached,
+            step,
             display,
             format: typed.format.as_deref().map(|typed| format(typed, &COLUMNS)).transpose()?,
             access: Access::new(typed.registry, surroundings.docker_config.clone()),

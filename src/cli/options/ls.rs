@@ -172,12 +172,12 @@ mod tests {
     #[test]
     fn each_list_has_fields_of_its_own() {
         assert!(message("ls --format {{.Step}} alpine").contains("{{.Read}}"));
-        assert!(message("ls --format {{.Step}} alpine /").contains("{{.Target}}"));
+        assert!(message("ls --format {{.Read}} alpine /").contains("{{.Target}}"));
         assert!(message("ls --layers --format {{.Read}} alpine").contains("{{.Step}}"));
         assert_eq!(what("ls --layers --format {{.Step}} alpine"), What::Layers);
         for field in ["{{.Read}}", "{{.Target}}"] {
             assert!(matches!(what(&format!("ls --format {field} alpine tool")), What::Named(_)));
         }
-        assert!(message("ls --format {{.Step}} alpine tool").contains("{{.Step}}"));
+        assert!(message("ls --format {{.DiffID}} alpine tool").contains("{{.DiffID}}"));
     }
 }

@@ -11,6 +11,7 @@ mod labelled;
 mod layers;
 pub mod list;
 mod listing;
+mod look_up;
 mod measure;
 mod names;
 mod of_layer;
@@ -18,6 +19,7 @@ mod place;
 mod plan;
 pub mod range_index;
 mod record;
+mod request;
 mod step;
 mod survey;
 

@@ -4,8 +4,8 @@
 //! happens to be labelled is got by its label.
 
 use super::error::Error;
-use super::get::Request;
 use super::labelled::RangeIndex;
+use super::request::Request;
 use crate::image::Image;
 use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Record, artifacts};

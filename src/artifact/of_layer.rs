@@ -4,13 +4,12 @@
 //! links of the layers below lead there: then all layers up to this one are looked at, and what they lead to has to be the layer's.
 
 use super::error::Error;
-use super::get::{LookUp, Scope, Thing, Unverified};
 use super::labelled::RangeIndex;
+use super::look_up::{LookUp, Scope, Thing, Unverified};
 use super::names::{Asked, ByPath};
-use super::plan::{Optional, Planned, Tree, TreeKind, show};
+use super::plan::{Optional, show};
 use super::survey::describe;
-use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{LayerIndex, Pattern, View, join, split};
+use crate::rootfs::{Pattern, split};
 
 /// How many places an error lists.
 const MAX_LISTED: usize = 10;
@@ -78,29 +77,6 @@ async fn optionally(
 ) -> Result<Vec<Thing>, Error> {
     let mut optional = Optional { patterns: (0..asked.len()).collect(), ..Optional::default() };
     look_up.things(scope, asked, &mut optional, unverified).await
-}
-
-/// Whether the uppermost layer of `view` has `thing` itself, and not only layers below it. Of a directory, what other layers have in
-/// it is left out.
-pub fn is_own(thing: &mut Planned, view: &View<'_>) -> bool {
-    let Some(layer) = view.layer(0) else { return false };
-    let named = match resolve(view, &thing.path, false) {
-        Found::Directory(directory) => directory.path,
-        Found::Leaf(leaf) => leaf.path,
-        _ => return false,
-    };
-    prune(&mut thing.tree, &thing.real_path, layer);
-    layer.get(&named).is_some()
-}
-
-fn prune(tree: &mut Tree, path: &[u8], layer: &LayerIndex) {
-    if let TreeKind::Directory(children) = &mut tree.kind {
-        children.retain(|name, child| {
-            let path = join(path, name);
-            prune(child, &path, layer);
-            layer.get(&path).is_some()
-        });
-    }
 }
 
 fn not_found(look_up: &LookUp<'_>, layers: &[usize], asked: &ByPath) -> Error {

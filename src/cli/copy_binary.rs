@@ -40,7 +40,7 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
         step: None,
     };
     let report = get_from(source, image, request, display.clone()).await?;
-    display.close(&summary(&report, begin.elapsed()));
+    display.close(&summary(&report, begin.elapsed(), false));
     Ok(())
 }
 

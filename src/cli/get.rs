@@ -38,7 +38,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         step: options.step,
     };
     let report = get(source, request, display.clone()).await.map_err(|error| advise(error, options.parents))?;
-    display.close(&summary(&report, begin.elapsed()));
+    display.close(&summary(&report, begin.elapsed(), true));
     match options.format {
         Some(format) => super::write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
         None => Ok(()),
@@ -82,8 +82,9 @@ fn row(file: &Fetched, image: &str) -> Value {
     })
 }
 
-/// The closing line: what, from which digest, how much of the image that took, how long.
-pub fn summary(report: &Report, took: Duration) -> String {
+/// The closing line: what, from which digest, how much of the image that took, how long. `can_verify` says whether the command has
+/// the flag `--verify`.
+pub fn summary(report: &Report, took: Duration, can_verify: bool) -> String {
     let total = DecimalBytes(report.files.iter().map(|file| file.size).sum());
     let what = match report.files.as_slice() {
         [file] if file.kind == "file" => format!("{} ({total})", file.path),
@@ -92,7 +93,7 @@ pub fn summary(report: &Report, took: Duration) -> String {
     };
     let (image, fetched, of) = (&report.image, DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
     let unverified: Vec<&Fetched> = report.files.iter().filter(|file| !file.is_verified()).collect();
-    let why = why_not(&report.unverified);
+    let why = why_not(&report.unverified, can_verify);
     let unverified = match unverified.as_slice() {
         [] => String::new(),
         all if all.len() == report.files.len() => format!("; {why}"),
@@ -103,7 +104,7 @@ pub fn summary(report: &Report, took: Duration) -> String {
 }
 
 /// What was not checked, and what to do about it.
-fn why_not(unverified: &Unverified) -> String {
+fn why_not(unverified: &Unverified, can_verify: bool) -> String {
     match unverified {
         Unverified { was_asked: true, .. } => "not verified".to_owned(),
         Unverified { has_no_digest: true, .. } => {
@@ -112,7 +113,8 @@ fn why_not(unverified: &Unverified) -> String {
         Unverified { layers, .. } => {
             let whose = if layers.len() == 1 { "layer's digest" } else { "layers' digests" };
             let bytes = DecimalBytes(layers.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)));
-            format!("not checked against the {whose}; --verify does, and reads {bytes}")
+            let hint = if can_verify { format!("; --verify does, and reads {bytes}") } else { String::new() };
+            format!("not checked against the {whose}{hint}")
         }
     }
 }
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_closing_line_says_what_whence_how_much_and_how_long() {
-        let line = summary(&report(&["file"], true), Duration::from_millis(2140));
+        let line = summary(&report(&["file"], true), Duration::from_millis(2140), true);
         let digest = Digest::of(b"");
         assert_eq!(
             line,
@@ -178,7 +180,7 @@ mod tests {
             )
         );
         let several = report(&["file", "directory", "file", "symlink"], false);
-        let line = summary(&several, Duration::from_secs(61));
+        let line = summary(&several, Duration::from_secs(61), true);
         assert!(line.starts_with("2 files, 1 directory, 1 link (276.40 kB) from "), "{line}");
         assert!(line.ends_with(" in 1 min 1 s; not verified"), "{line}");
     }
@@ -196,7 +198,7 @@ mod tests {
     fn what_was_not_checked_is_said_with_what_checks_it() {
         let line = |unverified| {
             let report = Report { unverified, ..report(&["file"], false) };
-            summary(&report, Duration::ZERO).split_once("; ").unwrap().1.to_owned()
+            summary(&report, Duration::ZERO, true).split_once("; ").unwrap().1.to_owned()
         };
         let one = Unverified { layers: [(0, 1_200_000_000)].into(), ..Unverified::default() };
         assert_eq!(line(one.clone()), "not checked against the layer's digest; --verify does, and reads 1.20 GB");

@@ -34,6 +34,20 @@ pub fn why(context: &Context<'_, '_>, pattern: &Pattern, path: &[u8], found: Fou
     }
 }
 
+/// How to name what is there under the very text of a glob, such as `[id].js`.
+pub fn meant_literally(view: &View<'_>, pattern: &Pattern) -> String {
+    let text = pattern.text();
+    match resolve(view, text, false) {
+        Found::Directory(_) | Found::Leaf(_) => {
+            let is_special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\');
+            let escaped: Vec<u8> =
+                text.iter().flat_map(|byte| is_special(byte).then_some(b'\\').into_iter().chain([*byte])).collect();
+            format!("; to name what is called so, escape it: '{}'", show(&escaped))
+        }
+        _ => String::new(),
+    }
+}
+
 /// What is wrong with a hard link to `target`.
 pub fn broken(target: &[u8]) -> String {
     format!("is a hard link to {}, which is neither before it in its layer nor in a layer below", show_path(target))

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::range_index::{ARTIFACT_TYPE, NAME_ANNOTATION, RECORD_ANNOTATION};
 use crate::image::digest::Digest;
+use crate::image::index::IndexEntry;
 use crate::image::label::Record;
-use crate::image::manifest::{Descriptor, IndexEntry};
+use crate::image::manifest::Descriptor;
 use crate::progress::Progress;
 use crate::source::{self, SourceError, Store};
 

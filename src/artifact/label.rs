@@ -18,9 +18,10 @@ use self::wanted::Wanted;
 use super::error::Error;
 use super::range_index::ARTIFACT_TYPE;
 use crate::image::digest::Digest;
+use crate::image::index::available;
 use crate::image::label::{Name, Record};
 use crate::image::manifest::{Manifest, ManifestError};
-use crate::image::platform::{NoSuchPlatform, Platform, available};
+use crate::image::platform::{NoSuchPlatform, Platform};
 use crate::progress::Progress;
 use crate::source::registry::Registry;
 use crate::source::{self, Push, RawManifest, Source, SourceError, Store};
@@ -297,7 +298,7 @@ async fn relabel_all(
             let labelled = request.attach && work.iter().any(|(_, wanted)| wanted.labelled.contains(name));
             let hint = match labelled {
                 true => "; it is a label of the image, which --attach leaves as it is",
-                false => "; see docker artifact ls",
+                false => "; docker artifact ls IMAGE lists those that there are",
             };
             let (path, hint) = (format!("artifact {name}"), hint.to_owned());
             return Err(Error::NotFound { image: from.name(), path, hint });

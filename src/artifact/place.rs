@@ -118,20 +118,33 @@ impl Arranged {
         }
         let mut items = &mut self.items;
         let mut parents = parents.iter();
+        let mut depth = 0;
         for name in components(above) {
+            depth += 1;
             let metadata = parents.next().cloned().unwrap_or(plan::UNDESCRIBED);
             let new = || Item { metadata, node: Node::Directory(BTreeMap::new()) };
             match &mut items.entry(name.to_vec()).or_insert_with(new).node {
                 Node::Directory(children) => items = children,
-                _ => return Err(clash(above, &path, above)),
+                _ => {
+                    let directory = components(above).take(depth).fold(Vec::new(), |path, name| join(&path, name));
+                    let other = self.taken.get(&directory).map_or(&directory, |(other, _)| other);
+                    return Err(clash(other, &path, &directory));
+                }
             }
         }
         match items.get_mut(name) {
-            Some(there) => put_over(there, item).map_err(|()| clash(&place, &path, &place))?,
+            Some(there) => put_over(there, item).map_err(|()| clash(self.below(&place), &path, &place))?,
             None => drop(items.insert(name.to_vec(), item)),
         }
         self.taken.insert(place, (path, real_path));
         Ok(())
+    }
+
+    /// The path of the first thing that is below `place`.
+    fn below<'a>(&'a self, place: &'a [u8]) -> &'a [u8] {
+        let is_below = |other: &[u8]| other.strip_prefix(place).is_some_and(|rest| rest.starts_with(b"/"));
+        let below = self.taken.iter().filter(|(other, _)| is_below(other)).map(|(_, (path, _))| path.as_slice());
+        below.min().unwrap_or(place)
     }
 
     fn into_items(mut self) -> Vec<(Vec<u8>, Item)> {

@@ -345,10 +345,10 @@ fn plan_glob(context: &Context<'_, '_>, position: usize, pattern: &Pattern) -> R
     }
     if planned.is_empty() {
         let nothing = match context.broken.borrow().is_empty() {
-            true => "; nothing matches the pattern",
-            false => "; all that matches are hard links to nothing",
+            true => format!("; nothing matches the pattern{}", absent::meant_literally(view, pattern)),
+            false => "; all that matches are hard links to nothing".to_owned(),
         };
-        return Err(absent::not_found(context, pattern, nothing.to_owned()));
+        return Err(absent::not_found(context, pattern, nothing));
     }
     Ok(Some(planned))
 }

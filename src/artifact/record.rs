@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::measure::{Measure, Measured};
-use super::plan::{Planned, Tree, TreeKind, show, show_path};
+use super::plan::{Planned, Tree, TreeKind, show_path};
 use super::range_index::{Listed, ListedKind, Part, Place, StoredExtent, listing_digest};
 use super::survey::Survey;
 use crate::extract::Metadata;
@@ -142,5 +142,5 @@ fn absolute(path: &[u8]) -> Result<String, Error> {
 fn utf8(text: &[u8], path: &[u8]) -> Result<String, Error> {
     let text = std::str::from_utf8(text);
     text.map(str::to_owned)
-        .map_err(|_| Error::Usage(format!("{} is not named in UTF-8, and cannot be labelled", show(&join(b"", path)))))
+        .map_err(|_| Error::Usage(format!("{} is not named in UTF-8, and cannot be labelled", show_path(path))))
 }

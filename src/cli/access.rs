@@ -92,7 +92,14 @@ pub fn location(typed: &OsStr) -> Result<Location, String> {
     }
     match Name::parse(text) {
         Ok(Name::Engine { reference }) => Err(no_engine(&reference)),
-        Ok(name) => Ok(Location::Named(name)),
+        Ok(name) => {
+            if let Name::Registry { reference, .. } = &name
+                && let Some((image, path)) = with_path(reference)
+            {
+                return Err(format!("\"{text}\" is an image and a path; write them apart: {image} /{path}"));
+            }
+            Ok(Location::Named(name))
+        }
         Err(SourceError::NotFound { what, detail }) => Ok(Location::Missing { what, detail }),
         Err(error) => Err(error.to_string()),
     }
@@ -130,6 +137,19 @@ pub fn split_path(typed: &OsStr) -> Option<(&OsStr, &[u8])> {
     Some((OsStr::from_bytes(&bytes[..colon]), &bytes[colon + 1..]))
 }
 
+/// The image and the path in what `docker cp` would take for both, with or without a slash at the path's beginning. A colon
+/// with a slash somewhere behind it is that of a port, or none of a reference.
+fn with_path(typed: &str) -> Option<(&str, &str)> {
+    let (image, path) = match split_path(typed.as_ref()) {
+        Some((image, _)) => typed.split_at(image.len()),
+        None => typed.rsplit_once(':').map(|(image, _)| typed.split_at(image.len()))?,
+    };
+    let path = path.strip_prefix(':')?;
+    let first = path.split_once('/')?.0;
+    let is_port = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
+    (!is_port && !image.is_empty()).then(|| (image, path.trim_start_matches('/')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +169,25 @@ mod tests {
         }
         for other in [":/x", "registry://:/x", "/a/b", "./x", ""] {
             assert_eq!(split(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_image_with_a_path_where_an_image_alone_is_meant_is_told_to_be_written_apart() {
+        for (typed, apart) in [
+            ("alpine:/etc/motd", "alpine /etc/motd"),
+            ("alpine:etc/motd", "alpine /etc/motd"),
+            ("alpine:3:/", "alpine:3 /"),
+            ("localhost:5000/app:etc/motd", "localhost:5000/app /etc/motd"),
+            ("registry://host:5000/app:1:/etc/a:/b", "host:5000/app:1 /etc/a:/b"),
+        ] {
+            let problem = location(typed.as_ref()).unwrap_err();
+            assert!(problem.ends_with(&format!("write them apart: {apart}")), "{problem}");
+        }
+        for image in
+            ["alpine", "alpine:3", "host:5000/app", "host:5000/app:1", "[::1]:5000/app", ":5000/x", "a/b@sha256:0"]
+        {
+            assert_eq!(registry(image.as_ref()).unwrap(), image);
         }
     }
 

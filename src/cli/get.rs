@@ -26,6 +26,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
     let begin = Instant::now();
     let destination = Destination::parse(options.output.as_deref()).map_err(Error::from)?;
     let source = options.access.open(&options.image, display.clone()).await?;
+    let mistaken = mistaken_destination(&options);
     let request = Request {
         paths: options.paths,
         platform: options.platform,
@@ -37,7 +38,8 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         trust_attached: options.trust_attached,
         step: options.step,
     };
-    let report = get(source, request, display.clone()).await.map_err(|error| advise(error, options.parents))?;
+    let advise = |error| advise(error, options.parents, mistaken.as_deref());
+    let report = get(source, request, display.clone()).await.map_err(advise)?;
     display.close(&summary(&report, begin.elapsed(), true));
     match options.format {
         Some(format) => super::write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
@@ -45,9 +47,21 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
     }
 }
 
-/// `error`, with what a flag of this command can do about it.
-fn advise(mut error: Error, parents: bool) -> Error {
+/// The last of several paths, where it could be a place on this machine, as it is with `cp`.
+fn mistaken_destination(options: &GetOptions) -> Option<String> {
+    let last = options.paths.last().filter(|_| options.paths.len() > 1 && options.output.is_none())?;
+    String::from_utf8(last.clone()).ok().filter(|last| !last.starts_with('/'))
+}
+
+/// `error`, with what a flag of this command can do about it; `mistaken` is what could have been meant as a destination.
+fn advise(mut error: Error, parents: bool, mistaken: Option<&str>) -> Error {
     match &mut error {
+        Error::NotFound { path, hint, .. } => {
+            let typed = path.strip_prefix("artifact ").unwrap_or(path);
+            if let Some(place) = mistaken.filter(|place| *place == typed) {
+                hint.push_str(&format!("; to write the others there, use -o {place}"));
+            }
+        }
         Error::Dangling { is_last: true, hint, .. } => hint.push_str("; --no-dereference gets the link"),
         Error::Clash { hint, .. } if !parents => hint.push_str("; --parents keeps their directories apart"),
         _ => {}

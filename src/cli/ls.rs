@@ -14,6 +14,7 @@ use crate::artifact::Error;
 use crate::artifact::list::{Depth, FileKind, ListedArtifact, ListedFile, Listing, Read, list_artifacts, list_files};
 use crate::image::Layer;
 use crate::image::label::Record;
+use crate::image::platform::Choice;
 use crate::progress::Progress as _;
 
 /// What is printed of artifacts, and what names one.
@@ -68,9 +69,15 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
             let listing = list_artifacts(&*source, &image, &*display).await?;
             if listing.items.is_empty() {
                 display.clear();
+                // The result of labelling what a digest names needs a name.
+                let tag = if source.is_pinned() { "--tag NAME " } else { "" };
+                let flag = match &platform {
+                    Choice::Asked(platform) => format!("--platform {platform} "),
+                    Choice::Host => String::new(),
+                };
                 display.notice(&format!(
-                    "{0} has no artifacts; to make one: docker artifact label {0} /path; to list its files: \
-                     docker artifact ls {0} /",
+                    "{0} has no artifacts; to make one: docker artifact label {tag}{flag}{0} /path; to list its files: \
+                     docker artifact ls {flag}{0} /",
                     listing.name
                 ));
                 return Ok(());

@@ -10,7 +10,7 @@ use rustix::fs::{Stat, fstat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-use super::staging::open_directory;
+use super::handle::open_directory;
 
 /// How many of the innermost directories are kept open: nearly every tree is less deep.
 const OPEN: usize = 16;

@@ -71,7 +71,7 @@ pub enum ExtractError {
         path: PathBuf,
     },
     /// A directory exists where a file should be written.
-    #[error("{} is an existing directory, which a file does not replace; remove it or choose another place with -o", Shown(.path))]
+    #[error("{} is an existing directory, which a file or a link does not replace; remove it or choose another place with -o", Shown(.path))]
     DirectoryInTheWay {
         /// The directory.
         path: PathBuf,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, Dir, Mode, chmodat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::staging::{fresh_name, open_directory};
+use super::handle::{fresh_name, open_directory};
 
 /// How often removing is tried again to no effect, as another thread may hold the descriptor that it takes.
 const ATTEMPTS: usize = 16;

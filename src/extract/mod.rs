@@ -13,7 +13,9 @@ mod attributes;
 mod descent;
 mod destination;
 mod error;
+mod handle;
 mod live;
+mod options;
 mod publish;
 #[cfg(test)]
 mod sample;
@@ -28,7 +30,8 @@ use std::sync::Arc;
 pub use destination::Destination;
 pub use error::{ExtractError, StageError};
 pub use live::discard_all;
-pub use publish::{PublishOptions, Published, publish};
+pub use options::PublishOptions;
+pub use publish::{Published, publish};
 pub use staging::{Staged, Staging};
 pub use tar_stream::{write_stdout, write_tar};
 

@@ -14,7 +14,9 @@ use super::attributes::{kept_mode, set_mode};
 use super::descent::Descent;
 use super::destination::Destination;
 use super::error::ExtractError;
-use super::staging::{Staging, open_directory};
+use super::handle::open_directory;
+use super::options::PublishOptions;
+use super::staging::Staging;
 use super::tar_stream::write_stdout;
 use super::tree::{Builder, kind_at, path_of, survey};
 use super::warnings::Warnings;
@@ -26,13 +28,6 @@ const MOST_FLUSHES: usize = 64;
 /// What a directory needs to be renamed by whoever is not root (rename(2): its `..` changes), and to be opened.
 const MOVABLE: u32 = 0o700;
 
-/// What a person may decide about metadata.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PublishOptions {
-    /// Keep ownership, setuid, setgid, sticky and extended attributes too.
-    pub preserve: bool,
-}
-
 /// What was written.
 #[derive(Debug, Default)]
 pub struct Published {
@@ -40,20 +35,6 @@ pub struct Published {
     pub written: Vec<PathBuf>,
     /// What a person should know: one line each, safe for a terminal.
     pub warnings: Vec<String>,
-}
-
-impl PublishOptions {
-    /// Tells at the door, before anything is fetched, whether the options can be kept.
-    ///
-    /// # Errors
-    ///
-    /// [`ExtractError::PreserveNeedsRoot`]; a tar stream can record what only root can set.
-    pub fn check(&self, destination: &Destination) -> Result<(), ExtractError> {
-        if self.preserve && *destination != Destination::Stdout && !rustix::process::geteuid().is_root() {
-            return Err(ExtractError::PreserveNeedsRoot);
-        }
-        Ok(())
-    }
 }
 
 /// Writes `items`, raw base names and what they stand for, to the destination that `staging` was made for: into the

@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, mkdirat, open, openat, seek, unlinkat};
 use rustix::io::Errno;
 
+use super::BUFFER;
 use super::destination::Destination;
 use super::error::{ExtractError, StageError};
-use super::live::{self, Live};
-use super::{BUFFER, live::while_live};
+use super::handle::{fresh_id, fresh_name, name_of, open_directory};
+use super::live::{self, Live, while_live};
 use crate::image::digest::{Digest, Hasher};
 use crate::layer::{Content, Run};
 
@@ -29,10 +30,6 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// How many names are tried for a staging directory, of the 16 million there are.
 const NAMES: usize = 64;
-
-/// Numbers staged files, and everything else in staging directories. Unique in the process, so that content of one
-/// directory is never taken for another's.
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A hidden directory (`.docker-artifact-*`, mode 0700) for new content, on the destination's file system, or in
 /// `TMPDIR` for standard output. It is removed when this is dropped, and by [`discard_all`](super::discard_all).
@@ -268,24 +265,6 @@ impl Staged {
     pub(super) fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
-}
-
-/// Opens the directory `name` in `parent`, never through a symbolic link.
-pub(super) fn open_directory(parent: BorrowedFd<'_>, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
-    openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// A name that nothing in any staging directory has.
-pub(super) fn fresh_name() -> String {
-    name_of(fresh_id())
-}
-
-fn fresh_id() -> u64 {
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-fn name_of(id: u64) -> String {
-    id.to_string()
 }
 
 /// Creates `path` and the parents it lacks. Gives the directories created, outermost first.

@@ -10,7 +10,7 @@ use tar::{EntryType, Header};
 
 use super::attributes::kept_mode;
 use super::error::{ExtractError, ShownBytes};
-use super::publish::PublishOptions;
+use super::options::PublishOptions;
 use super::staging::{Staged, read_fully};
 use super::tree::{Uses, path_of, read_back, survey};
 use super::warnings::Warnings;

@@ -4,18 +4,14 @@
 //! what the thing is instead (a schema 1 manifest, a Helm chart, a signature). It never fetches anything.
 //! Spec: OCI image-spec *Image Manifest* and *Image Index*; Docker's *Image Manifest Version 2, Schema 2*.
 
-use std::collections::BTreeMap;
-
 use oci_distribution::manifest::{
-    IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE,
-    OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
 };
 pub use oci_distribution::manifest::{OciDescriptor as Descriptor, OciImageManifest};
 use serde::Deserialize;
 
-use super::config::{null_is_default, null_strings_are_empty};
 use super::digest::{Digest, InvalidDigest};
-use super::platform::Platform;
+use super::index::{IndexEntry, is_image_config, other_artifact};
 
 /// The media types of manifests that this program reads, best first: what an `Accept` header lists.
 pub const ACCEPTED_MEDIA_TYPES: [&str; 4] =
@@ -32,53 +28,6 @@ pub enum Manifest {
     Image(Box<OciImageManifest>),
     /// Several images (or further indexes), to choose from by platform.
     Index(Vec<IndexEntry>),
-}
-
-/// One entry of an image index or manifest list.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct IndexEntry {
-    /// The media type of what `digest` names.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub media_type: String,
-    /// The digest of the manifest.
-    pub digest: Digest,
-    /// The manifest's length in bytes; 0 where the index does not say.
-    #[serde(default, deserialize_with = "null_is_default")]
-    pub size: u64,
-    /// The platform the image runs on; absent on artifacts and on some single-platform indexes.
-    #[serde(default)]
-    pub platform: Option<Platform>,
-    /// The type of artifact; some tools write an image config's media type here, on entries that are images.
-    #[serde(default)]
-    pub artifact_type: Option<String>,
-    /// The entry's annotations.
-    #[serde(default, deserialize_with = "null_strings_are_empty")]
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl IndexEntry {
-    /// Whether this entry is BuildKit's attestation manifest, which sits beside images but is none.
-    pub fn is_attestation(&self) -> bool {
-        self.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
-            || self.platform.as_ref().is_some_and(|platform| platform.os == "unknown")
-    }
-
-    /// Whether this entry is an image, or an index of images: neither an attestation nor an artifact of another type.
-    pub fn is_image(&self) -> bool {
-        !self.is_attestation() && other_artifact(self.artifact_type.as_deref()).is_none()
-    }
-}
-
-/// The artifact type of something that is no image. An image has none, or an empty one, or its config's media type: for an image
-/// manifest without an `artifactType` that is its type (distribution-spec, *Listing Referrers*), and go-containerregistry (crane,
-/// ko, apko) writes it into index entries, too.
-fn other_artifact(artifact_type: Option<&str>) -> Option<&str> {
-    artifact_type.filter(|kind| !kind.is_empty() && !is_image_config(kind))
-}
-
-fn is_image_config(media_type: &str) -> bool {
-    matches!(media_type, IMAGE_CONFIG_MEDIA_TYPE | IMAGE_DOCKER_CONFIG_MEDIA_TYPE)
 }
 
 /// Why a manifest is not one of an image.
@@ -189,6 +138,8 @@ fn describe(media_type: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use oci_distribution::manifest::{IMAGE_CONFIG_MEDIA_TYPE, IMAGE_DOCKER_CONFIG_MEDIA_TYPE};
+
     use super::*;
 
     fn sha(c: char) -> String {

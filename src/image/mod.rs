@@ -3,6 +3,7 @@
 pub mod config;
 pub mod digest;
 pub mod edit;
+pub mod index;
 pub mod label;
 pub mod manifest;
 pub mod platform;

@@ -1,4 +1,4 @@
-//! Platforms: parsing `os/arch[/variant]`, the host's own, and choosing from an image index.
+//! Platforms: parsing `os/arch[/variant]`, the host's own, and which runs where.
 //!
 //! Spec: OCI image-spec *Image Index*, the `platform` property; names are Go's `GOOS` and `GOARCH`.
 
@@ -8,7 +8,6 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 use super::config::null_is_default;
-use super::manifest::IndexEntry;
 
 /// What an image runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -121,7 +120,7 @@ impl Platform {
 
     /// How well an image for `self` serves who wants `wanted`: 0 is the same platform, more is an older variant of it
     /// that still runs there, `None` does not run.
-    fn distance(&self, wanted: &Platform) -> Option<u32> {
+    pub(super) fn distance(&self, wanted: &Platform) -> Option<u32> {
         let (have, want) = (self.normalised(), wanted.normalised());
         if have.os != want.os || have.architecture != want.architecture {
             return None;
@@ -168,26 +167,6 @@ impl fmt::Display for Platform {
     }
 }
 
-/// The entries of an image index worth following for `wanted`, best first: images for it (an exact variant before older
-/// ones, the index's order among equals), then entries that name no platform, such as nested indexes.
-pub fn candidates<'a>(entries: &'a [IndexEntry], wanted: &Platform) -> Vec<&'a IndexEntry> {
-    let images = entries.iter().filter(|entry| entry.is_image());
-    let mut ranked: Vec<(u32, &IndexEntry)> = images
-        .filter_map(|entry| match &entry.platform {
-            Some(platform) if platform.is_known() => Some((platform.distance(wanted)?, entry)),
-            _ => Some((u32::MAX, entry)),
-        })
-        .collect();
-    ranked.sort_by_key(|(distance, _)| *distance);
-    ranked.into_iter().map(|(_, entry)| entry).collect()
-}
-
-/// The platforms that an image index offers, in its order, without those of what is no image.
-pub fn available(entries: &[IndexEntry]) -> Vec<Platform> {
-    let platforms = entries.iter().filter(|entry| entry.is_image()).filter_map(|entry| entry.platform.clone());
-    platforms.filter(Platform::is_known).collect()
-}
-
 fn list(platforms: &[Platform]) -> String {
     if platforms.is_empty() {
         return "no image at all".to_owned();
@@ -198,47 +177,6 @@ fn list(platforms: &[Platform]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn index(platforms: &[&str]) -> Vec<IndexEntry> {
-        let entry = |(i, text): (usize, &&str)| {
-            let mut parts = text.split('/').map(str::to_owned);
-            IndexEntry {
-                media_type: String::new(),
-                digest: format!("sha256:{i:064x}").parse().unwrap(),
-                size: 0,
-                platform: Some(Platform {
-                    os: parts.next().unwrap(),
-                    architecture: parts.next().unwrap(),
-                    variant: parts.next(),
-                }),
-                artifact_type: None,
-                annotations: Default::default(),
-            }
-        };
-        platforms.iter().enumerate().map(entry).collect()
-    }
-
-    fn chosen(platforms: &[&str], wanted: &str) -> Option<String> {
-        let entries = index(platforms);
-        candidates(&entries, &wanted.parse().unwrap()).first().map(|e| e.platform.clone().unwrap().to_string())
-    }
-
-    #[test]
-    fn the_exact_variant_wins_then_the_newest_that_still_runs() {
-        let arms = ["linux/arm/v5", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8"];
-        assert_eq!(chosen(&arms, "linux/arm/v7").unwrap(), "linux/arm/v7");
-        assert_eq!(chosen(&arms[..2], "linux/arm/v7").unwrap(), "linux/arm/v6");
-        assert_eq!(chosen(&arms[1..], "linux/arm/v5"), None);
-        assert_eq!(chosen(&arms, "linux/arm64").unwrap(), "linux/arm64/v8");
-        assert_eq!(chosen(&["linux/amd64/v3", "linux/amd64"], "linux/amd64").unwrap(), "linux/amd64");
-    }
-
-    #[test]
-    fn attestations_are_no_platform() {
-        let entries = index(&["linux/amd64", "unknown/unknown"]);
-        assert_eq!(available(&entries).len(), 1);
-        assert_eq!(chosen(&["unknown/unknown"], "linux/amd64"), None);
-    }
 
     #[test]
     fn a_platform_is_two_or_three_words() {

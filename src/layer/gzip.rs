@@ -1,17 +1,23 @@
-//! Gzip (RFC 1952) as layers have it: one member or many, each with its checksum and length checked.
+//! Gzip (RFC 1952) as layers have it: one member or many, each with its checksum and length checked; or the rest of one from
+//! where a deflate block begins, and what follows it.
 
-use flate2::{Decompress, FlushDecompress, Status};
+use super::decode::{Boundary, Step};
+use super::inflate::{At, Inflate, Inflated, WINDOW, Wrapper};
 
-use super::compression::Step;
-
-/// The largest window that deflate has, as its logarithm.
-const WINDOW_BITS: u8 = 15;
+/// The length in bytes of a member's trailer, CRC32 and ISIZE (RFC 1952, section 2.3.1).
+const TRAILER: usize = 8;
 
 /// Where in the stream the decoder is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In a member's header, data or trailer.
     Member,
+    /// In front of a block inside a member; so many of the next byte's lowest bits belong to the block before.
+    Resumed(u8),
+    /// In the data of a member that decoding began inside of.
+    Rest,
+    /// So many bytes before the end of that member's trailer, which says nothing about a part of the data.
+    Trailer(usize),
     /// Behind a member, where the stream may end or another one begin.
     Between,
     /// In the zero bytes that block devices and some writers leave behind the last member.
@@ -20,54 +26,86 @@ enum Place {
 
 /// A decoder for a sequence of gzip members.
 pub(super) struct Gzip {
-    inflate: Decompress,
+    inflate: Inflate,
     place: Place,
+    /// Bytes decoded of this member, up to [`WINDOW`].
+    history: usize,
 }
 
 impl Gzip {
-    pub(super) fn new() -> Self {
-        Gzip { inflate: Decompress::new_gzip(WINDOW_BITS), place: Place::Member }
+    /// A decoder for a whole stream.
+    pub(super) fn new() -> Result<Self, String> {
+        Ok(Gzip { inflate: Inflate::new(Wrapper::Gzip)?, place: Place::Member, history: 0 })
+    }
+
+    /// A decoder for a stream from where a deflate block begins: behind the `skipped_bits` (0 to 7) lowest bits of the first byte.
+    /// `window` is what the member decoded to before, [`WINDOW`] bytes at most.
+    pub(super) fn resume(skipped_bits: u8, window: &[u8]) -> Result<Self, String> {
+        let mut inflate = Inflate::new(Wrapper::None)?;
+        inflate.set_window(window)?;
+        Ok(Gzip { inflate, place: Place::Resumed(skipped_bits % 8), history: window.len().min(WINDOW) })
     }
 
     /// Whether the stream may end here.
     pub(super) fn may_end(&self) -> bool {
-        self.place != Place::Member
+        matches!(self.place, Place::Between | Place::Padding)
     }
 
-    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
-        match self.place {
-            Place::Member => self.inflate(input, output),
-            Place::Between => match input.first() {
-                Some(0) => {
-                    self.place = Place::Padding;
-                    Ok(Step { consumed: 1, produced: 0 })
-                }
-                Some(_) => {
-                    self.inflate.reset(true);
-                    self.place = Place::Member;
-                    self.inflate(input, output)
-                }
-                None => Ok(Step { consumed: 0, produced: 0 }),
-            },
-            Place::Padding if input.iter().all(|&byte| byte == 0) => Ok(Step { consumed: input.len(), produced: 0 }),
-            Place::Padding => Err("something follows the zero bytes behind its end".to_owned()),
+    /// Decodes some of `input`, no further than to the next block's begin if `stops`.
+    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Step, String> {
+        match (self.place, input.first()) {
+            (Place::Member | Place::Rest, _) => self.inflate(input, output, stops),
+            (_, None) => Ok(Step::default()),
+            (Place::Resumed(0), _) => {
+                self.place = Place::Rest;
+                self.inflate(input, output, stops)
+            }
+            (Place::Resumed(skipped_bits), Some(first)) => {
+                self.inflate.prime(8 - skipped_bits, first >> skipped_bits)?;
+                self.place = Place::Rest;
+                Ok(Step { consumed: 1, ..Step::default() })
+            }
+            (Place::Trailer(left), _) => {
+                let consumed = left.min(input.len());
+                self.place = if consumed == left { Place::Between } else { Place::Trailer(left - consumed) };
+                Ok(Step { consumed, ..Step::default() })
+            }
+            (Place::Between, Some(0)) => {
+                self.place = Place::Padding;
+                Ok(Step { consumed: 1, ..Step::default() })
+            }
+            (Place::Between, Some(_)) => {
+                self.inflate.reset(Wrapper::Gzip)?;
+                self.place = Place::Member;
+                self.history = 0;
+                self.inflate(input, output, stops)
+            }
+            (Place::Padding, _) if input.iter().all(|&byte| byte == 0) => {
+                Ok(Step { consumed: input.len(), ..Step::default() })
+            }
+            (Place::Padding, _) => Err("something follows the zero bytes behind its end".to_owned()),
         }
     }
 
-    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
-        let (consumed, produced) = (self.inflate.total_in(), self.inflate.total_out());
-        let status =
-            self.inflate.decompress(input, output, FlushDecompress::None).map_err(|error| match error.message() {
-                Some(message) => message.to_owned(),
-                None => error.to_string(),
-            })?;
-        if status == Status::StreamEnd {
-            self.place = Place::Between;
-        }
-        Ok(Step {
-            // Neither can exceed the slices' lengths.
-            consumed: (self.inflate.total_in() - consumed) as usize,
-            produced: (self.inflate.total_out() - produced) as usize,
-        })
+    fn inflate(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Step, String> {
+        let Inflated { consumed, produced, at } = self.inflate.step(input, output, stops)?;
+        self.history = WINDOW.min(self.history.saturating_add(produced));
+        let boundary = match at {
+            At::Block(unused_bits) => Some(Boundary::DeflateBlock { unused_bits, history: self.history }),
+            At::Inside => None,
+            At::End if self.place == Place::Rest => {
+                self.place = Place::Trailer(TRAILER);
+                // Its last bits were part of a byte that had been taken before.
+                if consumed == 0 && produced == 0 {
+                    return self.step(input, output, stops);
+                }
+                None
+            }
+            At::End => {
+                self.place = Place::Between;
+                None
+            }
+        };
+        Ok(Step { consumed, produced, boundary })
     }
 }

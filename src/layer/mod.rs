@@ -1,17 +1,23 @@
 //! One layer: from the blob's compressed bytes to tar entries. Plain [`std::io::Read`], so that everything here can be tested
 //! with a byte slice; it knows nothing of images or of where the bytes come from.
 
-mod blocks;
 pub mod checkpoint;
 pub mod compression;
+mod decimal;
+mod decode;
+mod decompressed;
 pub mod entry;
 mod error;
+mod extent;
 #[cfg(test)]
 mod fixture;
 mod gzip;
 mod hashed;
 mod header;
+mod inflate;
 mod name;
+#[cfg(test)]
+mod odd_deflate;
 mod pax;
 mod sparse;
 mod stepped;
@@ -20,11 +26,12 @@ mod zstd;
 
 use std::io::{self, BufRead, Read};
 
-use checkpoint::Extent;
 pub use checkpoint::Tracked;
-pub use compression::{Compression, Decompressed, MAGIC, sniff};
+pub use compression::{Compression, MAGIC, sniff};
+pub use decompressed::Decompressed;
 pub use entry::{Entry, Kind};
 pub use error::LayerError;
+use extent::Extent;
 pub use hashed::Hashed;
 pub use sparse::Run;
 pub use stepped::Stepped;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::decimal::decimal;
 use super::error::shown;
 use super::sparse::{self, Segment};
 
@@ -105,18 +106,6 @@ fn unless_empty<T>(
 
 fn name(value: &[u8]) -> Result<Vec<u8>, &'static str> {
     if value.contains(&0) { Err("has a NUL in a name") } else { Ok(value.to_vec()) }
-}
-
-/// A number of at most 63 bits, so that it is good for any offset.
-pub(super) fn decimal(value: &[u8]) -> Result<u64, &'static str> {
-    let number = value.iter().try_fold(0_i64, |number, &digit| match digit {
-        b'0'..=b'9' => number.checked_mul(10)?.checked_add((digit - b'0').into()),
-        _ => None,
-    });
-    match number {
-        Some(number) if !value.is_empty() => Ok(number.unsigned_abs()),
-        _ => Err("is no number"),
-    }
 }
 
 /// Seconds since the epoch with an optional fraction. Digits beyond nanoseconds are cut off.

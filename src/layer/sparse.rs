@@ -1,7 +1,7 @@
 //! Sparse files: where in a file the bytes lie that the tar stores, in GNU tar's old format and in its three PAX formats.
 
+use super::decimal::decimal;
 use super::header::number;
-use super::pax::decimal;
 
 /// A run of bytes that the tar stores; what lies between two of them is zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

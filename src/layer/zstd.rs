@@ -4,7 +4,7 @@ use zstd::stream::raw::{DParameter, InBuffer, OutBuffer};
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd::zstd_safe::{DCtx, get_error_name};
 
-use super::compression::Step;
+use super::decode::{Boundary, Step};
 
 /// The largest window that is accepted, as its logarithm: 32 MiB, what `zstd --ultra -20` makes. Every level below needs 8 MiB
 /// at most, and so does every image builder's default.
@@ -33,10 +33,11 @@ impl Zstd {
         self.between_frames
     }
 
+    /// Decodes some of `input`, and never past the end of a frame.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
         // Asked with no input, a decoder between two frames would say that it waits for the next one.
         if input.is_empty() && self.between_frames {
-            return Ok(Step { consumed: 0, produced: 0 });
+            return Ok(Step::default());
         }
         let mut input = InBuffer::around(input);
         let mut output = OutBuffer::around(output);
@@ -49,6 +50,7 @@ impl Zstd {
             code => get_error_name(code).to_owned(),
         })?;
         self.between_frames = wanted == 0;
-        Ok(Step { consumed: input.pos(), produced: output.pos() })
+        let boundary = self.between_frames.then_some(Boundary::ZstdFrame);
+        Ok(Step { consumed: input.pos(), produced: output.pos(), boundary })
     }
 }

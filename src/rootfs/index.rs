@@ -123,7 +123,7 @@ impl From<Full> for Refused {
     }
 }
 
-/// One layer's entries by path. What an entry costs here is bounded by what it costs in the tar; see [`Tree`].
+/// One layer's entries by path. What an entry costs here is bounded by what it costs in the tar.
 #[derive(Debug, Default)]
 pub struct LayerIndex {
     tree: Tree,

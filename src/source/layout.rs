@@ -17,7 +17,8 @@ use super::select::{self, Candidate};
 use super::{MAX_MANIFESTS, RawManifest, SourceError};
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
-use crate::image::manifest::{IndexEntry, Manifest, ManifestError};
+use crate::image::index::IndexEntry;
+use crate::image::manifest::{Manifest, ManifestError};
 
 /// The file that marks a layout.
 pub(super) const MARKER: &str = "oci-layout";

@@ -25,8 +25,9 @@ pub use place::{Promise, StoredLayer};
 
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
-use crate::image::manifest::{Descriptor, IndexEntry, MAX_MANIFEST_BYTES, Manifest, OciImageManifest};
-use crate::image::platform::{self, Choice, NoSuchPlatform};
+use crate::image::index::{self, IndexEntry};
+use crate::image::manifest::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OciImageManifest};
+use crate::image::platform::{Choice, NoSuchPlatform};
 use crate::image::{Image, Layer};
 use crate::progress::Progress;
 
@@ -184,8 +185,8 @@ pub async fn resolve(source: &dyn Store, choice: &Choice, progress: &dyn Progres
                 available.push(found);
             }
             Manifest::Index(entries) if depth < MAX_NESTED_INDEXES => {
-                available.extend(platform::available(&entries));
-                for entry in platform::candidates(&entries, &platform).into_iter().rev() {
+                available.extend(index::available(&entries));
+                for entry in index::candidates(&entries, &platform).into_iter().rev() {
                     let is_chosen = entry.platform.as_ref().is_some_and(|platform| platform.is_known());
                     pending.push((depth + 1, is_chosen, Some(entry.clone())));
                 }

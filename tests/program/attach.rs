@@ -263,3 +263,19 @@ fn two_who_attach_at_the_same_time_both_do() {
     artifact(&["label", "--attach", &reference, "/opt/three"]).run().exits(0);
     assert_eq!(names(&reference), ["one", "three", "two"]);
 }
+
+#[test]
+fn an_inherited_artifact_that_was_attached_is_got_for_its_own_bytes() {
+    let registry = Registry::start();
+    let base = registry.push("team/base:1", &six_files());
+    label_as(&base, &[("one", "/opt/one")]);
+    let (_, config) = manifest_and_config(&registry, "team/base", "1");
+    let label = config["config"]["Labels"]["org.docker-artifact.one"].as_str().unwrap();
+    let child = six_files().layer([file("opt/one", "changed")]).label("org.docker-artifact.one", label);
+    let reference = registry.push("team/app:1", &child);
+    let read = || artifact(&["ls", "--format", "{{.Read}}", &reference]).run().exits(0).out();
+    assert_eq!(read(), "inherited\n");
+    artifact(&["label", "--attach", &reference]).run().exits(0);
+    assert_eq!(read(), "attached\n");
+    assert_eq!(content(&reference, "one"), "changed");
+}

@@ -151,3 +151,18 @@ fn a_tree_as_deep_as_any_that_is_read_is_an_error_and_no_crash() {
     artifact(&["get", &reference, "/d*"]).run().exits(1).says("nested deeper");
     artifact(&["get", "--parents", &reference, "/**/end"]).run().exits(1).says("nested deeper");
 }
+
+#[test]
+fn a_name_with_special_characters_typed_as_it_is_says_how_to_escape_them() {
+    let registry = Registry::start();
+    let reference =
+        registry.push("team/app:1", &Image::new().layer([file("pages/[id].js", "page"), file("a\\b*", "x")]));
+    for (typed, escaped) in [("/pages/[id].js", r"/pages/\[id\].js"), (r"a\b*", r"a\\b\*")] {
+        for command in ["get", "ls"] {
+            artifact(&[command, &reference, typed]).run().exits(3).says(&format!("escape it: '{escaped}'"));
+        }
+        artifact(&["get", "-o", "-", &reference, escaped]).run().exits(0);
+    }
+    let other = artifact(&["get", &reference, "/pages/[xy].js"]).run().exits(3);
+    assert!(!other.stderr.contains("escape"), "{}", other.stderr);
+}

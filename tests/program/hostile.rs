@@ -401,3 +401,28 @@ fn names_with_terminal_escapes_are_never_shown_raw() {
         assert!(!shown.contains(['\x1b', '\x07', '\u{202e}']), "{shown:?}");
     }
 }
+
+#[test]
+fn what_a_registry_says_is_never_shown_raw() {
+    let registry = Registry::start();
+    let evil = r"\u001b]0;title\u0007\u202ename";
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let artifact_type = format!(r#"{{"schemaVersion":2,"artifactType":"x/{evil}","config":{{"mediaType":"{evil}"}}}}"#);
+    let descriptor = format!(r#""mediaType":"{manifest}","digest":"{}","size":1"#, sha256(b""));
+    let platform = format!(
+        r#"{{"schemaVersion":2,"manifests":[{{{descriptor},"platform":{{"os":"{evil}","architecture":"{evil}"}}}}]}}"#
+    );
+    for (media_type, document) in [
+        (manifest, artifact_type),
+        ("application/vnd.oci.image.index.v1+json", platform),
+        (manifest, format!("\"{evil}")),
+    ] {
+        let reference = registry.push("evil/app:1", &OtherManifest(media_type, &document));
+        for command in [&["get", "-D"][..], &["get"], &["ls"], &["label"]] {
+            let run = artifact(command).args(&[&reference, "/x"]).run();
+            let shown = format!("{}{}", run.out(), run.stderr);
+            assert!(shown.contains("evil/app") && run.code != 0, "{shown:?}");
+            assert!(!shown.contains(['\x1b', '\x07', '\u{202e}']), "{shown:?}");
+        }
+    }
+}

@@ -142,6 +142,18 @@ fn where_nothing_that_is_declared_is_there_it_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_declared_link_to_nothing_is_named_and_does_not_block_the_others() {
+    let registry = Registry::start();
+    let image = tools().layer([symlink("loose", "gone")]);
+    let image = image.label("org.docker-artifact.loose", "/loose").label("org.docker-artifact.tool", "/bin/tool");
+    let reference = registry.push("team/app:1", &image);
+    let run = artifact(&["label", &reference]).run().exits(0).says("/loose (artifact loose) in");
+    run.never_says("--no-dereference");
+    assert_eq!(content(&reference, "tool"), "hello");
+    artifact(&["label", &reference, "/loose"]).run().exits(3).never_says("--no-dereference");
+}
+
+#[test]
 fn a_declared_device_is_named_and_does_not_block_the_others() {
     let registry = Registry::start();
     let image = tools().layer([fifo("pipe")]);

@@ -95,6 +95,18 @@ fn the_result_may_have_another_tag_repository_or_registry() {
 }
 
 #[test]
+fn what_cannot_be_uploaded_leaves_the_tag_as_it_was() {
+    // Blobs and the range index go first.
+    for path in ["/blobs/uploads/", "/manifests/sha256"] {
+        let registry = Registry::start();
+        let reference = registry.push("team/app:1", &tools());
+        registry.requests_for(path).fail(Fault::Status(403));
+        artifact(&["label", &reference, "/bin/tool"]).run().exits(4);
+        assert_eq!(registry.count("PUT", "/manifests/1"), 0, "{path}");
+    }
+}
+
+#[test]
 fn a_removed_artifact_is_gone_and_an_unknown_one_is_not_found() {
     let registry = Registry::start();
     let reference = registry.push("team/app:1", &tools());

@@ -30,12 +30,17 @@ fn pair(name: &str, read: &str) -> (String, String) {
 #[test]
 fn an_image_without_artifacts_is_no_error_and_what_to_type_next_is_said() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &Image::new().layer([file("tool", "x")]));
+    let image = Image::new().layer([file("tool", "x")]).pack();
+    let reference = registry.push("team/app:1", &image);
     let run = artifact(&["ls", &reference]).run().exits(0);
     assert_eq!(run.out(), "");
     run.says(&format!("docker artifact label {reference} /path")).says(&format!("docker artifact ls {reference} /"));
     let run = artifact(&["ls", "-q", &reference]).run().exits(0);
     assert_eq!((run.out().as_str(), run.stderr.as_str()), ("", ""));
+    let pinned = format!("{}@{}", reference.rsplit_once(':').unwrap().0, image.digest());
+    artifact(&["ls", &pinned]).run().exits(0).says(&format!("docker artifact label --tag NAME {pinned} /path"));
+    let run = artifact(&["ls", "--platform", "linux/amd64", &reference]).run().exits(0);
+    run.says(&format!("docker artifact ls --platform linux/amd64 {reference} /"));
 }
 
 #[test]

@@ -83,6 +83,32 @@ fn a_path_may_follow_the_image_after_a_colon_as_in_docker_cp() {
     assert_eq!(artifact(&["get", &format!("{reference}:/tol"), "-"]).run().exits(0).out(), "a path");
 }
 
+#[test]
+fn a_place_typed_after_the_paths_as_for_cp_is_told_to_go_with_o() {
+    let (registry, reference, image) = labelled();
+    for place in [".", "./", ".."] {
+        artifact(&["get", &reference, "tool", place]).run().exits(2).says(&format!("use -o {place}"));
+    }
+    artifact(&["get", &reference, "tool", "out"]).run().exits(3).says("to write the others there, use -o out");
+    assert_eq!(registry.count("GET", &image.layers[0].digest()), 0);
+    artifact(&["get", &reference, "tool", "./out"]).run().exits(3).says("to write the others there, use -o ./out");
+    let (dir, run) = (WorkDir::new(), artifact(&["get", &reference, "tool", "-o", "./out"]));
+    run.run_in(&dir).exits(0);
+    assert_eq!(dir.listing(), [r#"out 644 "t""#]);
+}
+
+#[test]
+fn a_path_behind_the_image_is_told_to_be_written_apart_where_only_an_image_is_meant() {
+    let (_registry, reference, _) = labelled();
+    let both = format!("{reference}:/tol");
+    let apart = format!("write them apart: {reference} /tol");
+    for line in [&["ls", both.as_str()][..], &["label", &both], &["get", &format!("{reference}:./tol")]] {
+        let says = if line[0] == "get" { format!("{reference} /./tol") } else { apart.clone() };
+        artifact(line).run().exits(2).says(&says);
+    }
+    artifact(&["ls", &reference, "/tol"]).run().exits(0);
+}
+
 /// Three packages with a file of the same name each.
 fn packages() -> (Registry, String, Packed) {
     let layer = [
@@ -143,6 +169,10 @@ fn parents_keeps_the_path_as_typed_and_leads_nowhere_outside() {
     assert_eq!(files(&["/usr/share/doc/a/copyright", "usr/share/doc/c"]), both);
     assert_eq!(files(&["/usr/share/doc/a/."]), [r#"usr/share/doc/a/copyright 644 "A""#]);
     artifact(&["get", "--parents", &reference, "/doc/a/copyright", "-o", "file"]).run().exits(2).says("end it with /");
+    for paths in [["/doc", "/doc/a/copyright"], ["/doc/a/copyright", "/doc"]] {
+        let run = artifact(&["get", "--parents", "--no-dereference", &reference]).args(&paths).run().exits(2);
+        run.says("/doc/a/copyright").says(" /doc ").says("would be written as doc");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The examples of `docs/formats.md` against the program: what it writes of that layer, and what it reads.
+//! The examples of `docs/formats.md` against the program: what it writes of that layer, and what it reads. And the tests that
+//! `docs/trust.md` names: each is there.
 
 use std::io::Read;
 
@@ -11,6 +12,7 @@ use docker_artifact::layer::checkpoint::ExtentReader;
 use docker_artifact::layer::{self, Content, Flow, LayerError, Tracked};
 
 const FORMATS: &str = include_str!("../../docs/formats.md");
+const TRUST: &str = include_str!("../../docs/trust.md");
 
 /// The text of the example `name`.
 fn example(name: &str) -> &'static str {
@@ -106,4 +108,46 @@ fn listings_escape_no_more_than_json_must() {
     let entry: Listed = serde_json::from_str(&line).unwrap();
     assert_eq!(entry.path, name);
     assert_eq!(listing_digest(&[entry]), Digest::of((line + "\n").as_bytes()));
+}
+
+/// The rows of trust.md's table: what could be tried, and the names of the tests.
+fn attempts() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    let (_, section) = TRUST.split_once("## Who could try what\n").unwrap();
+    let rows = section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix('|'));
+    rows.skip(2).map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, attempt, _, tests, ""] = cells[..] else { panic!("a row of four cells: {row}") };
+        (attempt, tests.split('`').skip(1).step_by(2).collect())
+    })
+}
+
+/// Whether the source has the test that cargo calls `name`.
+fn is_a_test(name: &str) -> bool {
+    let (modules, function) = name.rsplit_once("::").unwrap();
+    let path = modules.replace("::", "/");
+    let places = match path.contains('/') {
+        true => vec![format!("src/{path}.rs"), format!("src/{}.rs", path.trim_end_matches("/tests"))],
+        false => vec![format!("tests/program/{path}.rs")],
+    };
+    places.iter().any(|place| {
+        let source = std::fs::read_to_string(format!("{}/{place}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
+        let before =
+            source.split_once(&format!("fn {function}()")).map(|(before, _)| before.trim_end_matches("async "));
+        before.is_some_and(|before| before.trim_end().ends_with("test]"))
+    })
+}
+
+#[test]
+fn everybody_who_could_try_something_is_met_by_a_test_that_is_there() {
+    let attempts: Vec<_> = attempts().collect();
+    let all: Vec<&str> = attempts.iter().map(|(attempt, _)| *attempt).collect();
+    assert_eq!(all.len(), 5 * 7);
+    assert!(all.chunks(7).all(|one| one == &all[..7]), "each could try the same: {all:#?}");
+    for (attempt, tests) in attempts {
+        assert!(!tests.is_empty(), "{attempt} has no test");
+        for test in tests {
+            assert!(is_a_test(test), "{attempt}: there is no test {test}");
+        }
+    }
+    assert!(!is_a_test("hostile::a_name_that_no_test_has"));
 }

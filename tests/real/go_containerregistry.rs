@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::registry::Registry;
-use crate::tools::{REFERRERS_REGISTRY, can_run, referrers_registry, run};
+use crate::tools::{REFERRERS_REGISTRY, TYPING_CRANE, can_run, referrers_registry, run};
 
 /// go-containerregistry's registry, with its referrers API, for as long as this value lives.
 struct ReferrersRegistry {
@@ -56,7 +56,7 @@ fn push_image_for(architecture: &str, work: &Path, repository: &str) -> String {
 
 #[test]
 fn an_index_that_crane_appended_to_is_read_and_labelled() {
-    let needs = &["crane", "docker-registry", "tar"];
+    let needs = &[TYPING_CRANE, "docker-registry", "tar"];
     if !can_run("an_index_that_crane_appended_to_is_read_and_labelled", needs) {
         return;
     }

@@ -13,6 +13,7 @@ pub const ROOT: &str = "root";
 pub const STATIC_BINARY: &str = "a static binary";
 pub const YAML: &str = "python3 with yaml";
 pub const REFERRERS_REGISTRY: &str = "go-containerregistry's registry";
+pub const TYPING_CRANE: &str = "crane 0.22";
 
 /// Whether `test` can run: true where every one of `needs` is there. Otherwise says which is missing.
 ///
@@ -27,6 +28,9 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
         STATIC_BINARY => format!("{} is not there; run make dist", static_binary().display()),
         YAML => "python3 cannot import yaml".to_owned(),
         REFERRERS_REGISTRY => "go is not installed, or cannot build tests/real/referrers".to_owned(),
+        TYPING_CRANE => {
+            "crane is not installed, or older than 0.22, which writes no artifact types into indexes".to_owned()
+        }
         tool => format!("{tool} is not installed"),
     };
     assert!(std::env::var_os("DOCKER_ARTIFACT_REQUIRE_REAL").is_none(), "{test} must run here, but {reason}");
@@ -48,10 +52,19 @@ fn is_there(need: &str) -> bool {
             Command::new("python3").args(["-c", "import yaml"]).output().is_ok_and(|answer| answer.status.success())
         }
         REFERRERS_REGISTRY => referrers_registry().is_some(),
+        TYPING_CRANE => crane_version().is_some_and(|version| version >= [0, 22]),
         tool => {
             std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(tool).is_file())
         }
     }
+}
+
+/// The first two numbers of the version of the crane on the `PATH`.
+fn crane_version() -> Option<[u32; 2]> {
+    let answer = Command::new("crane").arg("version").output().ok()?;
+    let text = String::from_utf8(answer.stdout).ok()?;
+    let mut numbers = text.trim().trim_start_matches('v').split('.').map(str::parse);
+    Some([numbers.next()?.ok()?, numbers.next()?.ok()?])
 }
 
 /// What `make dist` makes.

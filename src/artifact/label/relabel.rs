@@ -194,6 +194,10 @@ fn named(error: Error, name: &Name) -> Error {
     match error {
         Error::NotFound { image, path, hint } => Error::NotFound { image, path: with_name(path), hint },
         Error::Unfetchable { image, path, problem } => Error::Unfetchable { image, path: with_name(path), problem },
+        // A link cannot be labelled, so the hint at how to get it is of no use.
+        Error::Dangling { image, link, target, is_last, .. } => {
+            Error::Dangling { image, link: with_name(link), target, is_last, hint: String::new() }
+        }
         Error::Usage(problem) => Error::Usage(format!("artifact {name}: {problem}")),
         error => error,
     }
@@ -201,12 +205,15 @@ fn named(error: Error, name: &Name) -> Error {
 
 /// Where one image of several lacks a path, the others can be labelled without it.
 fn hint_at_platforms(error: Error, candidate: &Candidate, from: &dyn Source) -> Error {
+    let more = match candidate.name == from.name() {
+        true => "",
+        false => "; to label other platforms alone, name them with --platform",
+    };
     match error {
-        Error::NotFound { image, path, hint } if candidate.name != from.name() => Error::NotFound {
-            image,
-            path,
-            hint: format!("{hint}; to label other platforms alone, name them with --platform"),
-        },
+        Error::NotFound { image, path, hint } => Error::NotFound { image, path, hint: hint + more },
+        Error::Dangling { image, link, target, is_last, .. } => {
+            Error::Dangling { image, link, target, is_last, hint: more.to_owned() }
+        }
         error => error,
     }
 }

@@ -25,7 +25,7 @@ pub struct LabelArguments {
     /// The image, then names and paths.
     #[arg(hide = true)]
     pub operands: Vec<OsString>,
-    /// Give the result this name instead of moving the tag of IMAGE: another tag or repository of the same registry
+    /// Give the result this name instead of moving the tag of IMAGE: another tag, repository or registry
     #[arg(short, long, value_name = "string")]
     pub tag: Option<OsString>,
     /// Forget the artifact of this name (may be repeated)

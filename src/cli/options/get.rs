@@ -51,6 +51,13 @@ impl GetOptions {
         if destination.is_some() && typed.output.is_some() {
             return Err(Problem::Other("DEST and --output both say where to put it; use one of them".to_owned()));
         }
+        if let Some(path) = paths.iter().find(|path| paths.len() > 1 && is_destination(path)) {
+            let path = path.escape_ascii();
+            return Err(Problem::Other(format!(
+                "\"{path}\" would be a path in the image, and all of it; use -o {path} to say where the others go, or / for \
+                 all of the image"
+            )));
+        }
         let output = typed.output.or(destination);
         if paths.iter().any(Vec::is_empty) {
             return Err(Problem::Other("a PATH is empty; write / for the whole image".to_owned()));
@@ -121,8 +128,11 @@ impl Operands {
         let first = typed.next().ok_or(Problem::Operands(NEEDED))?;
         let Some((image, path)) = split_path(&first) else {
             let paths: Vec<Vec<u8>> = typed.map(OsString::into_encoded_bytes).collect();
-            let needed = if paths.is_empty() { Err(Problem::Operands(NEEDED)) } else { Ok(paths) };
-            return Ok(Operands { image: first, paths: needed?, destination: None });
+            if paths.is_empty() {
+                location(&first)?;
+                return Err(Problem::Operands(NEEDED));
+            }
+            return Ok(Operands { image: first, paths, destination: None });
         };
         let mut operands = Operands { image: image.to_owned(), paths: vec![path.to_vec()], destination: None };
         for operand in typed {
@@ -142,6 +152,13 @@ impl Operands {
         }
         Ok(operands)
     }
+}
+
+/// Whether this is what somebody types who means a place on this machine, as in `cp`: nothing but dots and slashes, from
+/// where they are.
+fn is_destination(path: &[u8]) -> bool {
+    let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).peekable();
+    !path.starts_with(b"/") && names.peek().is_some() && names.all(|name| matches!(name, b"." | b".."))
 }
 
 fn is_stdout(output: Option<&OsStr>) -> bool {
@@ -201,6 +218,18 @@ mod tests {
         assert!(message("get alpine:/a debian:/b").contains("alpine and debian are two images"));
         assert!(message("get -o x alpine:/a y").contains("use one of them"));
         assert!(message("get alpine:/a - --format json").contains("use one of them"));
+    }
+
+    #[test]
+    fn a_dot_after_the_paths_is_a_destination_and_not_the_whole_image() {
+        for place in [".", "./", "..", "../.."] {
+            let problem = message(&format!("get alpine /bin/sh {place}"));
+            assert!(problem.contains(&format!("use -o {place} to say where the others go")), "{problem}");
+            assert_eq!(options(&[b"alpine", place.as_bytes()]).paths, [place.as_bytes()]);
+        }
+        for path in ["/", "/.", "./tool", "..."] {
+            assert_eq!(options(&[b"alpine", b"/bin/sh", path.as_bytes()]).paths.len(), 2);
+        }
     }
 
     #[test]

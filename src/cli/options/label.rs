@@ -116,8 +116,10 @@ fn artifact(typed: OsString) -> Result<(Name, Vec<u8>), Problem> {
     match name(base) {
         Some(name) => Ok((name, bytes)),
         None => {
+            let is_glob = base.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
+            let no_globs = if is_glob { ", where no character of PATH is a wildcard" } else { "" };
             let path = bytes.escape_ascii();
-            Err(Problem::Other(format!("the base name of \"{path}\" is no artifact's name; write NAME=PATH")))
+            Err(Problem::Other(format!("the base name of \"{path}\" is no artifact's name; write NAME=PATH{no_globs}")))
         }
     }
 }
@@ -191,6 +193,7 @@ mod tests {
         for path in ["/", "/opt/..", "/opt/a+b", "", "x="] {
             assert!(message(&format!("label alpine {path}")).contains("write NAME=PATH"), "{path}");
         }
+        assert!(message("label alpine /opt/*").ends_with("write NAME=PATH, where no character of PATH is a wildcard"));
         assert!(message("label alpine /a/tool /b/tool").contains("two PATHs would be named tool"));
         assert!(message("label alpine --remove a/b").contains("--remove: "));
         assert!(message("label alpine tool=/x --remove tool").contains("do one of them"));

@@ -9,7 +9,8 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LINK};
 use super::Registry;
 use super::transport::{Asked, Request, Target};
 use crate::image::digest::Digest;
-use crate::image::manifest::{IndexEntry, MAX_MANIFEST_BYTES, Manifest};
+use crate::image::index::IndexEntry;
+use crate::image::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::source::{RawManifest, SourceError};
 
 /// How many pages of a list are read, of [`MAX_MANIFEST_BYTES`] in all.

@@ -1,0 +1,91 @@
+//! Decoders, one interface to all of them: a step takes some input, gives some output, and may say that decoding could begin behind it.
+
+use super::compression::Compression;
+use super::error::LayerError;
+use super::extent::Checkpoint;
+use super::gzip::Gzip;
+use super::zstd::Zstd;
+
+/// What one call of a decoder did. Where it did nothing, it needs more input, or is at the end.
+#[derive(Default)]
+pub(super) struct Step {
+    /// Bytes taken from the input.
+    pub(super) consumed: usize,
+    /// Bytes written to the output.
+    pub(super) produced: usize,
+    /// Set if decoding could begin here.
+    pub(super) boundary: Option<Boundary>,
+}
+
+/// A place where decoding could begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Boundary {
+    /// A zstd frame begins, or the stream ends.
+    ZstdFrame,
+    /// A deflate block begins.
+    DeflateBlock {
+        /// How many (0 to 7) of the last byte's highest bits belong to it.
+        unused_bits: u8,
+        /// How many bytes of what was decoded last it may refer back to.
+        history: usize,
+    },
+}
+
+/// A decoder of a blob, or of a part of one.
+pub(super) enum Decoder {
+    /// Of a plain tar, which needs none: it is read out of the input.
+    Plain,
+    /// Of gzip.
+    Gzip(Gzip),
+    /// Of zstd.
+    Zstd(Zstd),
+}
+
+impl Decoder {
+    /// A decoder of a whole blob.
+    pub(super) fn new(compression: Compression) -> Result<Self, LayerError> {
+        match compression {
+            Compression::None => Ok(Decoder::Plain),
+            Compression::Gzip => Gzip::new().map(Decoder::Gzip).map_err(LayerError::Compression),
+            Compression::Zstd => Zstd::new().map(Decoder::Zstd).map_err(LayerError::Compression),
+        }
+    }
+
+    /// A decoder of what begins at a checkpoint.
+    pub(super) fn resume(checkpoint: &Checkpoint) -> Result<Self, LayerError> {
+        match checkpoint {
+            Checkpoint::Plain => Self::new(Compression::None),
+            Checkpoint::ZstdFrame => Self::new(Compression::Zstd),
+            Checkpoint::DeflateBlock { skipped_bits, window } => {
+                Gzip::resume(*skipped_bits, window).map(Decoder::Gzip).map_err(LayerError::Compression)
+            }
+        }
+    }
+
+    /// What it decodes.
+    pub(super) fn compression(&self) -> Compression {
+        match self {
+            Decoder::Plain => Compression::None,
+            Decoder::Gzip(_) => Compression::Gzip,
+            Decoder::Zstd(_) => Compression::Zstd,
+        }
+    }
+
+    /// Decodes some of `input` into `output`, which has room. Given `stops`, it does not go past a [`Boundary`] without saying so.
+    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Step, String> {
+        match self {
+            Decoder::Plain => Ok(Step::default()),
+            Decoder::Gzip(gzip) => gzip.step(input, output, stops),
+            Decoder::Zstd(zstd) => zstd.step(input, output),
+        }
+    }
+
+    /// Whether the stream may end here.
+    pub(super) fn may_end(&self) -> bool {
+        match self {
+            Decoder::Plain => true,
+            Decoder::Gzip(gzip) => gzip.may_end(),
+            Decoder::Zstd(zstd) => zstd.may_end(),
+        }
+    }
+}

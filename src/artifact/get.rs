@@ -1,6 +1,7 @@
 //! Getting files and directories out of an image: the main job, from a source and paths to written files.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ pub use super::layers::Proof;
 use super::layers::Verify;
 pub use super::look_up::{Fetched, Unverified};
 use super::look_up::{LookUp, Scope, Thing};
-use super::place::{self, Placed};
+use super::place::{self, Origin, Placed};
 use super::plan::{self, Optional};
 pub use super::request::Request;
 use super::survey::blocking;
@@ -107,14 +108,17 @@ pub async fn get_from(
     things.sort_by_key(|thing| thing.position);
     let mut files: Vec<Fetched> = Vec::with_capacity(things.len());
     let mut placed = Vec::with_capacity(things.len());
-    let mut seen = HashSet::new();
+    let mut seen: HashMap<(Vec<u8>, Vec<u8>), Origin> = HashMap::new();
     for Thing { mut fetched, placed: thing, .. } in things {
         // What is named twice is written, and told, once.
-        if seen.insert((thing.place.clone(), thing.real_path.clone())) {
-            fetched.destination = destination_of(&request.destination, &thing.place);
-            files.push(fetched);
-            placed.push(thing);
+        match seen.entry((thing.place.clone(), thing.real_path.clone())) {
+            Entry::Occupied(other) if thing.origin.is_same(other.get()) => continue,
+            Entry::Occupied(_) => return Err(place::clash_of_layers(&thing.path, &thing.place)),
+            Entry::Vacant(new) => drop(new.insert(thing.origin.clone())),
         }
+        fetched.destination = destination_of(&request.destination, &thing.place);
+        files.push(fetched);
+        placed.push(thing);
     }
     let items = place::arrange(placed, matches!(request.destination, Destination::File(_)))?;
     let published = blocking(move || match request.destination {
@@ -182,7 +186,9 @@ fn thing_of_label(labelled: names::Labelled, got: Got, parents: bool) -> Thing {
     let layer = got.layer;
     let real_path = place::clean(record.real_path().as_bytes());
     let place = place::place(path.as_bytes(), &real_path, name.as_bytes(), parents);
-    let placed = Placed { path: path.clone().into_bytes(), real_path, place, parents: Arc::default(), item: got.item };
+    let origin = Origin { only_in: None, file_in: layer.clone() };
+    let (parents, item) = (Arc::default(), got.item);
+    let placed = Placed { path: path.clone().into_bytes(), real_path, place, parents, origin, item };
     let fetched = Fetched { path, destination: None, kind, size, mode, digest, layer, proof: Proof::File };
     Thing { position, placed, fetched }
 }

@@ -27,13 +27,35 @@ const MAX_USED: usize = 4;
 
 /// A part's descriptor, with the part itself where that is embedded.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(from = "PartFields")]
 pub struct PartDescriptor {
     /// The descriptor.
     #[serde(flatten)]
     pub descriptor: Descriptor,
     /// The part as stored, in base64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+}
+
+/// The same as it is read: what nobody knows is passed over, and not kept first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PartFields {
+    media_type: String,
+    digest: String,
+    size: i64,
+    annotations: Option<BTreeMap<String, String>>,
+    data: Option<String>,
+}
+
+impl From<PartFields> for PartDescriptor {
+    fn from(fields: PartFields) -> Self {
+        let PartFields { media_type, digest, size, annotations, data } = fields;
+        PartDescriptor {
+            descriptor: Descriptor { media_type, digest, size, annotations, ..Descriptor::default() },
+            data,
+        }
+    }
 }
 
 impl PartDescriptor {

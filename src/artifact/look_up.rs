@@ -8,7 +8,7 @@ use super::error::Error;
 use super::labelled::mismatch;
 use super::layers::{Proof, Vouched};
 use super::names;
-use super::place::{self, Placed};
+use super::place::{self, Origin, Placed};
 use super::plan::{self, Optional, Planned, Tree, TreeKind, show_path};
 use super::request::Request;
 use super::survey::{Collect, Survey, Wanted};
@@ -148,7 +148,9 @@ impl LookUp<'_> {
             let base = asked.name.as_ref().unwrap_or(&thing.name);
             let place = place::place(&thing.path, &thing.real_path, base, request.parents);
             let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
-            let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, item };
+            let file_in = fetched.layer.clone().filter(|_| fetched.kind == "file");
+            let origin = Origin { only_in: asked.only_in.clone(), file_in };
+            let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, origin, item };
             things.push(Thing { position: asked.position, placed, fetched });
         }
         unverified.add(&survey);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::error::Error;
 use super::plan::{self, show, show_path};
 use crate::extract::{Item, Metadata, Node};
+use crate::image::digest::Digest;
 use crate::rootfs::walk::{Found, resolve};
 use crate::rootfs::{Child, Directory, View, components, join, split};
 
@@ -24,8 +25,26 @@ pub struct Placed {
     pub place: Vec<u8>,
     /// The metadata of the directories above it in `place`, the uppermost first.
     pub parents: Arc<[Metadata]>,
+    /// Where it was looked up.
+    pub origin: Origin,
     /// What it is.
     pub item: Item,
+}
+
+/// Where a thing was looked up: at one path, a layer by itself can have another thing than the image.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The one layer that it was looked up in, by its blob, where that was not the image.
+    pub only_in: Option<Digest>,
+    /// The layer that holds it, where it is a file.
+    pub file_in: Option<Digest>,
+}
+
+impl Origin {
+    /// Whether what this and `other` have at one path is one thing.
+    pub fn is_same(&self, other: &Origin) -> bool {
+        self.only_in == other.only_in || (self.file_in.is_some() && self.file_in == other.file_in)
+    }
 }
 
 /// Where the thing at `path` (and, without links, at `real_path`) goes below the destination: under `name`, or, with
@@ -78,17 +97,18 @@ pub fn check<'a>(named: impl Iterator<Item = (&'a [u8], Vec<u8>)>) -> Result<(),
 /// `things`. What is named twice is written once. With `one_name`, the destination is a name, and not a directory.
 pub fn arrange(things: Vec<Placed>, one_name: bool) -> Result<Vec<(Vec<u8>, Item)>, Error> {
     let mut arranged = Arranged::default();
-    for Placed { path, real_path, place, parents, item } in things {
+    for Placed { path, real_path, place, parents, origin, item } in things {
         match item.node {
             Node::Directory(children) if place.is_empty() && !one_name => {
                 for (name, item) in children {
                     let (path, real_path) = (join(&clean(&path), &name), join(&real_path, &name));
-                    arranged.put(Placed { path, real_path, place: name, parents: Arc::default(), item })?;
+                    let origin = Origin { file_in: None, ..origin.clone() };
+                    arranged.put(Placed { path, real_path, place: name, parents: Arc::default(), origin, item })?;
                 }
             }
             node => {
                 let place = if place.is_empty() { NAMELESS.to_vec() } else { place };
-                arranged.put(Placed { path, real_path, place, parents, item: Item { node, ..item } })?;
+                arranged.put(Placed { path, real_path, place, parents, origin, item: Item { node, ..item } })?;
             }
         }
     }
@@ -100,16 +120,20 @@ struct Arranged {
     /// The names in the destination, in the order in which they were asked for.
     names: Vec<Vec<u8>>,
     items: BTreeMap<Vec<u8>, Item>,
-    /// What is at each place: its path, and its real path.
-    taken: HashMap<Vec<u8>, (Vec<u8>, Vec<u8>)>,
+    /// What is at each place: its path, its real path, and where it was looked up.
+    taken: HashMap<Vec<u8>, (Vec<u8>, Vec<u8>, Origin)>,
 }
 
 impl Arranged {
     fn put(&mut self, thing: Placed) -> Result<(), Error> {
-        let Placed { path, real_path, place, parents, item } = thing;
-        if let Some((other, other_real)) = self.taken.get(&place) {
-            let is_same = *other_real == real_path || clean(other) == clean(&path);
-            return if is_same { Ok(()) } else { Err(clash(other, &path, &place)) };
+        let Placed { path, real_path, place, parents, origin, item } = thing;
+        if let Some((other, other_real, other_origin)) = self.taken.get(&place) {
+            let is_one_path = *other_real == real_path || clean(other) == clean(&path);
+            return match (is_one_path, origin.is_same(other_origin)) {
+                (true, true) => Ok(()),
+                (true, false) => Err(clash_of_layers(&path, &place)),
+                (false, _) => Err(clash(other, &path, &place)),
+            };
         }
         let (above, name) = split(&place);
         let first = components(&place).next().unwrap_or_default();
@@ -127,7 +151,7 @@ impl Arranged {
                 Node::Directory(children) => items = children,
                 _ => {
                     let directory = components(above).take(depth).fold(Vec::new(), |path, name| join(&path, name));
-                    let other = self.taken.get(&directory).map_or(&directory, |(other, _)| other);
+                    let other = self.taken.get(&directory).map_or(&directory, |(other, ..)| other);
                     return Err(clash(other, &path, &directory));
                 }
             }
@@ -136,14 +160,14 @@ impl Arranged {
             Some(there) => put_over(there, item).map_err(|()| clash(self.below(&place), &path, &place))?,
             None => drop(items.insert(name.to_vec(), item)),
         }
-        self.taken.insert(place, (path, real_path));
+        self.taken.insert(place, (path, real_path, origin));
         Ok(())
     }
 
     /// The path of the first thing that is below `place`.
     fn below<'a>(&'a self, place: &'a [u8]) -> &'a [u8] {
         let is_below = |other: &[u8]| other.strip_prefix(place).is_some_and(|rest| rest.starts_with(b"/"));
-        let below = self.taken.iter().filter(|(other, _)| is_below(other)).map(|(_, (path, _))| path.as_slice());
+        let below = self.taken.iter().filter(|(other, _)| is_below(other)).map(|(_, (path, ..))| path.as_slice());
         below.min().unwrap_or(place)
     }
 
@@ -181,6 +205,14 @@ pub fn clash(first: &[u8], second: &[u8], place: &[u8]) -> Error {
     Error::Clash { first: show_path(first), second: show_path(second), name: show(place), hint: String::new() }
 }
 
+/// That what the image has at `path` and what one of its layers has there would both be written as `place`.
+pub fn clash_of_layers(path: &[u8], place: &[u8]) -> Error {
+    let path = show_path(path);
+    let second = format!("the {path} of the layer that a label names");
+    let hint = "; they differ, so get them one by one".to_owned();
+    Error::Clash { first: path, second, name: show(place), hint }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +228,7 @@ mod tests {
 
     fn placed(path: &str, place: &str, item: Item) -> Placed {
         let (real_path, place) = (clean(path.as_bytes()), place.as_bytes().to_vec());
-        Placed { path: path.into(), real_path, place, parents: Arc::default(), item }
+        Placed { path: path.into(), real_path, place, parents: Arc::default(), origin: Origin::default(), item }
     }
 
     /// The paths that come out, links with their targets.

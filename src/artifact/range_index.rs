@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
 use crate::image::digest::{DiffId, Digest, Hasher};
-use crate::image::label::{Mode, Name, Record};
+use crate::image::label::{MissingField, Mode, Name, Record};
 use crate::layer::checkpoint::{Checkpoint, Extent};
 
 /// The artifact type of a range index, in its manifest and in referrers lists.
@@ -54,6 +54,7 @@ pub struct Part {
 
 /// One entry of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ListedFields")]
 pub struct Listed {
     /// The path below the artifact's own, without a leading slash; empty for the artifact itself.
     pub path: String,
@@ -65,12 +66,12 @@ pub struct Listed {
     /// The modification time in seconds since the Unix epoch.
     pub mtime: i64,
     /// Where a file's bytes are: not part of the listing that a directory's digest is of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
 }
 
 /// What a [`Listed`] entry is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ListedKind {
     /// A regular file.
@@ -87,6 +88,44 @@ pub enum ListedKind {
         /// Its target, as written.
         target: String,
     },
+}
+
+/// The fields of an entry of any kind, as they are read: what nobody knows is passed over, and not kept first.
+#[derive(Deserialize)]
+struct ListedFields {
+    path: String,
+    r#type: ListedType,
+    size: Option<u64>,
+    digest: Option<Digest>,
+    target: Option<String>,
+    mode: Mode,
+    mtime: i64,
+    place: Option<Place>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ListedType {
+    File,
+    Directory,
+    Symlink,
+}
+
+impl TryFrom<ListedFields> for Listed {
+    type Error = MissingField;
+
+    fn try_from(fields: ListedFields) -> Result<Self, MissingField> {
+        let ListedFields { path, r#type, size, digest, target, mode, mtime, place } = fields;
+        let kind = match r#type {
+            ListedType::File => ListedKind::File {
+                size: size.ok_or(MissingField("size"))?,
+                digest: digest.ok_or(MissingField("digest"))?,
+            },
+            ListedType::Directory => ListedKind::Directory,
+            ListedType::Symlink => ListedKind::Symlink { target: target.ok_or(MissingField("target"))? },
+        };
+        Ok(Listed { path, kind, mode, mtime, place })
+    }
 }
 
 /// Where a file's bytes are.
@@ -119,7 +158,7 @@ pub struct StoredExtent {
 
 /// A [`Checkpoint`] as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "compression", rename_all = "lowercase")]
+#[serde(tag = "compression", rename_all = "lowercase", try_from = "CheckpointFields")]
 pub enum StoredCheckpoint {
     /// The blob is a plain tar.
     None,
@@ -132,6 +171,37 @@ pub enum StoredCheckpoint {
         /// The decoder's window, in base64.
         window: String,
     },
+}
+
+/// The fields of a checkpoint of any kind, as they are read.
+#[derive(Deserialize)]
+struct CheckpointFields {
+    compression: Compressed,
+    skipped_bits: Option<u8>,
+    window: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Compressed {
+    None,
+    Zstd,
+    Gzip,
+}
+
+impl TryFrom<CheckpointFields> for StoredCheckpoint {
+    type Error = MissingField;
+
+    fn try_from(fields: CheckpointFields) -> Result<Self, MissingField> {
+        Ok(match fields.compression {
+            Compressed::None => StoredCheckpoint::None,
+            Compressed::Zstd => StoredCheckpoint::Zstd,
+            Compressed::Gzip => StoredCheckpoint::Gzip {
+                skipped_bits: fields.skipped_bits.ok_or(MissingField("skipped_bits"))?,
+                window: fields.window.ok_or(MissingField("window"))?,
+            },
+        })
+    }
 }
 
 /// Why a range index cannot be used.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::{join_all, try_join_all};
 
@@ -23,6 +24,11 @@ use crate::source::{LayerBlob, Source};
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
 const SPECULATIVE_BYTES: u64 = 8 << 20;
+
+/// So many names may be looked up in all, one for each layer asked, to find out where links lead while layers are being read, and
+/// so many more for each entry that has passed by. What is not looked out for then is read in a second reading.
+const LOOKED_UP: i64 = 1 << 20;
+const LOOKED_UP_PER_ENTRY: i64 = 64;
 
 /// How many layers are read side by side at most, as `docker pull` does with three; small ones cost mostly latency.
 const SIDE_BY_SIDE: usize = 3;
@@ -73,6 +79,8 @@ pub struct Survey<C: Collect> {
     indexes: Vec<Arc<LayerIndex>>,
     contents: HashMap<(usize, DataOffset), C::Kept>,
     keeps_xattrs: bool,
+    /// What is left of [`LOOKED_UP`].
+    look_ups: Arc<AtomicI64>,
     notices: Vec<String>,
     /// What vouches for each layer of `indexes`.
     vouched: Vec<Vouched>,
@@ -100,6 +108,7 @@ impl<C: Collect> Survey<C> {
             indexes: Vec::new(),
             contents: HashMap::new(),
             keeps_xattrs: false,
+            look_ups: Arc::new(AtomicI64::new(LOOKED_UP)),
             notices: Vec::new(),
             vouched: Vec::new(),
         }
@@ -260,6 +269,7 @@ impl<C: Collect> Survey<C> {
             contents: HashMap::new(),
             candidates,
             apart: self.apart,
+            look_ups: Arc::clone(&self.look_ups),
         };
         blocking(move || pass.run(blob)).await
     }
@@ -299,6 +309,8 @@ struct Pass<C: Collect> {
     contents: HashMap<DataOffset, C::Kept>,
     candidates: Candidates,
     apart: bool,
+    /// What is left of [`LOOKED_UP`], for all layers together.
+    look_ups: Arc<AtomicI64>,
 }
 
 impl<C: Collect> Pass<C> {
@@ -314,6 +326,7 @@ impl<C: Collect> Pass<C> {
         let inserted =
             inserted.map_err(|refused| Error::in_layer(&self.layer.name, refused.at(entry.header_offset)))?;
         let Inserted::Name(path) = inserted else { return Ok(Flow::Continue) };
+        self.look_ups.fetch_add(LOOKED_UP_PER_ENTRY, Ordering::Relaxed);
         match entry.kind {
             Kind::File { .. } => {
                 let patterns = self.wanting(&path);
@@ -353,6 +366,9 @@ impl<C: Collect> Pass<C> {
 
     /// Works out anew which entries to look out for, where a link on the way has turned up.
     fn note_link(&mut self, entry: &Entry, path: &[u8]) {
+        if self.look_ups.load(Ordering::Relaxed) < 0 {
+            return;
+        }
         if self.candidates.lead_through(path) {
             self.look_out();
         }
@@ -362,26 +378,40 @@ impl<C: Collect> Pass<C> {
                 Kind::HardLink(_) => self.candidates.note_hard_link(&view, self.above.len(), path),
                 _ => self.candidates.note_symlink(&view, path),
             }
+            self.count(&view);
         }
     }
 
     /// Works out which entries to look out for.
     fn look_out(&mut self) {
-        self.candidates.look_out(&view(&self.above, &self.index));
+        let view = view(&self.above, &self.index);
+        self.candidates.look_out(&view);
+        self.count(&view);
+    }
+
+    /// Takes what `view` was asked off what may be looked up.
+    fn count(&self, view: &View<'_>) {
+        let steps = i64::try_from(view.steps()).unwrap_or(i64::MAX);
+        self.look_ups.fetch_sub(steps, Ordering::Relaxed);
     }
 
     /// Whether everything asked for has been staged, or lies above. Only plain files can be known to be whole.
     fn is_enough(&self) -> bool {
+        if self.look_ups.load(Ordering::Relaxed) < 0 {
+            return false;
+        }
         let view = view(&self.above, &self.index);
         let here = self.above.len();
-        self.wanted.patterns.iter().all(|pattern| {
+        let is_enough = self.wanted.patterns.iter().all(|pattern| {
             let Some(path) = pattern.literal() else { return false };
             let Found::Leaf(leaf) = resolve(&view, &path, self.wanted.follow) else { return false };
             match leaf.node.kind {
                 NodeKind::File { data, .. } => leaf.layer != here || self.contents.contains_key(&data),
                 _ => true,
             }
-        })
+        });
+        self.count(&view);
+        is_enough
     }
 }
 

@@ -29,7 +29,7 @@ pub enum ExtractError {
         parent: PathBuf,
     },
     /// The destination, or the directory it should be in, is something else.
-    #[error("{} is not a directory; remove it or choose another place with -o", Shown(.path))]
+    #[error("{} is not a directory; remove it or choose another destination", Shown(.path))]
     NotADirectory {
         /// What is no directory.
         path: PathBuf,
@@ -71,20 +71,20 @@ pub enum ExtractError {
         path: PathBuf,
     },
     /// A directory exists where a file should be written.
-    #[error("{} is an existing directory, which a file or a link does not replace; remove it or choose another place with -o", Shown(.path))]
+    #[error("{} is an existing directory, which a file or a link does not replace; remove it or choose another destination", Shown(.path))]
     DirectoryInTheWay {
         /// The directory.
         path: PathBuf,
     },
     /// A file exists where a directory should be written.
-    #[error("{} is an existing file, which a directory does not replace; remove it or choose another place with -o", Shown(.path))]
+    #[error("{} is an existing file, which a directory does not replace; remove it or choose another destination", Shown(.path))]
     FileInTheWay {
         /// The file.
         path: PathBuf,
     },
     /// A symbolic link exists where a directory should be written into.
     #[error(
-        "{} is a symbolic link, and directories are never written through one; remove it, or name its target with -o",
+        "{} is a symbolic link, and directories are never written through one; remove it, or name its target as the destination",
         Shown(.path)
     )]
     SymlinkInTheWay {
@@ -178,17 +178,17 @@ fn remedy(error: &io::Error) -> &'static str {
     }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free some space, or choose another place with -o (with TMPDIR for standard output)"
+            "free some space, or choose another destination (with TMPDIR for standard output)"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "choose a place that you may write to with -o (with TMPDIR for standard output)"
+            "choose a destination that you may write to (with TMPDIR for standard output)"
         }
         io::ErrorKind::FileTooLarge => {
-            "raise the limit on a file's size (ulimit -f), or choose a file system that holds larger ones with -o"
+            "raise the limit on a file's size (ulimit -f), or choose a destination whose file system holds larger ones"
         }
         io::ErrorKind::StaleNetworkFileHandle => "it was moved or removed meanwhile; run it again",
         io::ErrorKind::CrossesDevices => "it is on another file system; fetch it there by itself with -o",
-        _ => "check the file system, or choose another place with -o",
+        _ => "check the file system, or choose another destination",
     }
 }
 

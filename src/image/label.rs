@@ -70,14 +70,14 @@ impl fmt::Display for Name {
 
 /// What a resolved label says of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
+#[serde(tag = "type", rename_all = "lowercase", try_from = "RecordFields")]
 pub enum Record {
     /// A regular file.
     File {
         /// The absolute path in the rootfs, as it was named: symlinks and `..` may be in it.
         path: String,
         /// The path without any of them, where it is another one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         real: Option<String>,
         /// The file's length in bytes.
         size: u64,
@@ -97,7 +97,7 @@ pub enum Record {
         /// The absolute path in the rootfs, as it was named: symlinks and `..` may be in it.
         path: String,
         /// The path without any of them, where it is another one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         real: Option<String>,
         /// The length in bytes of all its files together.
         size: u64,
@@ -111,6 +111,56 @@ pub enum Record {
         chain: ChainId,
     },
 }
+
+/// The fields of a record of either kind, as they are read. An enum with a tag would first keep all that is there, also what
+/// nobody knows, in many times the memory that its text takes.
+#[derive(Deserialize)]
+struct RecordFields {
+    r#type: RecordType,
+    path: String,
+    real: Option<String>,
+    size: u64,
+    mode: Mode,
+    digest: Digest,
+    layer: Option<DiffId>,
+    offset: Option<u64>,
+    layers: Option<Vec<DiffId>>,
+    chain: ChainId,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RecordType {
+    File,
+    Directory,
+}
+
+impl TryFrom<RecordFields> for Record {
+    type Error = MissingField;
+
+    fn try_from(fields: RecordFields) -> Result<Self, MissingField> {
+        let RecordFields { r#type, path, real, size, mode, digest, layer, offset, layers, chain } = fields;
+        Ok(match r#type {
+            RecordType::File => {
+                let layer = layer.ok_or(MissingField("layer"))?;
+                let offset = offset.ok_or(MissingField("offset"))?;
+                Record::File { path, real, size, mode, digest, layer, offset, chain }
+            }
+            RecordType::Directory => {
+                let layers = layers.ok_or(MissingField("layers"))?;
+                Record::Directory { path, real, size, mode, digest, layers, chain }
+            }
+        })
+    }
+}
+
+/// A field without which a document of this kind says nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("missing field `{0}`")]
+pub struct MissingField(
+    /// Its name.
+    pub &'static str,
+);
 
 impl Record {
     /// The absolute path in the rootfs, as it was named.

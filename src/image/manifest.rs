@@ -9,6 +9,7 @@ use oci_distribution::manifest::{
 };
 pub use oci_distribution::manifest::{OciDescriptor as Descriptor, OciImageManifest};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::digest::{Digest, InvalidDigest};
 use super::index::{IndexEntry, is_image_config, other_artifact};
@@ -60,10 +61,10 @@ struct Shape {
     schema_version: Option<u64>,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    manifests: Option<serde_json::Value>,
-    layers: Option<serde_json::Value>,
+    manifests: Option<IgnoredAny>,
+    layers: Option<IgnoredAny>,
     config: Option<ShapeOfConfig>,
-    fs_layers: Option<serde_json::Value>,
+    fs_layers: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

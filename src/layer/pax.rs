@@ -34,6 +34,16 @@ pub(super) struct Sparse {
     offset: Option<u64>,
 }
 
+impl Sparse {
+    /// Whether they make a file sparse at all. Where not, none of them counts, as in Go.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(
+            (self.major, self.minor, &self.map),
+            (Some(0), Some(0 | 1), _) | (Some(1), Some(0), _) | (None, None, Some(_))
+        )
+    }
+}
+
 impl Overrides {
     /// Reads the body of a PAX header. Of two records with one key the last holds. Text is taken as raw bytes, so that
     /// `hdrcharset` changes nothing.

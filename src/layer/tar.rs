@@ -159,10 +159,8 @@ impl<R: Stream> TarReader<R> {
         let Pending { start, mut pax, long_name, long_link } = pending;
         let start = start.unwrap_or(at);
         let malformed = |problem: &str| LayerError::Malformed { offset: start, problem: problem.to_owned() };
-        let raw_name = match (long_name, pax.sparse.name.take(), pax.path.take()) {
-            (Some(name), _, _) | (None, Some(name), _) | (None, None, Some(name)) => name,
-            (None, None, None) => header.name().into_owned(),
-        };
+        let sparse_name = pax.sparse.name.take().filter(|_| pax.sparse.is_known() && header.kind() != b'S');
+        let raw_name = sparse_name.or(long_name).or(pax.path.take()).unwrap_or_else(|| header.name().into_owned());
         let raw_link = long_link.or(pax.link.take()).unwrap_or_else(|| header.link().to_vec());
         let named = |raw: &[u8], at_root| {
             canonical(raw, at_root).map_err(|error| match error {

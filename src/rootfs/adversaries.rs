@@ -400,6 +400,24 @@ fn a_symlink_with_thousands_of_names_is_given_up() {
 }
 
 #[test]
+fn many_links_that_lead_through_one_are_followed_together_however_long_its_way_and_many_the_layers() {
+    for (end, leads_somewhere) in [("f", true), ("", true), ("none", false), ("f/x", false), ("l0", false)] {
+        let far = format!("{}d/{end}", "d/../".repeat(1500));
+        let mut base = vec![directory("d"), file("d/f"), symlink("d/l0", "l0"), symlink("far", &far)];
+        base.extend((0..1000).map(|i| symlink(&format!("l{i}"), "far")));
+        let mut layers: Vec<LayerIndex> = (0..100).map(|_| index(&[directory("d")])).collect();
+        layers.push(index(&base));
+        let view = whole(&layers);
+        for i in 0..1000 {
+            let found = resolve(&view, format!("l{i}").as_bytes(), true);
+            assert_eq!(matches!(found, Found::Leaf(_) | Found::Directory(_)), leads_somewhere, "{end}: {found:?}");
+        }
+        // Two names in the root for each, and the way once; a way that came to nothing costs its last name anew.
+        assert!(view.steps() <= 1000 * 3 * 101 + 4000, "{end}: {} steps", view.steps());
+    }
+}
+
+#[test]
 fn lone_deep_names_cost_what_they_are_long() {
     let mut index = LayerIndex::default();
     let deep = vec!["d"; 1000].join("/");

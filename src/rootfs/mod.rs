@@ -12,6 +12,7 @@ mod placing;
 mod tree;
 mod view;
 pub mod walk;
+mod ways;
 
 pub use index::{DataOffset, Inserted, LayerIndex, Node, NodeKind, Refused, components, join, split};
 pub use pattern::{Candidates, InvalidPattern, Pattern};

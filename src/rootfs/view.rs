@@ -4,15 +4,16 @@
 //! fetched only when it can matter.
 //! Spec: OCI image-spec *Whiteouts*; the kernel's *Overlay Filesystem* for directories over files and back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use super::index::{LayerIndex, Node, NodeKind, join};
 use super::tree::{NodeId, Place};
+use super::ways::Ways;
 
 /// Some of an image's layers, seen as one tree. Layers are counted from the top: 0 is the uppermost.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct View<'a> {
     layers: Vec<&'a LayerIndex>,
     whole: bool,
@@ -21,9 +22,10 @@ pub struct View<'a> {
     described_roots: Vec<usize>,
     /// Where hard links to lower layers lead, as far as anybody has asked: each is followed once.
     links: RefCell<HashMap<(usize, NodeId), LinkEnd<'a>>>,
+    /// What walks have found out.
+    pub(super) ways: RefCell<Ways>,
     /// How many names have been looked up, one for each layer asked.
-    #[cfg(test)]
-    steps: std::cell::Cell<u64>,
+    steps: Cell<u64>,
 }
 
 /// Where a hard link to a lower layer leads.
@@ -115,8 +117,8 @@ impl<'a> View<'a> {
             layers,
             whole,
             links: RefCell::default(),
-            #[cfg(test)]
-            steps: std::cell::Cell::default(),
+            ways: RefCell::default(),
+            steps: Cell::default(),
         }
     }
 
@@ -169,7 +171,6 @@ impl<'a> View<'a> {
     pub(super) fn look(&self, directory: &Spread, name: &[u8]) -> Seen {
         let mut merging = Merging::default();
         for (layer, place) in self.held(directory) {
-            #[cfg(test)]
             self.steps.set(self.steps.get() + 1);
             let tree = self.layers[layer].tree();
             if let Some(place) = tree.child(place, name)
@@ -245,9 +246,8 @@ impl<'a> View<'a> {
         roots.map(|layer| (layer, Place::ROOT)).chain(places.iter().copied())
     }
 
-    /// How many names have been looked up so far, one for each layer asked.
-    #[cfg(test)]
-    pub(super) fn steps(&self) -> u64 {
+    /// How many names have been looked up so far, one for each layer asked: what walks through the view have cost.
+    pub fn steps(&self) -> u64 {
         self.steps.get()
     }
 }
@@ -324,6 +324,14 @@ impl Merging {
 }
 
 impl Spread {
+    /// How many places in layers it has a list of.
+    pub(super) fn places(&self) -> usize {
+        match &self.held {
+            Held::Root { .. } => 0,
+            Held::Places(places) => places.len(),
+        }
+    }
+
     /// A directory in this one that nothing is known of.
     fn clone_bounds(&self) -> Spread {
         Spread { held: Held::Places(Vec::new()), floor: self.floor, ended: self.ended, described_by: None }

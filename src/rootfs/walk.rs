@@ -4,7 +4,8 @@
 
 use super::index::{MAX_SYMLINKS, Node, NodeKind, components, join, next_component, push, split};
 use super::tree::{NodeId, Place};
-use super::view::{Directory, LinkEnd, Seen, Spread, View};
+use super::view::{Directory, LinkEnd, Seen, View};
+use super::ways::{DirectoryId, End, Followed, LinkId};
 
 /// How many components the targets of symlinks may put into one path. Forty links of the kernel's length have more, and no
 /// image has a hundred.
@@ -127,77 +128,237 @@ fn leaf_at<'a>(view: &View<'a>, (layer, place): (usize, Place), path: &[u8]) -> 
 }
 
 /// Resolves `path` in the layers from `top` down. Each step is a name of `path`, or one of at most [`MAX_STEPS`] that links
-/// add, and asks each layer that has the directory.
+/// add; it asks each layer that has the directory, unless a walk through this view came that way before.
 fn walk<'a>(view: &View<'a>, top: usize, path: &[u8], follow: bool) -> Result<Found<'a>, Unfollowed<'a>> {
     let must_be_directory = path.ends_with(b"/") || path.ends_with(b"/.");
-    // The directories on the way, each with the length of its path; the root is never popped.
-    let mut directories: Vec<(Spread, usize)> = vec![(view.root_below(top), 0)];
-    let mut here: Vec<u8> = Vec::new();
-    // What is left of the path, and of the targets of links in it, the innermost last.
-    let mut pending: Vec<&[u8]> = vec![path];
-    let (mut links, mut steps) = (0, 0);
+    let mut walk = Walk::new(view, top, path);
     loop {
-        let Some((current, _)) = directories.last() else { return Ok(Found::Loop) };
-        let Some(rest) = pending.pop() else {
-            return Ok(Found::Directory(Directory::new(here, current.clone())));
+        let rest = match walk.pending.pop() {
+            None => return Ok(Found::Directory(walk.directory())),
+            Some(Pending::End(link)) => {
+                walk.remember(link, End::Directory(walk.at));
+                continue;
+            }
+            Some(Pending::Names(rest)) => rest,
         };
         let Some((name, rest)) = next_component(rest) else { continue };
         if next_component(rest).is_some() {
-            pending.push(rest);
+            walk.pending.push(Pending::Names(rest));
         }
-        steps += usize::from(links > 0);
-        if steps > MAX_STEPS {
-            return Ok(Found::Loop);
+        walk.steps += usize::from(walk.links > 0);
+        if walk.steps > MAX_STEPS {
+            return Ok(walk.fail(End::Loop));
         }
         if name == b".." {
-            if directories.len() > 1 {
-                directories.pop();
-                here.truncate(directories.last().map_or(0, |(_, end)| *end));
-            }
+            walk.go_up();
             continue;
         }
-        let (layer, place) = match view.look(current, name) {
-            Seen::Directory(directory) => {
-                push(&mut here, name);
-                directories.push((directory, here.len()));
+        let (mut layer, mut place, mut path) = match walk.look(name) {
+            None => continue,
+            Some(Seen::Leaf { layer, place }) => (layer, place, join(&walk.here, name)),
+            Some(Seen::Absent { deleted_by }) => {
+                return Ok(walk.fail(End::Absent { directory: walk.at, name: name.into(), deleted_by }));
+            }
+            Some(Seen::Unknown | Seen::Directory(_)) => {
+                let rest: Vec<&[u8]> = walk.names().collect();
+                return Ok(Found::Unknown { path: assume(&walk.here, name, &rest) });
+            }
+        };
+        loop {
+            let found = match leaf_at(view, (layer, place), &path)? {
+                Found::Unknown { path } => return Ok(Found::Unknown { path }),
+                found => found,
+            };
+            let is_last = walk.names().next().is_none();
+            if let Found::Leaf(Leaf { node: Node { kind: NodeKind::Symlink(target), .. }, .. }) = &found
+                && (!is_last || follow || must_be_directory)
+            {
+                match walk.follow((top, layer, place.node()), target) {
+                    Next::Directory => break,
+                    Next::Leaf { layer: next, place: at, path: to } => (layer, place, path) = (next, at, to),
+                    Next::Nothing(found) => return Ok(found),
+                }
                 continue;
             }
-            Seen::Absent { deleted_by } => {
-                let parent = Directory::new(here, current.clone());
-                return Ok(Found::Absent { parent, name: name.to_vec(), deleted_by });
+            let name = split(&path).1.into();
+            walk.close(&End::Leaf { directory: walk.at, name, layer, place });
+            if !is_last || must_be_directory {
+                return Ok(walk.fail(End::NotADirectory { path: path.into() }));
             }
-            Seen::Unknown => return Ok(Found::Unknown { path: assume(&here, name, &pending) }),
-            Seen::Leaf { layer, place } => (layer, place),
-        };
-        let found = match leaf_at(view, (layer, place), &join(&here, name))? {
-            Found::Leaf(found) => found,
-            Found::BrokenLink { path, .. } if !pending.is_empty() || must_be_directory => {
-                return Ok(Found::NotADirectory { path });
-            }
-            other => return Ok(other),
-        };
-        match &found.node.kind {
-            NodeKind::Symlink(target) if !pending.is_empty() || follow || must_be_directory => {
-                links += 1;
-                if links > MAX_SYMLINKS {
-                    return Ok(Found::Loop);
-                }
-                if target.starts_with(b"/") {
-                    directories.truncate(1);
-                    here.clear();
-                }
-                pending.push(target);
-            }
-            _ if pending.is_empty() && !must_be_directory => return Ok(Found::Leaf(found)),
-            _ => return Ok(Found::NotADirectory { path: found.path }),
+            return Ok(found);
         }
     }
 }
 
-/// The canonical path of `name` in `directory` followed by what is still `pending` (the last first).
+/// A walk on its way.
+struct Walk<'v, 'a, 'p> {
+    view: &'v View<'a>,
+    at: DirectoryId,
+    /// The canonical path of `at`.
+    here: Vec<u8>,
+    /// What is left of the path, and of the targets of links in it, the innermost last.
+    pending: Vec<Pending<'p>>,
+    links: usize,
+    /// How many names of targets have been walked.
+    steps: usize,
+}
+
+/// What a walk still has before it.
+enum Pending<'p> {
+    /// These names, of which there is one at least, except in a target that has just been put here.
+    Names(&'p [u8]),
+    /// The end of a link's target.
+    End(Open),
+}
+
+/// A link that is being followed, with the links and steps that the walk had made when it came to it.
+#[derive(Clone, Copy)]
+struct Open {
+    link: LinkId,
+    links: usize,
+    steps: usize,
+}
+
+/// What comes after a link.
+enum Next<'a> {
+    /// A directory, or the link's target.
+    Directory,
+    /// Something else, at this canonical path.
+    Leaf { layer: usize, place: Place, path: Vec<u8> },
+    /// The end of the walk.
+    Nothing(Found<'a>),
+}
+
+impl<'v, 'a: 'v, 'p> Walk<'v, 'a, 'p> {
+    fn new(view: &'v View<'a>, top: usize, path: &'p [u8]) -> Self {
+        let at = view.ways.borrow_mut().root(top, || view.root_below(top));
+        Walk { view, at, here: Vec::new(), pending: vec![Pending::Names(path)], links: 0, steps: 0 }
+    }
+
+    fn directory(&self) -> Directory {
+        Directory::new(self.here.clone(), self.view.ways.borrow().spread(self.at).clone())
+    }
+
+    /// Goes into the directory `name`; if it is none, gives what it is.
+    fn look(&mut self, name: &[u8]) -> Option<Seen> {
+        let known = self.view.ways.borrow().below(self.at, name);
+        let below = match known {
+            Some(below) => below,
+            None => {
+                let seen = self.view.look(self.view.ways.borrow().spread(self.at), name);
+                let Seen::Directory(spread) = seen else { return Some(seen) };
+                self.view.ways.borrow_mut().add(self.at, name, spread)
+            }
+        };
+        push(&mut self.here, name);
+        self.at = below;
+        None
+    }
+
+    fn go_up(&mut self) {
+        if let Some(above) = self.view.ways.borrow().above(self.at) {
+            self.at = above;
+            self.here.truncate(split(&self.here).0.len());
+        }
+    }
+
+    fn go_to(&mut self, directory: DirectoryId) {
+        self.here = self.view.ways.borrow().path(directory);
+        self.at = directory;
+    }
+
+    /// What is left of the path, the innermost first.
+    fn names(&self) -> impl Iterator<Item = &'p [u8]> {
+        self.pending.iter().rev().filter_map(|pending| match pending {
+            Pending::Names(names) => Some(*names),
+            Pending::End(_) => None,
+        })
+    }
+
+    /// Follows `link`, which leads to `target`.
+    fn follow(&mut self, link: LinkId, target: &'a [u8]) -> Next<'a>
+    where
+        'a: 'p,
+    {
+        self.links += 1;
+        if self.links > MAX_SYMLINKS {
+            return Next::Nothing(self.fail(End::Loop));
+        }
+        let followed = self.view.ways.borrow().followed(link).cloned();
+        match followed {
+            Some(Followed { end: End::Loop, links, steps }) if links <= self.links && steps <= self.steps => {
+                return Next::Nothing(self.fail(End::Loop));
+            }
+            None | Some(Followed { end: End::Loop, .. }) => {}
+            Some(Followed { end, links, steps }) => {
+                self.links += links;
+                self.steps += steps;
+                if self.links > MAX_SYMLINKS || self.steps > MAX_STEPS {
+                    return Next::Nothing(self.fail(End::Loop));
+                }
+                return match end {
+                    End::Directory(directory) => {
+                        self.go_to(directory);
+                        Next::Directory
+                    }
+                    End::Leaf { directory, name, layer, place } => {
+                        self.go_to(directory);
+                        Next::Leaf { layer, place, path: join(&self.here, &name) }
+                    }
+                    end => Next::Nothing(self.fail(end)),
+                };
+            }
+        }
+        self.pending.push(Pending::End(Open { link, links: self.links, steps: self.steps }));
+        if target.starts_with(b"/") {
+            while self.view.ways.borrow().above(self.at).is_some() {
+                self.go_up();
+            }
+        }
+        self.pending.push(Pending::Names(target));
+        Next::Directory
+    }
+
+    /// Notes that `open` leads to `end`.
+    fn remember(&self, open: Open, end: End) {
+        let (links, steps) = match end {
+            End::Loop => (open.links, open.steps),
+            _ => (self.links - open.links, self.steps - open.steps),
+        };
+        self.view.ways.borrow_mut().follow(open.link, Followed { end, links, steps });
+    }
+
+    /// Comes to the end of the links whose targets end here.
+    fn close(&mut self, end: &End) {
+        while let Some(Pending::End(open)) = self.pending.last() {
+            self.remember(*open, end.clone());
+            self.pending.pop();
+        }
+    }
+
+    /// Ends the walk inside all links that it has come to and not to the end of.
+    fn fail(&self, end: End) -> Found<'a> {
+        for pending in &self.pending {
+            if let Pending::End(open) = pending {
+                self.remember(*open, end.clone());
+            }
+        }
+        let ways = self.view.ways.borrow();
+        match end {
+            End::Absent { directory, name, deleted_by } => {
+                let parent = Directory::new(ways.path(directory), ways.spread(directory).clone());
+                Found::Absent { parent, name: name.into(), deleted_by }
+            }
+            End::NotADirectory { path } => Found::NotADirectory { path: path.into() },
+            End::Directory(_) | End::Leaf { .. } | End::Loop => Found::Loop,
+        }
+    }
+}
+
+/// The canonical path of `name` in `directory` followed by what is still `pending`.
 fn assume(directory: &[u8], name: &[u8], pending: &[&[u8]]) -> Vec<u8> {
     let mut path = join(directory, name);
-    for component in pending.iter().rev().flat_map(|rest| components(rest)) {
+    for component in pending.iter().flat_map(|rest| components(rest)) {
         if component == b".." {
             path.truncate(split(&path).0.len());
         } else {

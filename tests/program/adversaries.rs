@@ -1,6 +1,7 @@
 //! Images made to cost far more than they are long. Each is read by the real program within a bound on its memory that is
 //! proportional to what the layers hold uncompressed.
 
+use crate::support::labelled::*;
 use crate::support::program::binary;
 use crate::support::*;
 
@@ -95,4 +96,44 @@ fn a_tree_as_deep_as_any_may_be_is_got_listed_and_streamed() {
     assert!(stream.code == 0 || stream.code == 1, "{}", stream.stderr);
     let got = artifact(&["get", &reference, "/d", "-o", "out"]).run_in(&dir);
     assert!(got.code == 0 || got.code == 1, "{}", got.stderr);
+}
+
+/// Members of objects that nobody knows, of many times this length in the memory of whoever keeps them.
+fn unknown_members(length: usize) -> String {
+    [r#"["#, &r#"{"":0},"#.repeat(length / 7), "0]"].concat()
+}
+
+#[test]
+fn a_range_index_of_a_few_kilobytes_that_unpacks_to_fields_nobody_knows() {
+    const UNPACKED: usize = 16 << 20;
+    let registry = Registry::start();
+    let image = Image::new().layer([file("bin/one", "hello"), file("bin/tool", "hello")]);
+    let reference = registry.push("team/app:1", &image);
+    label_as(&reference, &[("one", "/bin/one"), ("tool", "/bin/tool")]);
+    let (_, index) = index_of(&registry);
+    let part = unpack(index["layers"][1]["data"].as_str().unwrap()).to_string();
+    for place in [r#""entries":[{"#, r#""record":{"#, r#""checkpoint":{"#, "{"] {
+        let lie = part.replacen(place, &format!(r#"{place}"x":{},"#, unknown_members(UNPACKED)), 1);
+        assert!(lie.len() > UNPACKED, "{place} in {part}");
+        replace_index_by(&registry, &subject_of(&registry), &index, &lie);
+        let dir = WorkDir::new();
+        // As it is unpacked it grows by doubling.
+        let run = within(base() + 4 * (UNPACKED >> 10), &["get", &reference, "tool"], &dir).exits(0);
+        run.never_says("reading its layer");
+        assert_eq!(dir.read("tool"), b"hello", "{place}");
+    }
+}
+
+#[test]
+fn a_manifest_of_members_that_nobody_knows() {
+    let registry = Registry::start();
+    for (name, kind) in [("manifests", "image.index"), ("fsLayers", "image.manifest"), ("layers", "image.manifest")] {
+        let media_type = format!("application/vnd.oci.{kind}.v1+json");
+        let members = unknown_members(4 << 20);
+        let body = format!(r#"{{"schemaVersion":2,"mediaType":"{media_type}","{name}":{members}}}"#);
+        send(&registry, "PUT", "evil/app/manifests/1", &media_type, body.into_bytes());
+        let dir = WorkDir::new();
+        let reference = format!("{}/evil/app:1", registry.host());
+        within(base() + (32 << 10), &["get", &reference, "/x"], &dir).exits(1).says("is not an image that can be read");
+    }
 }

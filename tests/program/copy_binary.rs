@@ -191,3 +191,12 @@ fn help_names_the_program_and_shows_how_it_is_used() {
         assert!(help.contains(part), "no {part:?} in {help}");
     }
 }
+
+#[test]
+fn what_is_in_the_way_is_told_without_a_flag_that_there_is_not() {
+    let (_registry, reference) = tool_image();
+    let dir = WorkDir::new();
+    std::fs::write(dir.path("there"), "a file").unwrap();
+    let run = copy_binary(&dir, &["--from", &reference, "/bin/tool", "there/tool"]).exits(1);
+    run.says("there is not a directory; remove it or choose another destination").never_says(" -o");
+}

@@ -264,3 +264,25 @@ fn a_sparse_file_that_cannot_be_labelled_is_named_by_its_path() {
         assert!(error.starts_with("/d/many is stored with holes"), "{error}");
     }
 }
+
+#[test]
+fn what_a_legacy_label_names_is_never_taken_for_what_the_image_has_at_that_path() {
+    let registry = Registry::start();
+    let base = Image::new().layer([file("bin/tool", "old")]);
+    let blob = base.pack().layers[0].digest();
+    let image = base.clone().layer([file("bin/tool", "newer")]).label("tool", &blob);
+    let reference = registry.push("team/app:1", &image);
+    for words in [["tool", "/bin/tool"], ["/bin/tool", "tool"], ["tool", "/bin/*"]] {
+        for parents in [&[][..], &["--parents"]] {
+            let dir = WorkDir::new();
+            let run = artifact(&["get", "-o", "out/", &reference]).args(&words).args(parents).run_in(&dir);
+            run.exits(2).says("the /bin/tool of the layer that a label names").says("one by one");
+            assert!(dir.listing().is_empty());
+        }
+    }
+    // Where no layer above has changed it, it is one file.
+    let reference = registry.push("team/app:2", &base.layer([file("other", "")]).label("tool", &blob));
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "tool", "/bin/tool"]).run_in(&dir).exits(0);
+    assert_eq!(dir.read("tool"), b"old");
+}

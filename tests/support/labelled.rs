@@ -148,8 +148,13 @@ pub fn unpack(data: &str) -> Value {
 
 /// Puts `part` in the place of the second part of the index, as an attacker who can write to the repository could.
 pub fn replace_index(registry: &Registry, subject: &str, index: &Value, part: &Value) {
+    replace_index_by(registry, subject, index, &part.to_string());
+}
+
+/// The same with a part that need not be JSON.
+pub fn replace_index_by(registry: &Registry, subject: &str, index: &Value, part: &str) {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(part.to_string().as_bytes()).unwrap();
+    gzip.write_all(part.as_bytes()).unwrap();
     let bytes = gzip.finish().unwrap();
     let mut index = index.clone();
     let layer = &mut index["layers"][1];

@@ -186,7 +186,7 @@ fn a_place_that_one_may_not_write_to_is_named() {
             let error = Staging::new(&Destination::Directory(directory)).unwrap_err();
             let text = error.to_string();
             assert!(text.starts_with(&format!("cannot write {}", scratch.path().display())), "{text}");
-            assert!(text.contains("may write to with -o"), "{text}");
+            assert!(text.contains("destination that you may write to"), "{text}");
             assert!(!text.contains(".docker-artifact-"), "{text}");
         }
     });

@@ -44,6 +44,18 @@ fn old_gnu_maps_are_expanded() {
     assert_expands(&gnu(&[(1000, 6), (5000, 4), (6000, 0)], 10).with(DATA));
 }
 
+/// Go, and so every engine, looks at a sparse file's own name only where there is such a file.
+#[test]
+fn a_sparse_name_is_the_name_of_a_sparse_file_alone() {
+    let tar = [pax(&[("GNU.sparse.name", "bin/other")]), file("bin/tool", "x")].concat();
+    assert_eq!(read_one(&tar).0.path, b"bin/tool");
+    let tar = [pax(&[("GNU.sparse.name", "bin/other"), ("path", "bin/tool")]), file("x", "x")].concat();
+    assert_eq!(read_one(&tar).0.path, b"bin/tool");
+    let long = Block::new("././@LongLink", b'L', 5).gnu().with("long\0");
+    let records = [("GNU.sparse.name", "sparse"), ("GNU.sparse.size", "6000"), ("GNU.sparse.map", "1000,6,5000,4")];
+    assert_expands(&[long, pax(&records), file("x", DATA)].concat());
+}
+
 #[test]
 fn old_gnu_maps_go_on_in_extensions() {
     let bytes: Vec<_> = (0..50_u64).map(|at| (at * 100, 1)).collect();

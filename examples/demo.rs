@@ -10,7 +10,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use support::{Image, Layer, Registry, dir, file, program, symlink};
+use support::{Form, Image, Layer, Registry, archive, dir, file, program, symlink};
 
 fn main() -> ExitCode {
     match demonstrate() {
@@ -52,6 +52,13 @@ fn demonstrate() -> Result<(), String> {
     stage.comment("From then on anybody gets it for little more than its own bytes, out of the middle of its layer.");
     stage.run(&["get", &reference, "hello", "-o", "by-name"])?;
     stage.shell("cmp hello by-name")?;
+
+    stage.comment("The same image as docker save writes it: what one build step had, though a later one deleted it.");
+    let saved = archive(&image(), Form::Docker25, "demo/app:1");
+    std::fs::write(stage.path("demo.tar"), saved).map_err(|error| error.to_string())?;
+    stage.run(&["ls", "--layers", "demo.tar"])?;
+    stage.run(&["get", "demo.tar", "password", "--created-by", "rootfs.tar", "-o", "password"])?;
+    stage.shell("cat password")?;
 
     stage.comment("A path that is not there gets an answer that helps.");
     stage.fails(3, &["get", &reference, "/bin/helo"])?;
@@ -118,6 +125,11 @@ impl Stage {
             std::fs::create_dir_all(&folder).and_then(|()| std::fs::copy(&plugin, folder.join("docker-artifact")));
         copied.map_err(|error| format!("cannot copy {} to {}: {error}", plugin.display(), folder.display()))?;
         Ok(Stage { root, program: docker, leading: &["artifact"] })
+    }
+
+    /// A file of the directory that the commands run in.
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join("work").join(name)
     }
 
     fn comment(&self, text: &str) {

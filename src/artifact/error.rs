@@ -21,6 +21,26 @@ pub enum Error {
         #[source]
         error: LayerError,
     },
+    /// Nothing promises what a layer holds, and something has to.
+    #[error(
+        "{layer} has no digest to check it against, as in what docker save wrote before version 1.10; leave out --verify"
+    )]
+    NoDigest {
+        /// Which layer.
+        layer: String,
+    },
+    /// The history does not tell which step made which layer.
+    #[error(
+        "the history of {image} has {steps} steps with a layer, and it has {layers} layers, so that no step can be told; name a layer with --layer"
+    )]
+    History {
+        /// The reference.
+        image: String,
+        /// How many steps are said to have made a layer.
+        steps: usize,
+        /// How many layers there are.
+        layers: usize,
+    },
     /// The image has no such path.
     #[error("{image} has no {path}{hint}")]
     NotFound {
@@ -114,12 +134,17 @@ impl Error {
                 | SourceError::RangeIgnored { .. }
                 | SourceError::Io { .. } => ExitClass::Failed,
             },
+            Error::Layer { error: LayerError::Mismatch { .. }, .. } => ExitClass::Mismatch,
             Error::NotFound { .. } | Error::Dangling { .. } => ExitClass::NotFound,
             Error::Usage(_) | Error::Clash { .. } | Error::Pattern(_) => ExitClass::Usage,
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,
-            Error::Layer { .. } | Error::Unfetchable { .. } | Error::Part(_) | Error::Bug(_) | Error::Extract(_) => {
-                ExitClass::Failed
-            }
+            Error::Layer { .. }
+            | Error::NoDigest { .. }
+            | Error::History { .. }
+            | Error::Unfetchable { .. }
+            | Error::Part(_)
+            | Error::Bug(_)
+            | Error::Extract(_) => ExitClass::Failed,
         }
     }
 

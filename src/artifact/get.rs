@@ -8,116 +8,42 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Error;
-use super::labelled::{ByLabel, Got, mismatch};
-use super::names;
+use super::labelled::{ByLabel, Got};
+pub use super::layers::Proof;
+use super::layers::Verify;
+pub use super::look_up::{Fetched, Unverified};
+use super::look_up::{LookUp, Scope, Thing};
 use super::place::{self, Origin, Placed};
-use super::plan::{self, Planned, TreeKind, show_path};
-use super::survey::{Collect, Survey, Wanted, blocking};
-use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, StageError, Staged, Staging};
-use crate::image::digest::Digest;
+use super::plan::{self, Optional};
+pub use super::request::Request;
+use super::survey::blocking;
+use super::{names, of_layer};
+use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, Staging};
+use crate::image::Image;
 use crate::image::label::Record;
-use crate::image::platform::Choice;
-use crate::image::{Image, Layer};
-use crate::layer::Content;
-use crate::layer::entry::{self, Kind};
 use crate::progress::Progress;
-use crate::source::{self, Source};
-
-/// What to get, and where to put it.
-#[derive(Debug)]
-pub struct Request {
-    /// Paths and globs, as typed: raw bytes, absolute or relative to the root.
-    pub paths: Vec<Vec<u8>>,
-    /// The platform to choose from an image index.
-    pub platform: Choice,
-    /// Where the results go.
-    pub destination: Destination,
-    /// Whether the directories of each path are kept below the destination.
-    pub parents: bool,
-    /// Whether a symlink that a path names is followed.
-    pub dereference: bool,
-    /// Whether layers are read to their end and checked against their digest before anything appears.
-    pub verify: bool,
-    /// Whether ownership, setuid and extended attributes are kept.
-    pub preserve: bool,
-    /// Whether a record that is only attached, and so not covered by the image's digest, is taken as the source of a digest even
-    /// where the reference names a digest.
-    pub trust_attached: bool,
-}
-
-impl Request {
-    /// Whether it makes sense whatever is in the image, so that nobody is asked for what could not be written.
-    fn check(&self) -> Result<(), Error> {
-        PublishOptions { preserve: self.preserve }.check(&self.destination)?;
-        match &self.destination {
-            Destination::File(path) if self.parents => Err(Error::Usage(format!(
-                "--parents needs a directory to write to, and {} is none; end it with /",
-                path.display()
-            ))),
-            _ => Ok(()),
-        }
-    }
-}
+use crate::source::Source;
 
 /// What was got.
 #[derive(Debug)]
 pub struct Report {
-    /// The reference, in full.
+    /// The reference in full, with the digest of the image manifest where there is one.
     pub image: String,
-    /// The digest of the image manifest.
-    pub digest: Digest,
     /// What was written, in the order asked for.
     pub files: Vec<Fetched>,
     /// The length of all the image's layers in bytes, as stored.
     pub image_bytes: u64,
     /// The bytes of content that came from the source.
     pub fetched_bytes: u64,
-}
-
-/// What vouches for the content of something that was got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// Its own digest, which a label has: a file's, or that of a directory's listing.
-    File,
-    /// The digests of the layers that it was read from.
-    Layer,
-    /// Its place alone: layers were not read to their end.
-    Place,
-}
-
-/// One thing that was got.
-#[derive(Debug)]
-pub struct Fetched {
-    /// The path in the image, for display.
-    pub path: String,
-    /// Where it was written; `None` for standard output.
-    pub destination: Option<PathBuf>,
-    /// `file`, `directory` or `symlink`.
-    pub kind: &'static str,
-    /// Its length in bytes; of a directory, all its files'.
-    pub size: u64,
-    /// Permission bits.
-    pub mode: u32,
-    /// The SHA-256 of a file's content.
-    pub digest: Option<Digest>,
-    /// The blob digest of the layer that holds it.
-    pub layer: Option<Digest>,
-    /// What vouches for its content.
-    pub proof: Proof,
-}
-
-impl Fetched {
-    /// Whether every byte of it was checked against a digest.
-    pub fn is_verified(&self) -> bool {
-        self.proof != Proof::Place
-    }
+    /// Why the place alone vouches for some of the files.
+    pub unverified: Unverified,
 }
 
 /// Gets what `request` names out of the image that `source` names. Nothing appears under its final name before all of it is
 /// there and, unless `verify` is off, checked.
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
-    let image = Arc::new(source::resolve(&*source, &request.platform, &*progress).await?);
+    let image = Arc::new(source.image(&request.platform, &*progress).await?);
     get_from(source, image, request, progress).await
 }
 
@@ -131,9 +57,13 @@ pub async fn get_from(
     request.check()?;
     let options = PublishOptions { preserve: request.preserve };
     for layer in &image.layers {
-        progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
+        progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
-    let asked = names::sort(&*source, &image, &request, &*progress).await?;
+    let name = source.name();
+    let (asked, layers) = match &request.step {
+        Some(step) => (of_layer::sort(&request.paths)?, step.layers(&image, &name)?),
+        None => (names::sort(&*source, &image, &request, &*progress).await?, Vec::new()),
+    };
     check_places(&asked, &request)?;
     let staging = Arc::new(Staging::new(&request.destination)?);
     let mut things = Vec::new();
@@ -142,7 +72,7 @@ pub async fn get_from(
     let mut by_path = asked.by_path;
     for labelled in asked.by_label {
         match by_label.get(&labelled.record).await? {
-            Some(got) => things.push(Thing::by_label(labelled, got, request.parents)),
+            Some(got) => things.push(thing_of_label(labelled, got, request.parents)),
             None => {
                 let path = labelled.record.path();
                 progress.notice(&format!("{} cannot be got by its label alone; looking for {path}", labelled.name));
@@ -150,12 +80,30 @@ pub async fn get_from(
             }
         }
     }
-    let name = source.name();
+    let mut unverified = Unverified { was_asked: request.verify == Verify::Never, ..Unverified::default() };
     let (legacy, by_path): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|wanted| wanted.only_in.is_some());
     // A legacy label names one layer; what else the image holds does not matter.
     let rounds = legacy.into_iter().map(|wanted| vec![wanted]).chain((!by_path.is_empty()).then_some(by_path));
+    let look_up = LookUp {
+        source: &source,
+        name: &name,
+        image: &image,
+        staging: &staging,
+        request: &request,
+        progress: &*progress,
+    };
     for asked in rounds {
-        things.extend(look_up(&source, (&name, &image), asked, &staging, &request, &*progress).await?);
+        let found = match layers.as_slice() {
+            [] => {
+                let scope = match asked.as_slice() {
+                    [names::ByPath { only_in: Some(blob), .. }] => Scope::Blob(blob.clone()),
+                    _ => Scope::Image,
+                };
+                look_up.things(&scope, &asked, &mut Optional::default(), &mut unverified).await?
+            }
+            layers => of_layer::things(&look_up, layers, &asked, &mut unverified).await?,
+        };
+        things.extend(found);
     }
     things.sort_by_key(|thing| thing.position);
     let mut files: Vec<Fetched> = Vec::with_capacity(things.len());
@@ -186,11 +134,11 @@ pub async fn get_from(
     .await?;
     published.warnings.iter().for_each(|warning| progress.notice(warning));
     Ok(Report {
-        image: name,
-        digest: image.digest.clone(),
+        image: source.address(image.digest.as_ref()),
         files,
         image_bytes: image.size(),
         fetched_bytes: source.bytes_fetched(),
+        unverified,
     })
 }
 
@@ -229,125 +177,18 @@ fn destination_of(destination: &Destination, place: &[u8]) -> Option<PathBuf> {
     }
 }
 
-/// One thing that was got, ready to be written.
-struct Thing {
-    position: usize,
-    placed: Placed,
-    fetched: Fetched,
-}
-
-impl Thing {
-    fn by_label(labelled: names::Labelled, got: Got, parents: bool) -> Self {
-        let names::Labelled { position, name, path, record } = labelled;
-        let digest = matches!(record, Record::File { .. }).then(|| record.digest().clone());
-        let kind = if digest.is_some() { "file" } else { "directory" };
-        let (size, mode) = (record.size(), got.item.metadata.mode);
-        let layer = got.layer;
-        let real_path = place::clean(record.real_path().as_bytes());
-        let place = place::place(path.as_bytes(), &real_path, name.as_bytes(), parents);
-        let origin = Origin { only_in: None, file_in: layer.clone() };
-        let (parents, item) = (Arc::default(), got.item);
-        let placed = Placed { path: path.clone().into_bytes(), real_path, place, parents, origin, item };
-        let fetched = Fetched { path, destination: None, kind, size, mode, digest, layer, proof: Proof::File };
-        Thing { position, placed, fetched }
-    }
-}
-
-/// Gets what stands at paths, by reading layers until they have decided it.
-async fn look_up(
-    source: &Arc<dyn Source>,
-    image: (&str, &Arc<Image>),
-    asked: Vec<names::ByPath>,
-    staging: &Arc<Staging>,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<Vec<Thing>, Error> {
-    let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
-    let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify: request.verify });
-    let mut survey = Survey::new(Arc::clone(source), Arc::clone(image.1), Arc::clone(staging), Arc::clone(&wanted))
-        .keeping_xattrs(request.preserve);
-    if let [names::ByPath { only_in: Some(blob), .. }] = asked.as_slice() {
-        survey = survey.only_in(blob);
-    }
-    if !request.parents {
-        survey = survey.with_names_apart();
-    }
-    let planned = plan::complete((image.0, image.1), &mut survey, &wanted).await?;
-    survey.notices().iter().for_each(|notice| progress.notice(notice));
-    let mut things = Vec::with_capacity(planned.len());
-    for mut thing in planned {
-        let Some(asked) = asked.get(thing.pattern) else { continue };
-        thing.path = asked.path.clone().unwrap_or(thing.path);
-        thing.notice.iter().for_each(|notice| progress.notice(notice));
-        if let TreeKind::Special(_) = thing.tree.kind {
-            progress.notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));
-            continue;
-        }
-        let proof = match (&asked.digest, request.verify) {
-            (Some(_), _) => Proof::File,
-            (None, true) => Proof::Layer,
-            (None, false) => Proof::Place,
-        };
-        let fetched = fetched(&thing, &survey, proof);
-        if let Some(expected) = asked.digest.as_ref().filter(|expected| Some(*expected) != fetched.digest.as_ref()) {
-            // What is no file, and stands where a label promises one, is as wrong as another file.
-            let actual = fetched.digest.as_ref().map_or(fetched.kind, Digest::as_str);
-            return Err(mismatch(image.0, expected, actual));
-        }
-        let path = show_path(&thing.path);
-        let item =
-            plan::item(thing.tree, &survey).ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
-        let name = asked.name.as_ref().unwrap_or(&thing.name);
-        let place = place::place(&thing.path, &thing.real_path, name, request.parents);
-        let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
-        let file_in = fetched.layer.clone().filter(|_| fetched.kind == "file");
-        let origin = Origin { only_in: asked.only_in.clone(), file_in };
-        let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, origin, item };
-        things.push(Thing { position: asked.position, placed, fetched });
-    }
-    Ok(things)
-}
-
-impl Collect for Staging {
-    type Kept = Arc<Staged>;
-    const TRACKS: bool = false;
-
-    fn collect(
-        &self,
-        _: &Layer,
-        _: &[usize],
-        entry: &entry::Entry,
-        data: &mut dyn Content,
-    ) -> Result<Arc<Staged>, StageError> {
-        match entry.kind {
-            Kind::File { sparse: true, .. } => self.stage_sparse(data),
-            Kind::File { size, sparse: false } => self.stage(data, size),
-            _ => self.stage(&mut std::io::empty(), 0),
-        }
-    }
-}
-
-fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
-    let digest = match (&thing.tree.kind, thing.tree.layer) {
-        (TreeKind::File { data, .. }, Some(layer)) => {
-            survey.content(layer, *data).and_then(|staged| staged.digest.clone())
-        }
-        _ => None,
-    };
-    let kind = match thing.tree.kind {
-        TreeKind::File { .. } => "file",
-        TreeKind::Directory(_) => "directory",
-        TreeKind::Symlink(_) => "symlink",
-        TreeKind::Special(_) => "special",
-    };
-    Fetched {
-        path: show_path(&thing.path),
-        destination: None,
-        kind,
-        size: thing.tree.size(),
-        mode: thing.tree.metadata.mode,
-        digest,
-        layer: thing.tree.layer.and_then(|depth| survey.layer(depth)).map(|layer| layer.digest.clone()),
-        proof,
-    }
+/// What a label led to, ready to be written.
+fn thing_of_label(labelled: names::Labelled, got: Got, parents: bool) -> Thing {
+    let names::Labelled { position, name, path, record } = labelled;
+    let digest = matches!(record, Record::File { .. }).then(|| record.digest().clone());
+    let kind = if digest.is_some() { "file" } else { "directory" };
+    let (size, mode) = (record.size(), got.item.metadata.mode);
+    let layer = got.layer;
+    let real_path = place::clean(record.real_path().as_bytes());
+    let place = place::place(path.as_bytes(), &real_path, name.as_bytes(), parents);
+    let origin = Origin { only_in: None, file_in: layer.clone() };
+    let (parents, item) = (Arc::default(), got.item);
+    let placed = Placed { path: path.clone().into_bytes(), real_path, place, parents, origin, item };
+    let fetched = Fetched { path, destination: None, kind, size, mode, digest, layer, proof: Proof::File };
+    Thing { position, placed, fetched }
 }

@@ -14,7 +14,7 @@ use crate::image::index::IndexEntry;
 use crate::image::label::Record;
 use crate::image::manifest::Descriptor;
 use crate::progress::Progress;
-use crate::source::{self, Source, SourceError};
+use crate::source::{self, SourceError, Store};
 
 /// The annotation of a range index's manifest that counts how many others it took the place of, one after the other.
 pub const REVISION_ANNOTATION: &str = "org.docker-artifact.revision";
@@ -96,7 +96,7 @@ struct IndexManifest {
 }
 
 /// The range indexes of the image manifest `subject`. One that is gone, or that cannot be read, is passed over with a notice.
-pub async fn attached(source: &dyn Source, subject: &Digest, progress: &dyn Progress) -> Result<Attached, SourceError> {
+pub async fn attached(source: &dyn Store, subject: &Digest, progress: &dyn Progress) -> Result<Attached, SourceError> {
     let mut listed = source.referrers(subject, ARTIFACT_TYPE).await?;
     // The latest comes last in a list kept by tag; of an API's list any may.
     listed.reverse();
@@ -145,7 +145,7 @@ pub async fn attached(source: &dyn Source, subject: &Digest, progress: &dyn Prog
     Ok(found)
 }
 
-async fn read(source: &dyn Source, entry: &IndexEntry, subject: &Digest) -> Result<Option<IndexManifest>, SourceError> {
+async fn read(source: &dyn Store, entry: &IndexEntry, subject: &Digest) -> Result<Option<IndexManifest>, SourceError> {
     let raw = source::listed_manifest(source, entry).await?;
     let manifest = serde_json::from_slice::<IndexManifest>(&raw.bytes).ok();
     Ok(manifest

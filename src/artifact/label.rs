@@ -24,7 +24,7 @@ use crate::image::manifest::{Manifest, ManifestError};
 use crate::image::platform::{NoSuchPlatform, Platform};
 use crate::progress::Progress;
 use crate::source::registry::Registry;
-use crate::source::{self, Push, RawManifest, Source, SourceError};
+use crate::source::{self, Push, RawManifest, Source, SourceError, Store};
 
 /// What to label, and how.
 #[derive(Clone, Debug, Default)]

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::error::Error;
 use super::index_manifest::{PartDescriptor, attached};
+use super::layers::{self, Verify};
 use super::listing::{self, Stretch, stretch};
 use super::range_index::{InvalidPart, NAME_ANNOTATION, Part, RECORD_ANNOTATION, StoredExtent};
 use super::survey::{blocking, describe};
@@ -20,11 +21,11 @@ use crate::extract::{Item, Metadata, Node, Staged, Staging};
 use crate::image::digest::{DiffId, Digest};
 use crate::image::label::Record;
 use crate::image::{Image, Layer};
+use crate::layer::Flow;
 use crate::layer::checkpoint::{Extent, ExtentReader};
 use crate::layer::entry::Kind;
-use crate::layer::{self, Decompressed, Flow};
 use crate::progress::Progress;
-use crate::source::{self, Source, SourceError};
+use crate::source::{self, Source, SourceError, Store};
 
 /// What lists the parts of a range index.
 #[derive(Debug, Default)]
@@ -34,10 +35,11 @@ pub struct RangeIndex {
 }
 
 impl RangeIndex {
-    /// The range index of the image manifest `subject`; an empty one where there is none, or none that can be read, which a
-    /// notice then says: it only makes things faster. Fails where this machine is at fault.
-    pub async fn fetch(source: &dyn Source, subject: &Digest, progress: &dyn Progress) -> Result<Self, Error> {
-        match attached(source, subject, progress).await {
+    /// The range index of `image`; an empty one where there is none, or none that can be read, which a notice then says: it
+    /// only makes things faster. Fails where this machine is at fault.
+    pub async fn fetch(source: &dyn Source, image: &Image, progress: &dyn Progress) -> Result<Self, Error> {
+        let (Some(store), Some(subject)) = (source.store(), &image.digest) else { return Ok(RangeIndex::default()) };
+        match attached(store, subject, progress).await {
             Ok(attached) => Ok(RangeIndex { parts: attached.parts }),
             Err(error) => Self::without(error.into(), progress),
         }
@@ -46,11 +48,12 @@ impl RangeIndex {
     /// As [`fetch`](Self::fetch), and fails where the network does: then it is not known whether `word` is a name.
     pub async fn fetch_names(
         source: &dyn Source,
-        subject: &Digest,
+        image: &Image,
         word: &str,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
-        match attached(source, subject, progress).await {
+        let (Some(store), Some(subject)) = (source.store(), &image.digest) else { return Ok(RangeIndex::default()) };
+        match attached(store, subject, progress).await {
             Ok(attached) => Ok(RangeIndex { parts: attached.parts }),
             Err(SourceError::Network { what, problem }) => {
                 let problem = format!(
@@ -84,7 +87,7 @@ impl RangeIndex {
     }
 
     /// The part about exactly this `record`.
-    pub async fn part(&self, source: &dyn Source, record: &Record) -> Result<Option<Part>, Error> {
+    pub async fn part(&self, source: &dyn Store, record: &Record) -> Result<Option<Part>, Error> {
         let is_about = |part: &&PartDescriptor| {
             let annotation = part.descriptor.annotations.as_ref().and_then(|all| all.get(RECORD_ANNOTATION));
             annotation.and_then(|text| serde_json::from_str(text).ok()).as_ref() == Some(record)
@@ -145,7 +148,7 @@ impl ByLabel<'_> {
                 };
                 let metadata = Metadata { mode: mode.0, mtime, ..Metadata::default() };
                 let item = Item { metadata, node: Node::File(staged) };
-                Ok(Some(Got { item, layer: Some(layer.digest.clone()) }))
+                Ok(Some(Got { item, layer: layer.digest().cloned() }))
             }
             Record::Directory { .. } => Ok(None),
         }
@@ -153,18 +156,19 @@ impl ByLabel<'_> {
 
     /// Reads the extents that the range index gives, where there is a part about `record` and they hold everything.
     async fn by_index(&self, record: &Record) -> Result<Option<Got>, Error> {
-        let Some(part) = self.index.part(&**self.source, record).await? else { return Ok(None) };
+        let Some(store) = self.source.store() else { return Ok(None) };
+        let Some(part) = self.index.part(store, record).await? else { return Ok(None) };
         listing::check(record, &part.entries)?;
-        let Some(contents) = self.stage(&part).await? else { return Ok(None) };
+        let Some(contents) = self.stage(store, &part).await? else { return Ok(None) };
         let layer = match record {
-            Record::File { layer, .. } => self.image.layer_of(layer).map(|layer| layer.digest.clone()),
+            Record::File { layer, .. } => self.image.layer_of(layer).and_then(|layer| layer.digest().cloned()),
             Record::Directory { .. } => None,
         };
         Ok(listing::tree(&part.entries, &contents).map(|item| Got { item, layer }))
     }
 
     /// Stages the contents of all files that `part` lists; `None` where its extents are not this image's, or not enough.
-    async fn stage(&self, part: &Part) -> Result<Option<HashMap<Stretch, Arc<Staged>>>, Error> {
+    async fn stage(&self, store: &dyn Store, part: &Part) -> Result<Option<HashMap<Stretch, Arc<Staged>>>, Error> {
         let mut by_layer: HashMap<DiffId, BTreeMap<u64, Stretch>> = HashMap::new();
         let mut staged = HashMap::new();
         for stretch in part.entries.iter().filter_map(stretch) {
@@ -178,7 +182,7 @@ impl ByLabel<'_> {
         }
         for layer in &self.image.layers {
             let Some(wanted) = layer.diff_id.as_ref().and_then(|diff_id| by_layer.remove(diff_id)) else { continue };
-            let Some(contents) = self.stage_layer(layer, wanted, &part.extents).await? else { return Ok(None) };
+            let Some(contents) = self.stage_layer(store, layer, wanted, &part.extents).await? else { return Ok(None) };
             staged.extend(contents);
         }
         Ok(by_layer.is_empty().then_some(staged))
@@ -187,6 +191,7 @@ impl ByLabel<'_> {
     /// Stages the stretches `wanted` of one layer's tar, by their offsets, out of those of `extents` that are of its blob.
     async fn stage_layer(
         &self,
+        store: &dyn Store,
         layer: &Layer,
         mut wanted: BTreeMap<u64, Stretch>,
         extents: &[StoredExtent],
@@ -197,7 +202,8 @@ impl ByLabel<'_> {
         }
         let (mut staged, mut compressed_bytes) = (Vec::new(), 0_u64);
         let of_layer = |extent: &&StoredExtent| {
-            extent.blob == layer.digest && layer.diff_id.as_ref().is_some_and(|diff_id| extent.layer == *diff_id)
+            layer.digest() == Some(&extent.blob)
+                && layer.diff_id.as_ref().is_some_and(|diff_id| extent.layer == *diff_id)
         };
         for stored in extents.iter().filter(of_layer) {
             let begin = stored.uncompressed_offset;
@@ -210,10 +216,10 @@ impl ByLabel<'_> {
             }
             // Honest extents do not overlap. Others could have a layer fetched once for each file in it.
             compressed_bytes = compressed_bytes.saturating_add(stored.compressed_size);
-            if compressed_bytes > layer.size {
+            if compressed_bytes > layer.size() {
                 return Err(InvalidPart::new("its extents are longer than the layer that they are of").into());
             }
-            staged.extend(self.read_extent(layer, stored.extent(layer.size)?, held).await?);
+            staged.extend(self.read_extent(store, layer, stored.extent(layer.size())?, held).await?);
         }
         Ok(wanted.is_empty().then_some(staged))
     }
@@ -221,12 +227,15 @@ impl ByLabel<'_> {
     /// Stages the stretches `wanted`, in their order, out of one extent.
     async fn read_extent(
         &self,
+        store: &dyn Store,
         layer: &Layer,
         extent: Extent,
         wanted: Vec<Stretch>,
     ) -> Result<Vec<(Stretch, Arc<Staged>)>, Error> {
-        let bytes = self.source.blob_range(&layer.descriptor, extent.compressed.clone()).await?;
         let name = describe(layer, self.image.layers.len());
+        let descriptor = layer.blob.descriptor.as_ref();
+        let descriptor = descriptor.ok_or_else(|| Error::Bug(format!("{name} has no descriptor")))?;
+        let bytes = store.blob_range(descriptor, extent.compressed.clone()).await?;
         let staging = Arc::clone(self.staging);
         blocking(move || {
             let mut reader =
@@ -254,24 +263,24 @@ impl ByLabel<'_> {
         size: u64,
         digest: &Digest,
     ) -> Result<Option<(Arc<Staged>, (i64, u32))>, Error> {
-        let blob = self.source.blob(&layer.descriptor).await?;
+        let blob = self.source.layer(layer).await?;
         let name = describe(layer, self.image.layers.len());
         let (staging, digest) = (Arc::clone(self.staging), digest.clone());
         blocking(move || {
             let mut found = None;
-            let stream = Decompressed::new(blob).map_err(|error| Error::in_layer(&name, error))?;
-            layer::scan(stream, &mut |entry, data| {
+            // The file has a digest of its own.
+            layers::scan(blob, &name, Verify::Never, false, &mut |entry, data| {
                 if entry.data_offset < offset {
                     return Ok(Flow::Continue);
                 }
                 if let Kind::File { size: actual, sparse: false } = entry.kind
                     && (entry.data_offset, actual) == (offset, size)
                 {
-                    found = Some((staging.stage(data, size).map_err(InScan::Stage)?, entry.mtime));
+                    let staged = staging.stage(data, size).map_err(|error| Error::staging(&name, error))?;
+                    found = Some((staged, entry.mtime));
                 }
                 Ok(Flow::Stop)
-            })
-            .map_err(|error: InScan| error.named(&name))?;
+            })?;
             match found {
                 Some((staged, mtime)) => Ok(Some((checked(&name, &digest, staged)?, mtime))),
                 None => Ok(None),
@@ -286,27 +295,6 @@ fn checked(layer: &str, expected: &Digest, content: Arc<Staged>) -> Result<Arc<S
     match &content.digest {
         Some(digest) if digest == expected => Ok(content),
         digest => Err(mismatch(layer, expected, digest.as_ref().map_or("a file without one", Digest::as_str))),
-    }
-}
-
-/// What can go wrong in [`layer::scan`] here.
-enum InScan {
-    Layer(layer::LayerError),
-    Stage(crate::extract::StageError),
-}
-
-impl From<layer::LayerError> for InScan {
-    fn from(error: layer::LayerError) -> Self {
-        InScan::Layer(error)
-    }
-}
-
-impl InScan {
-    fn named(self, layer: &str) -> Error {
-        match self {
-            InScan::Layer(error) => Error::in_layer(layer, error),
-            InScan::Stage(error) => Error::staging(layer, error),
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::labelled::RangeIndex;
+use super::layers::Verify;
 use super::plan::{self, Tree, TreeKind};
 use super::survey::{Collect, Survey, Wanted};
 use crate::extract::StageError;
@@ -23,10 +24,10 @@ const MOST_NAMES: usize = 10;
 /// What is in an image.
 #[derive(Debug)]
 pub struct Listing<T> {
-    /// The reference, in full.
+    /// What messages call the image.
+    pub name: String,
+    /// The reference in full, with the digest of the image manifest where there is one.
     pub image: String,
-    /// The digest of the image manifest.
-    pub digest: Digest,
     /// What there is.
     pub items: Vec<T>,
 }
@@ -84,7 +85,7 @@ pub async fn list_artifacts(
     image: &Image,
     progress: &dyn Progress,
 ) -> Result<Listing<ListedArtifact>, Error> {
-    let index = RangeIndex::fetch(source, &image.digest, progress).await?;
+    let index = RangeIndex::fetch(source, image, progress).await?;
     let attached = index.records(image);
     let labels = artifacts(image);
     // What a digest does not cover speaks for nothing that it covers.
@@ -100,7 +101,14 @@ pub async fn list_artifacts(
         }
     }
     items.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(Listing { image: source.name(), digest: image.digest.clone(), items })
+    Ok(Listing::new(source, image, items))
+}
+
+impl<T> Listing<T> {
+    /// What is in `image`, which `source` names.
+    pub fn new(source: &dyn Source, image: &Image, items: Vec<T>) -> Self {
+        Listing { name: source.name(), image: source.address(image.digest.as_ref()), items }
+    }
 }
 
 impl Listing<ListedArtifact> {
@@ -123,7 +131,7 @@ impl Listing<ListedArtifact> {
                     let known = self.items.iter().chain(&wanted).map(|artifact| artifact.name.as_str());
                     let known = known.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
                     let hint = format!("; it has {known}; a path is typed with a slash: /{name}");
-                    return Err(Error::NotFound { image: self.image, path: format!("artifact {name}"), hint });
+                    return Err(Error::NotFound { image: self.name, path: format!("artifact {name}"), hint });
                 }
             }
         }
@@ -144,7 +152,7 @@ fn listed(
             let read = match &record {
                 _ if indexed.contains(&record) => Read::Range,
                 Record::File { layer, .. } => match image.layer_of(layer) {
-                    Some(layer) => Read::Layer { size: layer.size },
+                    Some(layer) => Read::Layer { size: layer.size() },
                     None => Read::Path,
                 },
                 Record::Directory { .. } => Read::Path,
@@ -160,7 +168,7 @@ fn listed(
             None => bare(name, Some(path), Read::Declared),
         },
         Label::Legacy { blob } => {
-            let size = image.layers.iter().find(|layer| layer.digest == blob).map_or(0, |layer| layer.size);
+            let size = image.layers.iter().find(|layer| layer.digest() == Some(&blob)).map_or(0, Layer::size);
             let layers_above = image.layers_above(&blob);
             ListedArtifact { layers: vec![blob], ..bare(name, None, Read::Legacy { size, layers_above }) }
         }
@@ -173,7 +181,7 @@ fn of_record(name: String, record: Record, image: &Image, read: Read) -> ListedA
         Record::File { layer, .. } => std::slice::from_ref(layer),
         Record::Directory { layers, .. } => layers.as_slice(),
     };
-    let layers = diff_ids.iter().filter_map(|layer| image.layer_of(layer)).map(|layer| layer.digest.clone()).collect();
+    let layers = diff_ids.iter().filter_map(|layer| image.layer_of(layer)?.digest().cloned()).collect();
     ListedArtifact { name, path: Some(record.path().to_owned()), layers, record: Some(record), read }
 }
 
@@ -208,6 +216,8 @@ pub struct ListedFile {
     pub mtime: i64,
     /// The blob digest of the layer that it comes from; `None` for a directory that no layer has an entry of.
     pub layer: Option<Digest>,
+    /// The build step that made that layer, where the history says.
+    pub step: Option<String>,
 }
 
 /// What a [`ListedFile`] is.
@@ -239,7 +249,7 @@ pub enum Depth {
 
 /// The files at `paths` (paths and globs, as typed) of `image`, which `source` names. What a glob matches is listed itself, and with
 /// [`Depth::All`] what is below it. A symbolic link that a path names is not followed. Layers are read until they have decided it,
-/// each to its end, so that its digest is checked.
+/// as [`Verify::WhereRead`] says.
 pub async fn list_files(
     source: Arc<dyn Source>,
     image: Arc<Image>,
@@ -249,11 +259,11 @@ pub async fn list_files(
 ) -> Result<Listing<ListedFile>, Error> {
     let patterns = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
     for layer in &image.layers {
-        progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
+        progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
-    let wanted = Arc::new(Wanted { patterns, follow: false, verify: true });
+    let wanted = Arc::new(Wanted { patterns, follow: false, verify: Verify::WhereRead.of(&*source) });
     let name = source.name();
-    let mut survey = Survey::new(source, Arc::clone(&image), Arc::new(NoContent), Arc::clone(&wanted));
+    let mut survey = Survey::new(Arc::clone(&source), Arc::clone(&image), Arc::new(NoContent), Arc::clone(&wanted));
     let planned = plan::outline((&name, &image), &mut survey, &wanted).await?;
     survey.notices().iter().for_each(|notice| progress.notice(notice));
     let mut files = Files { image: &image, seen: HashSet::new(), items: Vec::new() };
@@ -270,7 +280,7 @@ pub async fn list_files(
             _ => files.add(path, &thing.tree, below),
         }
     }
-    Ok(Listing { image: name, digest: image.digest.clone(), items: files.items })
+    Ok(Listing::new(&*source, &image, files.items))
 }
 
 struct Files<'a> {
@@ -297,7 +307,8 @@ impl Files<'_> {
                 uid: tree.metadata.uid,
                 gid: tree.metadata.gid,
                 mtime: tree.metadata.mtime.0,
-                layer: layer.map(|layer| layer.digest.clone()),
+                layer: layer.and_then(|layer| layer.digest().cloned()),
+                step: layer.and_then(|layer| layer.created_by.clone()),
             });
         }
         if below {

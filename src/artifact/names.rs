@@ -4,8 +4,8 @@
 //! happens to be labelled is got by its label.
 
 use super::error::Error;
-use super::get::Request;
 use super::labelled::RangeIndex;
+use super::request::Request;
 use crate::image::Image;
 use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Record, artifacts};
@@ -47,6 +47,7 @@ impl Labelled {
 }
 
 /// Something to be looked up in the rootfs.
+#[derive(Clone)]
 pub struct ByPath {
     /// Where it stands among what was asked for.
     pub position: usize,
@@ -135,9 +136,9 @@ pub async fn sort(
     let is_indexed = !asked.by_label.is_empty() || (may_trust && !declared.is_empty());
     if let Some((_, _, word)) = unknown.first() {
         // Whether a word is a name or a path depends on what is attached: one that is not known may be either.
-        asked.index = RangeIndex::fetch_names(source, &image.digest, word, progress).await?;
+        asked.index = RangeIndex::fetch_names(source, image, word, progress).await?;
     } else if is_indexed && !request.preserve {
-        asked.index = RangeIndex::fetch(source, &image.digest, progress).await?;
+        asked.index = RangeIndex::fetch(source, image, progress).await?;
     }
     let attached = asked.index.records(image);
     for (position, name, path) in declared {

@@ -116,17 +116,8 @@ impl Optional {
 }
 
 /// Reads as many layers as it takes to plan what `wanted` names in `image`, and what of its content had passed by. Fails where
-/// all that a pattern names is device nodes and FIFOs, which have none.
+/// all that a pattern names is device nodes and FIFOs, which have none. What is `optional` need not lead to anything.
 pub async fn complete<C: Collect>(
-    image: (&str, &Image),
-    survey: &mut Survey<C>,
-    wanted: &Wanted,
-) -> Result<Vec<Planned>, Error> {
-    complete_but(image, survey, wanted, &mut Optional::default()).await
-}
-
-/// As [`complete`], except that `optional` patterns need not lead to anything.
-pub async fn complete_but<C: Collect>(
     image: (&str, &Image),
     survey: &mut Survey<C>,
     wanted: &Wanted,

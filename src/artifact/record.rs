@@ -48,11 +48,11 @@ pub fn part(
     };
     let mut extents = Vec::new();
     for layer in &image.layers {
-        let Some(diff_id) = &layer.diff_id else { continue };
+        let (Some(diff_id), Some(blob)) = (&layer.diff_id, layer.digest()) else { continue };
         for extent in measure.extents(planned.pattern, layer.index) {
             let holds = |entry: &Listed| holds(entry, diff_id, &extent.uncompressed);
             if entries.iter().any(holds) {
-                extents.push(StoredExtent::new(diff_id.clone(), layer.digest.clone(), &extent));
+                extents.push(StoredExtent::new(diff_id.clone(), blob.clone(), &extent));
             }
         }
     }

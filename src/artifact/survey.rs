@@ -8,18 +8,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::error::Error;
+use super::layers::{self, Verify, Vouched};
 use super::place;
 use crate::extract::StageError;
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer};
 use crate::layer::entry::{Entry, Kind};
-use crate::layer::{self, Content, Decompressed, Flow, LayerError, Tracked};
+use crate::layer::{Content, Flow};
 use crate::rootfs::walk::{Found, resolve};
 use crate::rootfs::{Candidates, DataOffset, Inserted, LayerIndex, NodeKind, Pattern, View, split};
-use crate::source::{BlobReader, Source};
+use crate::source::{LayerBlob, Source};
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
 const SPECULATIVE_BYTES: u64 = 8 << 20;
@@ -40,8 +41,8 @@ pub struct Wanted {
     pub patterns: Vec<Pattern>,
     /// Whether a symlink that a path names is followed.
     pub follow: bool,
-    /// Whether each layer is read to its end, so that its digest is checked.
-    pub verify: bool,
+    /// How much is read for the sake of the layers' digests.
+    pub verify: Verify,
 }
 
 /// What becomes of the content of wanted files as it passes by.
@@ -81,6 +82,8 @@ pub struct Survey<C: Collect> {
     /// What is left of [`LOOKED_UP`].
     look_ups: Arc<AtomicI64>,
     notices: Vec<String>,
+    /// What vouches for each layer of `indexes`.
+    vouched: Vec<Vouched>,
 }
 
 /// What one reading of one layer gave.
@@ -88,6 +91,7 @@ struct Reading<K> {
     index: LayerIndex,
     candidates: Candidates,
     contents: HashMap<DataOffset, K>,
+    vouched: Vouched,
 }
 
 impl<C: Collect> Survey<C> {
@@ -106,6 +110,7 @@ impl<C: Collect> Survey<C> {
             keeps_xattrs: false,
             look_ups: Arc::new(AtomicI64::new(LOOKED_UP)),
             notices: Vec::new(),
+            vouched: Vec::new(),
         }
     }
 
@@ -126,7 +131,19 @@ impl<C: Collect> Survey<C> {
 
     /// The survey of the layer with this blob digest, as though the image had no other.
     pub fn only_in(mut self, blob: &Digest) -> Self {
-        self.layers.retain(|layer| layer.digest == *blob);
+        self.layers.retain(|layer| layer.digest() == Some(blob));
+        self
+    }
+
+    /// The survey of the layer at this position (from the bottom), as though the image had no other.
+    pub fn alone(mut self, index: usize) -> Self {
+        self.layers.retain(|layer| layer.index == index);
+        self
+    }
+
+    /// The survey of the image as it was when the layer at this position (from the bottom) was made.
+    pub fn up_to(mut self, index: usize) -> Self {
+        self.layers.retain(|layer| layer.index <= index);
         self
     }
 
@@ -161,6 +178,17 @@ impl<C: Collect> Survey<C> {
         self.contents.get(&(layer, data))
     }
 
+    /// What vouches for all that was read; [`Vouched::ByDigest`] where nothing was.
+    pub fn vouched(&self) -> Vouched {
+        self.vouched.iter().copied().max().unwrap_or(Vouched::ByDigest)
+    }
+
+    /// The layers that no digest was compared with.
+    pub fn not_compared(&self) -> impl Iterator<Item = &Layer> {
+        let vouched = self.layers.iter().zip(&self.vouched);
+        vouched.filter(|(_, vouched)| **vouched != Vouched::ByDigest).map(|(layer, _)| layer)
+    }
+
     /// Reads the next layers down. Several small ones are requested together and read one after the other, as one may say
     /// what to look out for in the next; where `independent`, as many as go side by side are read at the same time.
     pub async fn read_further(&mut self, independent: bool) -> Result<(), Error> {
@@ -169,25 +197,28 @@ impl<C: Collect> Survey<C> {
         let next = self.layers.iter().skip(first).enumerate();
         let count = next
             .take_while(|(count, layer)| {
-                bytes = bytes.saturating_add(layer.size);
+                bytes = bytes.saturating_add(layer.size());
                 let small = bytes <= SPECULATIVE_BYTES && *count < SMALL_SIDE_BY_SIDE;
                 *count == 0 || small || (independent && *count < SIDE_BY_SIDE)
             })
             .count();
-        let opened = try_join_all((first..first + count).map(|depth| self.open(depth))).await?;
+        let opened = join_all((first..first + count).map(|depth| self.open(depth))).await;
         if independent {
+            let opened = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
             let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone()));
             for reading in try_join_all(readings).await? {
                 self.candidates.absorb(reading.candidates);
-                self.add(reading.index, reading.contents);
+                self.add(reading.index, reading.contents, reading.vouched);
             }
             return Ok(());
         }
-        for (blob, layer) in opened {
+        for opened in opened {
+            // One that cannot be had is no fault where the layers above it decide.
+            let (blob, layer) = opened?;
             let candidates = std::mem::take(&mut self.candidates);
             let reading = self.read(blob, layer, candidates).await?;
             self.candidates = reading.candidates;
-            self.add(reading.index, reading.contents);
+            self.add(reading.index, reading.contents, reading.vouched);
             if self.is_decided() {
                 break;
             }
@@ -195,9 +226,10 @@ impl<C: Collect> Survey<C> {
         Ok(())
     }
 
-    fn add(&mut self, index: LayerIndex, contents: HashMap<DataOffset, C::Kept>) {
+    fn add(&mut self, index: LayerIndex, contents: HashMap<DataOffset, C::Kept>, vouched: Vouched) {
         let depth = self.indexes.len();
         self.indexes.push(Arc::new(index));
+        self.vouched.push(vouched);
         self.contents.extend(contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
     }
 
@@ -224,7 +256,7 @@ impl<C: Collect> Survey<C> {
 
     async fn read(
         &self,
-        blob: BlobReader,
+        blob: LayerBlob,
         layer: NamedLayer,
         candidates: Candidates,
     ) -> Result<Reading<C::Kept>, Error> {
@@ -242,11 +274,11 @@ impl<C: Collect> Survey<C> {
         blocking(move || pass.run(blob)).await
     }
 
-    async fn open(&self, depth: usize) -> Result<(BlobReader, NamedLayer), Error> {
+    async fn open(&self, depth: usize) -> Result<(LayerBlob, NamedLayer), Error> {
         let (Some(layer), Some(name)) = (self.layer(depth), self.describe(depth)) else {
             return Err(Error::Bug(format!("there is no layer at depth {depth}")));
         };
-        let blob = self.source.blob(&layer.descriptor).await?;
+        let blob = self.source.layer(layer).await?;
         Ok((blob, NamedLayer { name, layer: layer.clone() }))
     }
 }
@@ -262,7 +294,8 @@ struct NamedLayer {
 
 /// A layer as messages name it: `layer 3 of 5 (sha256:0123456789ab)`.
 pub fn describe(layer: &Layer, layers: usize) -> String {
-    format!("layer {} of {layers} (sha256:{})", layer.index + 1, layer.digest.short())
+    let digest = layer.digest().map(|digest| format!(" (sha256:{})", digest.short())).unwrap_or_default();
+    format!("layer {} of {layers}{digest}", layer.index + 1)
 }
 
 /// One reading of one layer.
@@ -281,11 +314,11 @@ struct Pass<C: Collect> {
 }
 
 impl<C: Collect> Pass<C> {
-    fn run(mut self, blob: BlobReader) -> Result<Reading<C::Kept>, Error> {
+    fn run(mut self, blob: LayerBlob) -> Result<Reading<C::Kept>, Error> {
         self.look_out();
-        let name = self.layer.name.clone();
-        scan::<C>(blob, &name, &mut |entry, data| self.visit(entry, data))?;
-        Ok(Reading { index: self.index, candidates: self.candidates, contents: self.contents })
+        let (name, verify) = (self.layer.name.clone(), self.wanted.verify);
+        let vouched = layers::scan(blob, &name, verify, C::TRACKS, &mut |entry, data| self.visit(entry, data))?;
+        Ok(Reading { index: self.index, candidates: self.candidates, contents: self.contents, vouched })
     }
 
     fn visit(&mut self, entry: &Entry, data: &mut dyn Content) -> Result<Flow, Error> {
@@ -306,7 +339,7 @@ impl<C: Collect> Pass<C> {
                     let kept = self.collector.collect(&self.layer.layer, &patterns, entry, data);
                     let kept = kept.map_err(|error| Error::staging(&self.layer.name, error))?;
                     self.contents.insert(DataOffset(entry.data_offset), kept);
-                    if !self.wanted.verify && self.is_enough() {
+                    if self.wanted.verify == Verify::Never && self.is_enough() {
                         return Ok(Flow::Stop);
                     }
                 }
@@ -390,13 +423,13 @@ fn view<'a>(above: &'a [Arc<LayerIndex>], index: &'a LayerIndex) -> View<'a> {
 /// Collects the contents at the offsets `missing` of a layer.
 fn collect_again<C: Collect>(
     collector: &C,
-    blob: BlobReader,
+    blob: LayerBlob,
     layer: &NamedLayer,
     mut missing: BTreeMap<DataOffset, Vec<usize>>,
-    verify: bool,
+    verify: Verify,
 ) -> Result<HashMap<DataOffset, C::Kept>, Error> {
     let mut contents = HashMap::new();
-    scan::<C>(blob, &layer.name, &mut |entry, data| {
+    layers::scan(blob, &layer.name, verify, C::TRACKS, &mut |entry, data| {
         let at = DataOffset(entry.data_offset);
         if let Kind::File { .. } = entry.kind
             && let Some(patterns) = missing.remove(&at)
@@ -404,36 +437,9 @@ fn collect_again<C: Collect>(
             let kept = collector.collect(&layer.layer, &patterns, entry, data);
             contents.insert(at, kept.map_err(|error| Error::staging(&layer.name, error))?);
         }
-        Ok(if missing.is_empty() && !verify { Flow::Stop } else { Flow::Continue })
+        Ok(if missing.is_empty() && verify == Verify::Never { Flow::Stop } else { Flow::Continue })
     })?;
     Ok(contents)
-}
-
-/// Reads the layer that messages call `name`, keeping track of extents where the collector needs them.
-fn scan<C: Collect>(
-    blob: BlobReader,
-    name: &str,
-    visit: &mut dyn FnMut(&Entry, &mut dyn Content) -> Result<Flow, Error>,
-) -> Result<(), Error> {
-    let visit = &mut |entry: &Entry, data: &mut dyn Content| visit(entry, data).map_err(InLayer);
-    let scanned = if C::TRACKS {
-        Tracked::new(blob).map_err(InLayer::from).and_then(|stream| layer::scan(stream, visit))
-    } else {
-        Decompressed::new(blob).map_err(InLayer::from).and_then(|stream| layer::scan(stream, visit))
-    };
-    scanned.map_err(|error| match error.0 {
-        Error::Layer { error, .. } => Error::Layer { layer: name.to_owned(), error },
-        error => error,
-    })
-}
-
-/// An [`Error`] on its way through [`layer::scan`], whose own errors do not know which layer they are of.
-struct InLayer(Error);
-
-impl From<LayerError> for InLayer {
-    fn from(error: LayerError) -> Self {
-        InLayer(Error::in_layer("", error))
-    }
 }
 
 /// Runs work that blocks beside the asynchronous kind.

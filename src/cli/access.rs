@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::RegistryArguments;
+use crate::artifact::{Error, blocking};
 use crate::progress::Progress;
+use crate::source::name::Name;
+use crate::source::place::LocalSource;
 use crate::source::registry::{Registry, RegistryOptions};
 use crate::source::{Source, SourceError};
 
@@ -21,11 +24,18 @@ pub struct Access {
     pub docker_config: Option<PathBuf>,
 }
 
-/// Where an image is, by Docker's own prefixes. Each place that images can be got from is one variant.
+/// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// `registry://REF`, or no prefix.
-    Registry(String),
+    /// There, as far as can be told without opening it.
+    Named(Name),
+    /// Nowhere: it is written as a file, and there is none.
+    Missing {
+        /// The file.
+        what: String,
+        /// What is wrong.
+        detail: String,
+    },
 }
 
 impl Access {
@@ -42,44 +52,74 @@ impl Access {
     }
 
     /// The source that an image is in: one arm for each kind of place.
-    pub fn open(&self, image: &Location, progress: Arc<dyn Progress>) -> Result<Arc<dyn Source>, SourceError> {
-        match image {
-            Location::Registry(reference) => Ok(self.registry(reference, progress)?),
+    pub async fn open(&self, image: &Location, progress: Arc<dyn Progress>) -> Result<Arc<dyn Source>, Error> {
+        let name = match image {
+            Location::Named(name) => name.clone(),
+            Location::Missing { what, detail } => {
+                return Err(SourceError::NotFound { what: what.clone(), detail: detail.clone() }.into());
+            }
+        };
+        // Looking through an archive, and perhaps copying it, takes its time.
+        let local = |open: Box<dyn FnOnce() -> Result<LocalSource, SourceError> + Send>| async {
+            Ok(Arc::new(blocking(move || Ok(open()?)).await?) as Arc<dyn Source>)
+        };
+        match name {
+            Name::Registry { reference, no_such_file } => {
+                if let Some(file) = no_such_file {
+                    let file = file.display();
+                    progress
+                        .notice(&format!("there is no file {file}; looking for an image of that name in a registry"));
+                }
+                Ok(self.registry(&reference, progress)?)
+            }
+            Name::Archive { file, image } => {
+                local(Box::new(move || LocalSource::archive(&file, image, progress))).await
+            }
+            Name::Stdin { image } => local(Box::new(move || LocalSource::stdin(image, progress))).await,
+            Name::Layout { directory, image } => {
+                local(Box::new(move || LocalSource::layout(&directory, image, progress))).await
+            }
+            Name::Engine { reference } => Err(Error::Usage(no_engine(&reference))),
         }
     }
 }
 
-impl Location {
-    /// Reads an IMAGE.
-    pub fn parse(typed: &OsStr) -> Result<Self, String> {
-        let text = typed.to_str().ok_or_else(|| format!("\"{}\" is not an image reference", typed.display()))?;
-        let (prefix, rest) = match text.split_once("://") {
-            Some((prefix, rest)) => (Some(prefix), rest),
-            None => (None, text),
-        };
-        match prefix {
-            None | Some("registry") if rest.is_empty() => {
-                Err("IMAGE is empty; write a reference such as debian:12".to_owned())
+/// Reads an IMAGE.
+pub fn location(typed: &OsStr) -> Result<Location, String> {
+    let text = typed.to_str().ok_or_else(|| format!("\"{}\" is not an image reference", typed.display()))?;
+    if text.is_empty() {
+        return Err("IMAGE is empty; write a reference such as debian:12".to_owned());
+    }
+    match Name::parse(text) {
+        Ok(Name::Engine { reference }) => Err(no_engine(&reference)),
+        Ok(name) => {
+            if let Name::Registry { reference, .. } = &name
+                && let Some((image, path)) = with_path(reference)
+            {
+                return Err(format!("\"{text}\" is an image and a path; write them apart: {image} /{path}"));
             }
-            None | Some("registry") => match with_path(rest) {
-                Some((image, path)) => {
-                    Err(format!("\"{text}\" is an image and a path; write them apart: {image} /{path}"))
-                }
-                None => Ok(Location::Registry(rest.to_owned())),
-            },
-            Some("local" | "archive" | "oci-dir") => Err(format!(
-                "\"{text}\": images at {}:// are not supported yet; use one in a registry",
-                prefix.unwrap_or_default()
-            )),
-            Some("http" | "https" | "docker") => Err(format!(
-                "\"{text}\" is not an image reference; leave out the \"{}://\"",
-                prefix.unwrap_or_default()
-            )),
-            Some(_) => {
-                Err(format!("\"{text}\" is not an image reference; write registry://REFERENCE, or REFERENCE alone"))
-            }
+            Ok(Location::Named(name))
+        }
+        Err(SourceError::NotFound { what, detail }) => Ok(Location::Missing { what, detail }),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads an IMAGE that has to be in a registry, and gives its reference.
+pub fn registry(typed: &OsStr) -> Result<String, String> {
+    match location(typed)? {
+        Location::Named(Name::Registry { reference, .. }) => Ok(reference),
+        Location::Named(_) | Location::Missing { .. } => {
+            let typed = typed.display();
+            Err(format!("\"{typed}\": labelling files and folders is not supported yet; label the image in a registry"))
         }
     }
+}
+
+fn no_engine(reference: &str) -> String {
+    format!(
+        "\"local://{reference}\": images of an engine are not supported yet; use one in a registry, or what docker save wrote"
+    )
 }
 
 /// Splits `IMAGE:/path`, as in `docker cp`, at the first colon with a slash after it, other than that of a prefix
@@ -141,24 +181,42 @@ mod tests {
             ("localhost:5000/app:etc/motd", "localhost:5000/app /etc/motd"),
             ("registry://host:5000/app:1:/etc/a:/b", "host:5000/app:1 /etc/a:/b"),
         ] {
-            let problem = Location::parse(typed.as_ref()).unwrap_err();
+            let problem = location(typed.as_ref()).unwrap_err();
             assert!(problem.ends_with(&format!("write them apart: {apart}")), "{problem}");
         }
         for image in
             ["alpine", "alpine:3", "host:5000/app", "host:5000/app:1", "[::1]:5000/app", ":5000/x", "a/b@sha256:0"]
         {
-            assert_eq!(Location::parse(image.as_ref()), Ok(Location::Registry(image.into())));
+            assert_eq!(registry(image.as_ref()).unwrap(), image);
         }
     }
 
     #[test]
-    fn the_registry_prefix_is_taken_off_and_other_places_are_not_built_yet() {
-        let refused = |image: &str| Location::parse(image.as_ref()).unwrap_err();
-        assert_eq!(Location::parse("registry://a/b:c".as_ref()), Ok(Location::Registry("a/b:c".into())));
-        for image in ["local://alpine", "archive://image.tar", "oci-dir://layout:tag"] {
-            assert!(refused(image).contains("not supported yet"), "{image}");
+    fn a_path_after_a_file_is_split_off_too_and_never_a_part_of_the_files_own() {
+        let split = |typed: &str| {
+            split_path(typed.as_ref())
+                .map(|(image, path)| (image.to_str().unwrap().to_owned(), String::from_utf8(path.to_vec()).unwrap()))
+        };
+        for image in
+            ["archive:///tmp/x.tar", "archive://x.tar#localhost:5000/app:1", "oci-dir:///tmp/layout:1", "./x", "-"]
+        {
+            assert_eq!(split(&format!("{image}:/bin/sh")), Some((image.to_owned(), "/bin/sh".to_owned())));
+            assert_eq!(split(image), None);
         }
-        assert!(refused("https://ghcr.io/a/b").contains("leave out the \"https://\""));
-        assert!(refused("registry://").contains("IMAGE is empty"));
+    }
+
+    #[test]
+    fn the_registry_prefix_is_taken_off_and_what_is_not_built_yet_says_so() {
+        let refused = |image: &str| location(image.as_ref()).unwrap_err();
+        assert_eq!(registry("registry://a/b:c".as_ref()).unwrap(), "a/b:c");
+        assert!(refused("local://alpine").contains("not supported yet"));
+        assert!(registry("archive://image.tar".as_ref()).unwrap_err().contains("not supported yet"));
+        assert!(refused("https://ghcr.io/a/b").contains("leave the scheme away"));
+        assert!(refused("").contains("IMAGE is empty"));
+    }
+
+    #[test]
+    fn a_missing_file_is_not_a_wrong_command_line() {
+        assert!(matches!(location("./none/x.tar".as_ref()), Ok(Location::Missing { .. })));
     }
 }

@@ -9,21 +9,21 @@ use super::Failure;
 use super::get::summary;
 use super::options::CopyBinaryOptions;
 use super::progress::Display;
-use crate::artifact::Error;
 use crate::artifact::get::{Request, get_from};
 use crate::artifact::list::list_artifacts;
+use crate::artifact::{Error, Verify};
 use crate::extract::{Destination, ExtractError};
 use crate::image::Image;
 use crate::image::label::{Artifact, Label, artifacts};
 use crate::rootfs::Pattern;
-use crate::source::{self, Source};
+use crate::source::Source;
 
 /// Copies what `options` say.
 pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<(), Failure> {
     let begin = Instant::now();
     let CopyBinaryOptions { image, what, destination, platform, access, .. } = options;
-    let source = access.open(&image, display.clone()).map_err(Error::from)?;
-    let image = Arc::new(source::resolve(&*source, &platform, &*display).await.map_err(Error::from)?);
+    let source = access.open(&image, display.clone()).await?;
+    let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
     let destination = match destination {
         Some(destination) => destination,
         None => same_place(&*source, &image, &what, &display).await?,
@@ -34,12 +34,13 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
         destination: parse(&destination).map_err(Error::from)?,
         parents: false,
         dereference: true,
-        verify: true,
+        verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
+        step: None,
     };
     let report = get_from(source, image, request, display.clone()).await?;
-    display.close(&summary(&report, begin.elapsed()));
+    display.close(&summary(&report, begin.elapsed(), false));
     Ok(())
 }
 

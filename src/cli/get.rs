@@ -12,21 +12,20 @@ use super::options::GetOptions;
 use super::progress::Display;
 use super::sanitize;
 use crate::artifact::Error;
-use crate::artifact::get::{Fetched, Report, Request, get};
+use crate::artifact::get::{Fetched, Proof, Report, Request, Unverified, get};
 use crate::extract::Destination;
-use crate::image::digest::Digest;
 
 /// What is printed of what was written.
 pub const COLUMNS: Columns = Columns {
     table: "{{.Path}}\\t{{.Destination}}\\t{{.Size}}\\t{{.Mode}}",
-    fields: &["Path", "Destination", "Type", "Size", "Mode", "Digest", "Layer", "Image", "Verified"],
+    fields: &["Path", "Destination", "Type", "Size", "Mode", "Digest", "Layer", "Image", "Verified", "Proof"],
 };
 
 /// Gets what `options` say, and prints what was asked to be printed.
 pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failure> {
     let begin = Instant::now();
     let destination = Destination::parse(options.output.as_deref()).map_err(Error::from)?;
-    let source = options.access.open(&options.image, display.clone()).map_err(Error::from)?;
+    let source = options.access.open(&options.image, display.clone()).await?;
     let mistaken = mistaken_destination(&options);
     let request = Request {
         paths: options.paths,
@@ -37,10 +36,11 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         verify: options.verify,
         preserve: options.preserve,
         trust_attached: options.trust_attached,
+        step: options.step,
     };
     let advise = |error| advise(error, options.parents, mistaken.as_deref());
     let report = get(source, request, display.clone()).await.map_err(advise)?;
-    display.close(&summary(&report, begin.elapsed()));
+    display.close(&summary(&report, begin.elapsed(), true));
     match options.format {
         Some(format) => super::write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
         None => Ok(()),
@@ -70,8 +70,7 @@ fn advise(mut error: Error, parents: bool, mistaken: Option<&str>) -> Error {
 }
 
 fn rows(report: &Report) -> Vec<Value> {
-    let image = pinned(&report.image, &report.digest);
-    report.files.iter().map(|file| row(file, &image)).collect()
+    report.files.iter().map(|file| row(file, &report.image)).collect()
 }
 
 fn row(file: &Fetched, image: &str) -> Value {
@@ -89,32 +88,49 @@ fn row(file: &Fetched, image: &str) -> Value {
         "Layer": file.layer,
         "Image": image,
         "Verified": file.is_verified(),
+        "Proof": match file.proof {
+            Proof::File => "file",
+            Proof::Layer => "layer",
+            Proof::Place => "place",
+        },
     })
 }
 
-/// The image's reference with the digest that was found there.
-pub fn pinned(image: &str, digest: &Digest) -> String {
-    if image.contains('@') { image.to_owned() } else { format!("{image}@{digest}") }
-}
-
-/// The closing line: what, from which digest, how much of the image that took, how long.
-pub fn summary(report: &Report, took: Duration) -> String {
+/// The closing line: what, from which digest, how much of the image that took, how long. `can_verify` says whether the command has
+/// the flag `--verify`.
+pub fn summary(report: &Report, took: Duration, can_verify: bool) -> String {
     let total = DecimalBytes(report.files.iter().map(|file| file.size).sum());
     let what = match report.files.as_slice() {
         [file] if file.kind == "file" => format!("{} ({total})", file.path),
         [file] => file.path.clone(),
         files => format!("{} ({total})", count(files.iter().map(|file| file.kind))),
     };
-    let (image, fetched, of) =
-        (pinned(&report.image, &report.digest), DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
+    let (image, fetched, of) = (&report.image, DecimalBytes(report.fetched_bytes), DecimalBytes(report.image_bytes));
     let unverified: Vec<&Fetched> = report.files.iter().filter(|file| !file.is_verified()).collect();
+    let why = why_not(&report.unverified, can_verify);
     let unverified = match unverified.as_slice() {
         [] => String::new(),
-        all if all.len() == report.files.len() => "; not verified".to_owned(),
-        [one] => format!("; {} not verified", one.path),
-        some => format!("; {} of {} not verified", some.len(), report.files.len()),
+        all if all.len() == report.files.len() => format!("; {why}"),
+        [one] => format!("; {} {why}", one.path),
+        some => format!("; {} of {} {why}", some.len(), report.files.len()),
     };
     format!("{what} from {image}: fetched {fetched} of {of} in {}{unverified}", seconds(took))
+}
+
+/// What was not checked, and what to do about it.
+fn why_not(unverified: &Unverified, can_verify: bool) -> String {
+    match unverified {
+        Unverified { was_asked: true, .. } => "not verified".to_owned(),
+        Unverified { has_no_digest: true, .. } => {
+            "not verified: the image has no digests of its layers to check them against".to_owned()
+        }
+        Unverified { layers, .. } => {
+            let whose = if layers.len() == 1 { "layer's digest" } else { "layers' digests" };
+            let bytes = DecimalBytes(layers.values().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes)));
+            let hint = if can_verify { format!("; --verify does, and reads {bytes}") } else { String::new() };
+            format!("not checked against the {whose}{hint}")
+        }
+    }
 }
 
 /// Such as `3 files, 1 directory`.
@@ -145,7 +161,7 @@ fn seconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artifact::get::Proof;
+    use crate::image::digest::Digest;
 
     fn report(kinds: &[&'static str], verified: bool) -> Report {
         let file = |kind: &&'static str| Fetched {
@@ -159,17 +175,17 @@ mod tests {
             proof: if verified { Proof::Layer } else { Proof::Place },
         };
         Report {
-            image: "docker.io/library/debian:12".to_owned(),
-            digest: Digest::of(b""),
+            image: format!("docker.io/library/debian:12@{}", Digest::of(b"")),
             files: kinds.iter().map(file).collect(),
             image_bytes: 48_500_000,
             fetched_bytes: 12_300_000,
+            unverified: Unverified { was_asked: true, ..Unverified::default() },
         }
     }
 
     #[test]
     fn the_closing_line_says_what_whence_how_much_and_how_long() {
-        let line = summary(&report(&["file"], true), Duration::from_millis(2140));
+        let line = summary(&report(&["file"], true), Duration::from_millis(2140), true);
         let digest = Digest::of(b"");
         assert_eq!(
             line,
@@ -178,7 +194,7 @@ mod tests {
             )
         );
         let several = report(&["file", "directory", "file", "symlink"], false);
-        let line = summary(&several, Duration::from_secs(61));
+        let line = summary(&several, Duration::from_secs(61), true);
         assert!(line.starts_with("2 files, 1 directory, 1 link (276.40 kB) from "), "{line}");
         assert!(line.ends_with(" in 1 min 1 s; not verified"), "{line}");
     }
@@ -193,11 +209,16 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_not_said_twice() {
-        let mut report = report(&["symlink"], true);
-        assert_eq!(pinned(&report.image, &report.digest), format!("docker.io/library/debian:12@{}", report.digest));
-        report.image = format!("debian@{}", report.digest);
-        assert_eq!(pinned(&report.image, &report.digest), report.image);
-        assert!(summary(&report, Duration::ZERO).starts_with("/bin/symlink from debian@"));
+    fn what_was_not_checked_is_said_with_what_checks_it() {
+        let line = |unverified| {
+            let report = Report { unverified, ..report(&["file"], false) };
+            summary(&report, Duration::ZERO, true).split_once("; ").unwrap().1.to_owned()
+        };
+        let one = Unverified { layers: [(0, 1_200_000_000)].into(), ..Unverified::default() };
+        assert_eq!(line(one.clone()), "not checked against the layer's digest; --verify does, and reads 1.20 GB");
+        let two = line(Unverified { layers: [(0, 1), (1, 2)].into(), ..one.clone() });
+        assert!(two.starts_with("not checked against the layers' digests; --verify does"), "{two}");
+        let none = line(Unverified { has_no_digest: true, ..one });
+        assert_eq!(none, "not verified: the image has no digests of its layers to check them against");
     }
 }

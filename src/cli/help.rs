@@ -169,8 +169,8 @@ Get files";
             "Examples:",
             "  docker artifact get debian:12",
             "Options:",
-            "  -D, --debug             Show",
-            "      --format string     Print",
+            "  -D, --debug               Show",
+            "      --format string       Print",
         ] {
             assert!(get.lines().any(|found| found.starts_with(line)), "{line}\n{get}");
         }

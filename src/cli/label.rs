@@ -5,9 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::access::Location;
 use super::format::{Columns, Format};
-use super::get::pinned;
 use super::options::{LabelOptions, Output};
 use super::progress::Display;
 use super::sanitize;
@@ -15,6 +13,7 @@ use crate::artifact::Error;
 use crate::artifact::label::{Labelled, label};
 use crate::image::label::{Mode, Name, Record};
 use crate::source::Source as _;
+use crate::source::registry::pinned;
 
 /// What is printed of what was labelled.
 pub const COLUMNS: Columns = Columns {
@@ -27,10 +26,9 @@ const WITH_PLATFORM: &str = "table {{.Platform}}\\t{{.Name}}\\t{{.Path}}\\t{{.Si
 
 /// Labels what `options` say, and prints what was asked to be printed.
 pub async fn run(options: LabelOptions, display: Arc<Display>) -> Result<(), Failure> {
-    let Location::Registry(image) = &options.image;
-    let from = options.access.registry(image, display.clone()).map_err(Error::from)?;
+    let from = options.access.registry(&options.image, display.clone()).map_err(Error::from)?;
     let to = match &options.tag {
-        Some(Location::Registry(tag)) => options.access.registry(tag, display.clone()).map_err(Error::from)?,
+        Some(tag) => options.access.registry(tag, display.clone()).map_err(Error::from)?,
         None => Arc::clone(&from),
     };
     let names = (from.name(), to.name());
@@ -60,7 +58,7 @@ fn table(labelled: &Labelled, to: &str) -> String {
 }
 
 fn rows(labelled: &Labelled, to: &str) -> Vec<Value> {
-    let image = pinned(to, &labelled.new);
+    let image = pinned(to, Some(&labelled.new));
     let of_image = |platform: &str, (name, record): &(Name, Record)| {
         let (kind, mode, layers) = match record {
             Record::File { mode, layer, .. } => ("file", mode, vec![layer.to_string()]),
@@ -111,7 +109,7 @@ fn quoted(word: &str) -> String {
 
 /// The closing line: what the image was and what it is now.
 fn summary(labelled: &Labelled, (from, to): (&str, &str), dry_run: bool) -> String {
-    let (old, new) = (pinned(from, &labelled.old), pinned(to, &labelled.new));
+    let (old, new) = (pinned(from, Some(&labelled.old)), pinned(to, Some(&labelled.new)));
     match (dry_run, labelled.pushed, old == new) {
         (true, _, true) => format!("{old} would stay as it is"),
         (true, _, false) => format!("{old} would become {new}"),

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::format::Columns;
-use super::get::pinned;
 use super::options::{LsOptions, What, may_be_name};
 use super::progress::Display;
 use super::{file_mode, sanitize, timestamp};
@@ -17,7 +16,6 @@ use crate::image::Layer;
 use crate::image::label::Record;
 use crate::image::platform::Choice;
 use crate::progress::Progress as _;
-use crate::source;
 
 /// What is printed of artifacts, and what names one.
 pub const ARTIFACTS: (&Columns, &str) = (
@@ -45,6 +43,7 @@ pub const FILES: (&Columns, &str) = (
             "Mode",
             "Uid",
             "Gid",
+            "Step",
             "Image",
         ],
     },
@@ -63,8 +62,8 @@ pub const LAYERS: (&Columns, &str) = (
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
     let LsOptions { image, what, platform, format, whole, access, .. } = options;
-    let source = access.open(&image, display.clone()).map_err(Error::from)?;
-    let image = Arc::new(source::resolve(&*source, &platform, &*display).await.map_err(Error::from)?);
+    let source = access.open(&image, display.clone()).await?;
+    let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
     let (rows, columns) = match what {
         What::Artifacts => {
             let listing = list_artifacts(&*source, &image, &*display).await?;
@@ -79,7 +78,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                 display.notice(&format!(
                     "{0} has no artifacts; to make one: docker artifact label {tag}{flag}{0} /path; to list its files: \
                      docker artifact ls {flag}{0} /",
-                    listing.image
+                    listing.name
                 ));
                 return Ok(());
             }
@@ -104,7 +103,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
         }
         What::Files(paths, depth) => (rows(&list_files(source, image, &paths, depth, &*display).await?, file), FILES),
         What::Layers => {
-            let listing = Listing { image: source.name(), digest: image.digest.clone(), items: image.layers.clone() };
+            let listing = Listing::new(&*source, &image, image.layers.clone());
             (rows(&listing, layer), LAYERS)
         }
     };
@@ -114,10 +113,9 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
 }
 
 fn rows<T>(listing: &Listing<T>, row: impl Fn(&T) -> Value) -> Vec<Value> {
-    let image = pinned(&listing.image, &listing.digest);
     let with_image = |item| {
         let mut row = row(item);
-        row["Image"] = json!(image);
+        row["Image"] = json!(listing.image);
         row
     };
     listing.items.iter().map(with_image).collect()
@@ -180,6 +178,7 @@ fn file(file: &ListedFile) -> Value {
         "Mode": format!("{:04o}", file.mode),
         "Uid": file.uid,
         "Gid": file.gid,
+        "Step": file.step,
     })
 }
 
@@ -194,10 +193,10 @@ fn shown(path: &[u8]) -> String {
 fn layer(layer: &Layer) -> Value {
     json!({
         "Index": layer.index + 1,
-        "Size": layer.size,
-        "Digest": layer.digest,
+        "Size": layer.size(),
+        "Digest": layer.digest(),
         "DiffID": layer.diff_id,
-        "MediaType": layer.descriptor.media_type,
+        "MediaType": layer.blob.media_type,
         "Step": layer.created_by,
     })
 }
@@ -206,6 +205,7 @@ fn layer(layer: &Layer) -> Value {
 mod tests {
     use super::*;
     use crate::cli::format::Format;
+    use crate::image::Blob;
     use crate::image::digest::Digest;
 
     fn listed(read: Read) -> ListedArtifact {
@@ -213,11 +213,11 @@ mod tests {
     }
 
     fn listed_file(path: &[u8], kind: FileKind) -> ListedFile {
-        ListedFile { path: path.to_vec(), kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None }
+        ListedFile { path: path.to_vec(), kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None, step: None }
     }
 
     fn listing<T>(items: Vec<T>) -> Listing<T> {
-        Listing { image: "a:1".to_owned(), digest: Digest::of(b""), items }
+        Listing { name: "a:1".to_owned(), image: "a:1".to_owned(), items }
     }
 
     #[track_caller]
@@ -235,9 +235,8 @@ mod tests {
     fn every_field_is_in_a_row() {
         has_every_field(&rows(&listing(vec![listed(Read::Range)]), artifact)[0], ARTIFACTS);
         has_every_field(&rows(&listing(vec![listed_file(b"/x", FileKind::Directory)]), file)[0], FILES);
-        let descriptor = crate::image::manifest::Descriptor { media_type: "tar".to_owned(), ..Default::default() };
-        let (digest, size) = (Digest::of(b"layer"), 7);
-        let plain = Layer { index: 0, digest, size, descriptor, diff_id: None, created_by: None };
+        let blob = Blob { digest: Some(Digest::of(b"layer")), size: 7, ..Blob::default() };
+        let plain = Layer { index: 0, blob, diff_id: None, created_by: None };
         let row = &rows(&listing(vec![plain]), layer)[0];
         has_every_field(row, LAYERS);
         assert_eq!(row["Index"], 1);

@@ -281,7 +281,7 @@ pub fn artifacts(image: &Image) -> Vec<Artifact> {
             };
             found.insert(name.to_owned(), label);
         } else if let Ok(blob) = value.parse::<Digest>()
-            && image.layers.iter().any(|layer| layer.digest == blob)
+            && image.layers.iter().any(|layer| layer.digest() == Some(&blob))
         {
             // A label of ours with the same name says more.
             found.entry(key.clone()).or_insert(Label::Legacy { blob });

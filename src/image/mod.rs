@@ -13,15 +13,15 @@ use digest::{ChainId, DiffId, Digest};
 use manifest::{Descriptor, ManifestError, OciImageManifest};
 use platform::Platform;
 
-/// One image for one platform, with everything but its layers' bytes.
+/// One image for one platform, with everything but its layers' bytes. What the place that it is in does not know is absent.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// The digest of the image manifest.
-    pub digest: Digest,
-    /// The image manifest.
-    pub manifest: OciImageManifest,
+    /// The digest of the image manifest; `docker save` wrote no manifest before Docker 25.
+    pub digest: Option<Digest>,
     /// The image config.
     pub config: ImageConfig,
+    /// The config's length in bytes.
+    pub config_size: u64,
     /// The layers, bottom first.
     pub layers: Vec<Layer>,
 }
@@ -31,43 +31,82 @@ pub struct Image {
 pub struct Layer {
     /// The layer's position from the bottom; the base is 0.
     pub index: usize,
-    /// The blob's digest.
-    pub digest: Digest,
-    /// The blob's length in bytes, as stored.
-    pub size: u64,
-    /// The descriptor, as the manifest has it.
-    pub descriptor: Descriptor,
+    /// The layer as it is stored.
+    pub blob: Blob,
     /// The digest of the uncompressed tar; `None` where the config lists none.
     pub diff_id: Option<DiffId>,
     /// The build step that made the layer, where the history says.
     pub created_by: Option<String>,
 }
 
+/// A layer as it is stored.
+#[derive(Clone, Debug, Default)]
+pub struct Blob {
+    /// Its digest, where a manifest promises one.
+    pub digest: Option<Digest>,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its media type, where one is said.
+    pub media_type: Option<String>,
+    /// The manifest's descriptor of it, where there is a manifest.
+    pub descriptor: Option<Descriptor>,
+}
+
+impl Layer {
+    /// The blob's digest, where a manifest promises one.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.blob.digest.as_ref()
+    }
+
+    /// The blob's length in bytes, as stored.
+    pub fn size(&self) -> u64 {
+        self.blob.size
+    }
+
+    /// What news of reading it is about: its digest, or whatever else tells it from the image's other layers.
+    pub fn task(&self) -> String {
+        match self.digest().or(self.diff_id.as_ref().map(|DiffId(digest)| digest)) {
+            Some(digest) => digest.to_string(),
+            None => format!("layer {}", self.index),
+        }
+    }
+}
+
 impl Image {
     /// Puts together what the manifest (of digest `digest`) and the config say. Fails where the two disagree on how
     /// many layers there are.
     pub fn new(digest: Digest, manifest: OciImageManifest, config: ImageConfig) -> Result<Self, ManifestError> {
-        let diff_ids = &config.rootfs.diff_ids;
-        if !diff_ids.is_empty() && diff_ids.len() != manifest.layers.len() {
-            let problem =
-                format!("it lists {} layers, and its config {} diff IDs", manifest.layers.len(), diff_ids.len());
-            return Err(ManifestError::Inconsistent(problem));
-        }
-        let steps = config.build_steps(manifest.layers.len());
-        let mut layers = Vec::with_capacity(manifest.layers.len());
-        for (index, (descriptor, created_by)) in manifest.layers.iter().zip(steps).enumerate() {
+        let blob = |descriptor: Descriptor| {
             let size = u64::try_from(descriptor.size)
                 .map_err(|_| ManifestError::Inconsistent(format!("{} has a negative size", descriptor.digest)))?;
-            layers.push(Layer {
-                index,
-                digest: descriptor.digest.parse()?,
-                size,
-                descriptor: descriptor.clone(),
-                diff_id: diff_ids.get(index).cloned(),
-                created_by,
-            });
+            let (digest, media_type) = (descriptor.digest.parse()?, descriptor.media_type.clone());
+            Ok(Blob { digest: Some(digest), size, media_type: Some(media_type), descriptor: Some(descriptor) })
+        };
+        let blobs = manifest.layers.into_iter().map(blob).collect::<Result<_, ManifestError>>()?;
+        let config_size = u64::try_from(manifest.config.size).unwrap_or_default();
+        Image::of_blobs(Some(digest), config, config_size, blobs)
+    }
+
+    /// The image that has this config, of so many bytes, and these layers, bottom first. Fails where the two disagree on how many
+    /// layers there are.
+    pub fn of_blobs(
+        digest: Option<Digest>,
+        config: ImageConfig,
+        config_size: u64,
+        blobs: Vec<Blob>,
+    ) -> Result<Self, ManifestError> {
+        let diff_ids = &config.rootfs.diff_ids;
+        if !diff_ids.is_empty() && diff_ids.len() != blobs.len() {
+            let problem = format!("it lists {} layers, and its config {} diff IDs", blobs.len(), diff_ids.len());
+            return Err(ManifestError::Inconsistent(problem));
         }
-        Ok(Image { digest, manifest, config, layers })
+        let steps = config.build_steps(blobs.len());
+        let layer = |(index, (blob, created_by))| {
+            let diff_id = diff_ids.get(index).cloned();
+            Layer { index, blob, diff_id, created_by }
+        };
+        let layers = blobs.into_iter().zip(steps).enumerate().map(layer).collect();
+        Ok(Image { digest, config, config_size, layers })
     }
 
     /// The platform that the config names.
@@ -78,7 +117,7 @@ impl Image {
 
     /// How many layers lie above the uppermost one with this blob digest.
     pub fn layers_above(&self, blob: &Digest) -> usize {
-        self.layers.iter().rev().take_while(|layer| layer.digest != *blob).count()
+        self.layers.iter().rev().take_while(|layer| layer.digest() != Some(blob)).count()
     }
 
     /// The ChainID of all its layers; `None` where the config lists no diff IDs.
@@ -93,7 +132,6 @@ impl Image {
 
     /// The length of all layers and the config together in bytes, as stored.
     pub fn size(&self) -> u64 {
-        let config = u64::try_from(self.manifest.config.size).unwrap_or_default();
-        self.layers.iter().map(|layer| layer.size).fold(config, u64::saturating_add)
+        self.layers.iter().map(Layer::size).fold(self.config_size, u64::saturating_add)
     }
 }

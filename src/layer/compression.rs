@@ -26,10 +26,10 @@ impl fmt::Display for Compression {
 }
 
 /// How many of a blob's first bytes [`sniff`] looks at.
-pub(super) const MAGIC: usize = 10;
+pub const MAGIC: usize = 10;
 
 /// What a blob that begins with these bytes is, as Docker decides it, too.
-pub(super) fn sniff(start: &[u8]) -> Result<Compression, LayerError> {
+pub fn sniff(start: &[u8]) -> Result<Compression, LayerError> {
     let refused = |name: &str| {
         Err(LayerError::Compression(format!(
             "it is {name}-compressed, and image layers may only be gzip, zstd or plain"

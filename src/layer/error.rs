@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::image::digest::DiffId;
+
 /// Why a layer could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
@@ -45,6 +47,14 @@ pub enum LayerError {
         /// The name, escaped and shortened.
         name: String,
     },
+    /// The uncompressed stream is another one than the config promises.
+    #[error("the layer does not match its diff ID: expected {}, got {}; the content was discarded", .expected.0, .actual.0)]
+    Mismatch {
+        /// The diff ID that the config lists.
+        expected: DiffId,
+        /// That of what was read.
+        actual: DiffId,
+    },
     /// The tar uses something that image layers do not.
     #[error("the layer's tar has {what} at uncompressed byte {offset}, which container images cannot hold")]
     Unsupported {
@@ -80,9 +90,10 @@ impl From<LayerError> for io::Error {
             LayerError::Compression(_) | LayerError::Unsupported { .. } | LayerError::TooMuch { .. } => {
                 io::ErrorKind::Unsupported
             }
-            LayerError::Damaged { .. } | LayerError::Malformed { .. } | LayerError::Escapes { .. } => {
-                io::ErrorKind::InvalidData
-            }
+            LayerError::Damaged { .. }
+            | LayerError::Malformed { .. }
+            | LayerError::Escapes { .. }
+            | LayerError::Mismatch { .. } => io::ErrorKind::InvalidData,
         };
         match error {
             LayerError::Io(error) => error,

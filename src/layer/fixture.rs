@@ -1,11 +1,67 @@
 //! Tars written byte by byte, for the tests of this folder: what no writer makes, or no longer makes.
 
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 
+use super::Stream;
+use super::checkpoint::Extent;
 use super::entry::Entry;
 use super::error::LayerError;
 use super::header::BLOCK;
 use super::tar::TarReader;
+
+/// An uncompressed tar in memory.
+impl Stream for &[u8] {
+    fn begin_entry(&mut self, _: u64, _: u64) {}
+
+    fn extent(&self, _: u64) -> Option<Extent> {
+        None
+    }
+
+    fn finish(&mut self) -> Result<(), LayerError> {
+        Ok(())
+    }
+
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
+    fn drain_blob(&mut self) -> Result<(), LayerError> {
+        Ok(())
+    }
+}
+
+/// Counts the bytes that are read.
+pub(super) struct Counted<R> {
+    inner: R,
+    pub(super) bytes: u64,
+}
+
+impl<R> Counted<R> {
+    pub(super) fn new(inner: R) -> Self {
+        Counted { inner, bytes: 0 }
+    }
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+impl<R: Seek> Seek for Counted<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+/// A whole tar of files with these names and contents.
+pub(super) fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar: Vec<u8> = files.iter().flat_map(|(name, data)| file(name, data)).collect();
+    tar.extend(END);
+    tar
+}
 
 /// A header block in the making.
 #[derive(Clone)]

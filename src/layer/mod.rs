@@ -12,6 +12,7 @@ mod extent;
 #[cfg(test)]
 mod fixture;
 mod gzip;
+mod hashed;
 mod header;
 mod inflate;
 mod name;
@@ -19,17 +20,21 @@ mod name;
 mod odd_deflate;
 mod pax;
 mod sparse;
+mod stepped;
 pub mod tar;
 mod zstd;
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, Read};
 
 pub use checkpoint::Tracked;
+pub use compression::{Compression, MAGIC, sniff};
 pub use decompressed::Decompressed;
 pub use entry::{Entry, Kind};
 pub use error::LayerError;
 use extent::Extent;
+pub use hashed::Hashed;
 pub use sparse::Run;
+pub use stepped::Stepped;
 pub use tar::TarReader;
 
 /// A layer's tar, decompressed as it is read.
@@ -41,6 +46,21 @@ pub trait Stream: BufRead {
     /// The least part of the blob that holds the tar from the current entry's headers to the uncompressed offset `end`, up to
     /// which it has been read. `None` where the stream does not keep track.
     fn extent(&self, end: u64) -> Option<Extent>;
+
+    /// Goes so many bytes further, or fewer where the tar ends, and says how many. A stream that cannot jump reads them.
+    fn skip(&mut self, amount: u64) -> io::Result<u64> {
+        let mut left = amount;
+        while left > 0 {
+            let ready = self.fill_buf()?.len();
+            if ready == 0 {
+                break;
+            }
+            let skipped = usize::try_from(left).map_or(ready, |left| left.min(ready));
+            self.consume(skipped);
+            left -= skipped as u64;
+        }
+        Ok(amount - left)
+    }
 
     /// Reads what is left of the tar, and of the blob, so that the source sees the blob's end and can compare its digest.
     fn finish(&mut self) -> Result<(), LayerError>;

@@ -57,7 +57,7 @@ struct Pending {
     long_link: Option<Vec<u8>>,
 }
 
-impl<R: BufRead> TarReader<R> {
+impl<R: Stream> TarReader<R> {
     /// Starts at the front of an uncompressed tar.
     pub fn new(inner: R) -> Self {
         TarReader { inner, offset: 0, state: State::Reading, body: Body::default() }
@@ -103,10 +103,7 @@ impl<R: BufRead> TarReader<R> {
     }
 
     /// Tells the stream where `entry`, whose headers have just been read, begins and ends.
-    pub(super) fn begin_entry(&mut self, entry: &Entry)
-    where
-        R: Stream,
-    {
+    pub(super) fn begin_entry(&mut self, entry: &Entry) {
         let next = self.offset.saturating_add(self.body.stored).saturating_add(self.body.padding);
         self.inner.begin_entry(entry.header_offset, next);
     }
@@ -332,18 +329,9 @@ impl<R: BufRead> TarReader<R> {
 
     /// Skips so many bytes, or fewer where the stream ends.
     fn skip(&mut self, amount: u64) -> Result<u64, LayerError> {
-        let mut left = amount;
-        while left > 0 {
-            let ready = self.inner.fill_buf()?.len();
-            if ready == 0 {
-                break;
-            }
-            let skipped = usize::try_from(left).map_or(ready, |left| left.min(ready));
-            self.inner.consume(skipped);
-            self.offset += skipped as u64;
-            left -= skipped as u64;
-        }
-        Ok(amount - left)
+        let skipped = self.inner.skip(amount)?;
+        self.offset += skipped;
+        Ok(skipped)
     }
 
     /// Reads a block; false where the stream ends in front of it.

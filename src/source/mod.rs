@@ -1,4 +1,5 @@
-//! Where images live. A [`Source`] gives manifests and blobs by digest, verified; [`resolve`] makes an image of them.
+//! Where images live. A [`Source`] gives an image and its layers' bytes; one that is a [`Store`] too has manifests and blobs by
+//! digest, verified, and [`resolve`] makes an image of them.
 //!
 //! Nothing above this folder asks which kind of place it is, and nothing in it knows what a layer holds.
 
@@ -9,6 +10,7 @@ pub mod files;
 pub mod layout;
 pub mod local;
 pub mod name;
+pub mod place;
 pub mod registry;
 mod select;
 
@@ -19,13 +21,14 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 pub use error::SourceError;
+pub use place::{Promise, StoredLayer};
 
-use crate::image::Image;
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
 use crate::image::index::{self, IndexEntry};
 use crate::image::manifest::{Descriptor, MAX_MANIFEST_BYTES, Manifest, OciImageManifest};
 use crate::image::platform::{Choice, NoSuchPlatform};
+use crate::image::{Image, Layer};
 use crate::progress::Progress;
 
 /// A blob's bytes, to be read on a thread that may block. A failure of the source comes as an [`std::io::Error`] whose
@@ -43,10 +46,13 @@ pub struct RawManifest {
     pub digest: Digest,
 }
 
-/// A place that holds one image's manifests and blobs.
+/// A place that holds an image.
 pub trait Source: Send + Sync {
     /// The image's reference, as messages show it.
     fn name(&self) -> String;
+
+    /// The reference in full, and with the manifest's digest, where there is one, so that it names no other image.
+    fn address(&self, manifest: Option<&Digest>) -> String;
 
     /// Whether the reference names a digest, which then covers the manifest, the config and the layers.
     fn is_pinned(&self) -> bool;
@@ -54,6 +60,31 @@ pub trait Source: Send + Sync {
     /// How many bytes of content (manifests, configs, blobs) have come from the source so far, as stored.
     fn bytes_fetched(&self) -> u64;
 
+    /// The image that the reference names, for the platform of `choice`. One that is for another platform than this machine's,
+    /// although no platform was asked for, is told by a notice.
+    fn image<'a>(&'a self, choice: &'a Choice, progress: &'a dyn Progress)
+    -> BoxFuture<'a, Result<Image, SourceError>>;
+
+    /// Opens a layer of the [`image`](Self::image).
+    fn layer<'a>(&'a self, layer: &'a Layer) -> BoxFuture<'a, Result<LayerBlob, SourceError>>;
+
+    /// The place as one that has manifests and blobs by their digests; `None` where it has not.
+    fn store(&self) -> Option<&dyn Store> {
+        None
+    }
+}
+
+/// A layer's blob, opened.
+pub enum LayerBlob {
+    /// Bytes that come once. The reader yields exactly the blob's bytes: one that is shorter, longer or of another digest ends
+    /// in an error, never in a clean end of file.
+    Stream(BlobReader),
+    /// Bytes that can be read at any place, of a file of this machine.
+    Stored(StoredLayer),
+}
+
+/// A place that holds manifests and blobs by their digests.
+pub trait Store: Source {
     /// The manifest with this digest, or, with `None`, the one that the reference names.
     fn manifest<'a>(&'a self, digest: Option<&'a Digest>) -> BoxFuture<'a, Result<RawManifest, SourceError>>;
 
@@ -89,7 +120,7 @@ pub struct Referrer {
 }
 
 /// A place that can be written to.
-pub trait Push: Source {
+pub trait Push: Store {
     /// Sends a blob, and gives its digest.
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, SourceError>>;
 
@@ -121,7 +152,7 @@ const MAX_MANIFESTS: usize = 64;
 /// the config. An image that comes without an index may be for another platform than this machine's, which a notice then says,
 /// as `docker pull` does; where a platform was asked for, it is an error. The config decides, and one that names no platform is
 /// not questioned.
-pub async fn resolve(source: &dyn Source, choice: &Choice, progress: &dyn Progress) -> Result<Image, SourceError> {
+pub async fn resolve(source: &dyn Store, choice: &Choice, progress: &dyn Progress) -> Result<Image, SourceError> {
     let not_an_image = |error| SourceError::NotAnImage { image: source.name(), error };
     let malformed = |problem| SourceError::Protocol { what: source.name(), problem };
     let platform = choice.platform();
@@ -147,8 +178,8 @@ pub async fn resolve(source: &dyn Source, choice: &Choice, progress: &dyn Progre
                 if is_chosen || !found.is_known() || found.runs_on(&platform) {
                     return Ok(image);
                 }
-                if depth == 0 && *choice == Choice::Host {
-                    progress.notice(&format!("{} is for {found}, and this machine is {platform}", source.name()));
+                if depth == 0 {
+                    check_platform(source, &image, choice, progress)?;
                     return Ok(image);
                 }
                 available.push(found);
@@ -169,8 +200,28 @@ pub async fn resolve(source: &dyn Source, choice: &Choice, progress: &dyn Progre
     Err(SourceError::NoSuchPlatform { image: source.name(), error })
 }
 
+/// Says that `image`, for which there is no choice, is for another platform than this machine's; where a platform was asked for,
+/// it is an error.
+fn check_platform(
+    source: &dyn Source,
+    image: &Image,
+    choice: &Choice,
+    progress: &dyn Progress,
+) -> Result<(), SourceError> {
+    let (found, wanted) = (image.platform(), choice.platform());
+    if !found.is_known() || found.runs_on(&wanted) {
+        return Ok(());
+    }
+    if *choice == Choice::Host {
+        progress.notice(&format!("{} is for {found}, and this machine is {wanted}", source.name()));
+        return Ok(());
+    }
+    let error = NoSuchPlatform { wanted, available: vec![found] };
+    Err(SourceError::NoSuchPlatform { image: source.name(), error })
+}
+
 /// The manifest that an index, or a list of referrers, has this entry of: its digest and its length are checked.
-pub async fn listed_manifest(source: &dyn Source, entry: &IndexEntry) -> Result<RawManifest, SourceError> {
+pub async fn listed_manifest(source: &dyn Store, entry: &IndexEntry) -> Result<RawManifest, SourceError> {
     let raw = source.manifest(Some(&entry.digest)).await?;
     let length = raw.bytes.len() as u64;
     // As in containerd, an entry that gives no size promises none.
@@ -186,7 +237,7 @@ pub async fn listed_manifest(source: &dyn Source, entry: &IndexEntry) -> Result<
 
 /// The image that `manifest`, of digest `digest`, describes, and its config as it is written.
 pub async fn read_image(
-    source: &dyn Source,
+    source: &dyn Store,
     digest: Digest,
     manifest: OciImageManifest,
 ) -> Result<(Image, String), SourceError> {
@@ -199,14 +250,14 @@ pub async fn read_image(
 }
 
 /// A small blob that is text, such as a config.
-async fn read_text(source: &dyn Source, descriptor: &Descriptor) -> Result<String, SourceError> {
+async fn read_text(source: &dyn Store, descriptor: &Descriptor) -> Result<String, SourceError> {
     let malformed = |problem: String| SourceError::Protocol { what: source.name(), problem };
     let bytes = read_small(source, descriptor).await?;
     String::from_utf8(bytes).map_err(|_| malformed(format!("{} is not UTF-8", descriptor.digest)))
 }
 
 /// A whole blob of at most [`MAX_MANIFEST_BYTES`].
-pub async fn read_small(source: &dyn Source, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+pub async fn read_small(source: &dyn Store, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
     let malformed = |problem: String| SourceError::Protocol { what: source.name(), problem };
     if u64::try_from(descriptor.size).unwrap_or(u64::MAX) > MAX_MANIFEST_BYTES {
         let (digest, size) = (&descriptor.digest, descriptor.size);

@@ -138,7 +138,7 @@ fn a_rest_that_is_refused_or_is_another_one_makes_it_start_over() {
 #[test]
 fn a_whole_blob_in_place_of_a_part_is_not_read() {
     use docker_artifact::image::manifest::Descriptor;
-    use docker_artifact::source::{Source, SourceError};
+    use docker_artifact::source::{SourceError, Store};
     let registry = Registry::start();
     let layer = Layer::new([file("big", vec![7; 64 << 20])]).plain();
     let image = Image::new().layer(layer).pack();

@@ -11,17 +11,17 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use docker_artifact::artifact::Error;
 use docker_artifact::artifact::get::{Request, get};
 use docker_artifact::artifact::range_index::ARTIFACT_TYPE;
+use docker_artifact::artifact::{Error, Verify};
 use docker_artifact::extract::Destination;
 use docker_artifact::image::digest::Digest;
 use docker_artifact::image::index::IndexEntry;
 use docker_artifact::image::manifest::Descriptor;
 use docker_artifact::image::platform::Choice;
-use docker_artifact::progress::Silent;
+use docker_artifact::progress::{Progress, Silent};
 use docker_artifact::source::registry::Registry as Client;
-use docker_artifact::source::{BlobReader, RawManifest, Source, SourceError};
+use docker_artifact::source::{BlobReader, LayerBlob, RawManifest, Source, SourceError, Store};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
@@ -61,6 +61,28 @@ impl Source for Lying {
         self.honest.bytes_fetched()
     }
 
+    fn address(&self, manifest: Option<&Digest>) -> String {
+        self.honest.address(manifest)
+    }
+
+    fn image<'a>(
+        &'a self,
+        choice: &'a Choice,
+        progress: &'a dyn Progress,
+    ) -> BoxFuture<'a, Result<docker_artifact::image::Image, SourceError>> {
+        Source::image(&*self.honest, choice, progress)
+    }
+
+    fn layer<'a>(&'a self, layer: &'a docker_artifact::image::Layer) -> BoxFuture<'a, Result<LayerBlob, SourceError>> {
+        Source::layer(&*self.honest, layer)
+    }
+
+    fn store(&self) -> Option<&dyn Store> {
+        Some(self)
+    }
+}
+
+impl Store for Lying {
     fn manifest<'a>(&'a self, digest: Option<&'a Digest>) -> BoxFuture<'a, Result<RawManifest, SourceError>> {
         match self.index.as_ref().filter(|index| Some(&index.digest) == digest) {
             Some(index) => Box::pin(async { Ok(index.clone()) }),
@@ -176,9 +198,10 @@ fn got(
         destination: Destination::Directory(dir.path().to_owned()),
         parents: false,
         dereference: true,
-        verify: true,
+        verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
+        step: None,
     };
     let report = runtime.block_on(get(Arc::new(source), request, Arc::new(Silent)));
     let shapes = shapes(dir.path());

@@ -4,6 +4,7 @@
 
 #[cfg(target_os = "linux")]
 mod adversaries;
+mod archives;
 mod attach;
 mod copy_binary;
 mod entries;
@@ -30,6 +31,7 @@ mod registry;
 mod specification;
 #[cfg(target_os = "linux")]
 mod stacks;
+mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 mod support_itself;

@@ -4,6 +4,7 @@
 //! Each test binary uses a part of this and none uses all of it, so what is unused in one of them is no dead code.
 #![allow(dead_code, unused_imports)]
 
+pub mod archive;
 pub mod entry;
 pub mod image;
 pub mod labelled;
@@ -11,6 +12,7 @@ pub mod program;
 pub mod registry;
 pub mod sparse;
 
+pub use archive::{FORMS, Form, archive, blob_name, tar_of, write_layout};
 pub use entry::*;
 pub use image::{Image, Index, Layer, OtherManifest, Pack, Packed, sha256};
 pub use program::{Program, Run, WorkDir, artifact, listing};

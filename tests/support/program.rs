@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -156,6 +156,14 @@ pub struct Program {
     program: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    stdin: Stdin,
+}
+
+/// What a program reads from standard input.
+enum Stdin {
+    Nothing,
+    File(PathBuf),
+    Pipe(Vec<u8>),
 }
 
 /// What a run said, and how it ended.
@@ -201,7 +209,7 @@ impl Run {
 impl Program {
     /// Another program than ours.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Program { program: program.into(), arguments: Vec::new(), environment: Vec::new() }
+        Program { program: program.into(), arguments: Vec::new(), environment: Vec::new(), stdin: Stdin::Nothing }
     }
 
     /// More arguments.
@@ -225,6 +233,16 @@ impl Program {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().to_owned()));
         self
+    }
+
+    /// With this file for its standard input.
+    pub fn stdin_file(self, path: impl Into<PathBuf>) -> Self {
+        Program { stdin: Stdin::File(path.into()), ..self }
+    }
+
+    /// With these bytes coming through a pipe to its standard input.
+    pub fn stdin_pipe(self, bytes: Vec<u8>) -> Self {
+        Program { stdin: Stdin::Pipe(bytes), ..self }
     }
 
     /// Runs it in `dir` until it ends.
@@ -253,10 +271,18 @@ impl Program {
             .env("HOME", dir.home(""))
             .env("TMPDIR", dir.tmp())
             .envs(self.environment)
-            .stdin(Stdio::null())
+            .stdin(match &self.stdin {
+                Stdin::Nothing => Stdio::null(),
+                Stdin::File(path) => fs::File::open(path).expect("a file of our own").into(),
+                Stdin::Pipe(_) => Stdio::piped(),
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        if let (Some(mut pipe), Stdin::Pipe(bytes)) = (child.stdin.take(), self.stdin) {
+            // A program that stops reading ends it.
+            std::thread::spawn(move || pipe.write_all(&bytes));
+        }
         let command_line = format!("{} {:?}", self.program.display(), self.arguments);
         Running { child, command_line }
     }

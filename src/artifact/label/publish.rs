@@ -15,7 +15,7 @@ use crate::artifact::range_index::{ARTIFACT_TYPE, MAX_EMBEDDED_BYTES};
 use crate::image::digest::Digest;
 use crate::progress::Progress;
 use crate::source::registry::Registry;
-use crate::source::{Push, Source, SourceError};
+use crate::source::{Push, Source, SourceError, Store};
 
 /// An index of more parts than this embeds none, so that its manifest stays small.
 const MAX_EMBEDDED_PARTS: usize = 8;

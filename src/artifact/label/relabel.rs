@@ -10,6 +10,7 @@ use super::wanted::{Kept, Sought, Wanted};
 use super::{LabelledImage, Request, media_type_of, text, unreadable};
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor};
+use crate::artifact::layers::Verify;
 use crate::artifact::measure::Measure;
 use crate::artifact::plan::{self, Optional};
 use crate::artifact::range_index::{Listed, ListedKind, PART_MEDIA_TYPE, Part, annotations};
@@ -36,6 +37,8 @@ pub struct Candidate {
     pub config: String,
     /// What messages call it.
     pub name: String,
+    /// The descriptor of its config.
+    pub config_descriptor: Descriptor,
 }
 
 /// One image as it will be.
@@ -84,8 +87,9 @@ impl Candidate {
         manifest: OciImageManifest,
         name: String,
     ) -> Result<Self, Error> {
+        let config_descriptor = manifest.config.clone();
         let (image, config) = source::read_image(&**from, raw.digest.clone(), manifest).await?;
-        Ok(Candidate { raw, image: Arc::new(image), config, name })
+        Ok(Candidate { raw, image: Arc::new(image), config, name, config_descriptor })
     }
 }
 
@@ -126,8 +130,8 @@ pub async fn relabel(
         attached: wanted.attached,
         has_attached_names: wanted.has_attached_names,
         platform: image.platform().to_string(),
-        layers: image.layers.iter().map(|layer| layer.descriptor.clone()).collect(),
-        config_descriptor: image.manifest.config.clone(),
+        layers: image.layers.iter().filter_map(|layer| layer.blob.descriptor.clone()).collect(),
+        config_descriptor: candidate.config_descriptor.clone(),
     };
     if request.attach {
         return Ok((relabelled, stale));
@@ -156,16 +160,16 @@ async fn measure(
     }
     let image = &candidate.image;
     for layer in &image.layers {
-        progress.name(layer.digest.as_str(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
+        progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
     let patterns = sought.iter().map(|sought| Pattern::exactly(&sought.path)).collect();
-    let wanted = Arc::new(survey::Wanted { patterns, follow: true, verify: true });
+    let wanted = Arc::new(survey::Wanted { patterns, follow: true, verify: Verify::Always });
     let measure = Arc::new(Measure::default());
     let source: Arc<dyn Source> = Arc::clone(from) as Arc<dyn Source>;
     let mut survey = Survey::new(source, Arc::clone(image), Arc::clone(&measure), Arc::clone(&wanted));
     let unasked = sought.iter().enumerate().filter(|(_, sought)| !sought.is_asked);
     let mut optional = Optional { patterns: unasked.map(|(position, _)| position).collect(), ..Optional::default() };
-    let found = plan::complete_but((&candidate.name, image), &mut survey, &wanted, &mut optional).await;
+    let found = plan::complete((&candidate.name, image), &mut survey, &wanted, &mut optional).await;
     let found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
     survey.notices().iter().for_each(|notice| progress.notice(notice));
     for planned in &found {

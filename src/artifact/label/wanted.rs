@@ -14,7 +14,7 @@ use crate::image::digest::{DiffId, Digest};
 use crate::image::label::{Label, Name, Record, artifacts};
 use crate::progress::Progress;
 use crate::rootfs::Pattern;
-use crate::source::Source;
+use crate::source::Store;
 
 /// What is to be labelled in one image.
 pub struct Wanted {
@@ -55,13 +55,13 @@ pub struct Sought {
 impl Wanted {
     /// What `request` asks for in `candidate`, and what goes without saying.
     pub async fn of(
-        from: &dyn Source,
+        from: &dyn Store,
         candidate: &Candidate,
         request: &Request,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let image = &*candidate.image;
-        let attached = attached(from, &image.digest, progress).await?;
+        let attached = attached(from, &candidate.raw.digest, progress).await?;
         let named = attached.parts.iter().filter_map(|part| Some(((part.name()?, part.record()?), part)));
         let indexed: Indexed<'_> = named.collect();
         let mut known: BTreeMap<Name, Known> = BTreeMap::new();
@@ -171,7 +171,7 @@ fn is_at(record: &Record, path: &[u8]) -> bool {
 type Indexed<'a> = HashMap<(&'a str, Record), &'a PartDescriptor>;
 
 /// The artifact of a label that is true of `image` and in its range index, with a part that can be used.
-async fn kept(from: &dyn Source, image: &Image, indexed: &Indexed<'_>, name: &Name, record: Record) -> Option<Kept> {
+async fn kept(from: &dyn Store, image: &Image, indexed: &Indexed<'_>, name: &Name, record: Record) -> Option<Kept> {
     let listed = indexed.get(&(name.as_str(), record.clone()))?;
     // One that cannot be read is written anew.
     let part = RangeIndex { parts: vec![(*listed).clone()] }.part(from, &record).await.ok().flatten();
@@ -183,7 +183,7 @@ async fn kept(from: &dyn Source, image: &Image, indexed: &Indexed<'_>, name: &Na
 fn is_whole(part: &Part, image: &Image) -> bool {
     let mut blobs: HashMap<&DiffId, &Digest> = HashMap::new();
     for layer in &image.layers {
-        layer.diff_id.as_ref().map(|diff_id| blobs.entry(diff_id).or_insert(&layer.digest));
+        layer.diff_id.as_ref().zip(layer.digest()).map(|(diff_id, blob)| blobs.entry(diff_id).or_insert(blob));
     }
     // Of each layer, how far those extents reach that begin no later than one of them: some one holds what ends no later.
     let mut reach: HashMap<&DiffId, BTreeMap<u64, u64>> = HashMap::new();

@@ -11,7 +11,10 @@ Get files and directories out of an image, without a pull and without an engine
 NAME is an artifact of the image. PATH has a slash in it, and is looked up as a
 container would see it: through all layers, following symbolic links; \"*\", \"?\",
 \"[...]\" and \"**\" match names. DEST is as in --output. Content is verified
-before it appears under its name.";
+before it appears under its name.
+
+IMAGE is a reference, or a file from \"docker save\", an OCI archive or layout:
+./FILE, FILE.tar, archive://FILE, oci-dir://DIR, or \"-\" for standard input.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
@@ -20,7 +23,8 @@ docker artifact get registry.example/app:1 tool
 docker artifact get alpine:/bin/busybox /usr/local/bin/
 docker artifact get -o tools/ alpine /bin/busybox '/etc/*-release'
 docker artifact get --parents -o licences/ debian:12 '/usr/share/doc/**/copyright'
-docker artifact get --platform linux/arm64 -o - alpine /etc/os-release";
+docker artifact get --platform linux/arm64 -o - alpine /etc/os-release
+docker artifact get myimage.tar trace.log --created-by '-o trace.log'";
 
 /// The arguments of `get`, as typed.
 #[derive(Debug, clap::Args)]
@@ -34,9 +38,18 @@ pub struct GetArguments {
     /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,
+    /// Read all of each layer that is looked at and check it, also where a file in a local archive could be had without
+    #[arg(long)]
+    pub verify: bool,
     /// Stop reading at the end of the file: no digest is checked, and what its layer says about it later is missed
     #[arg(long)]
     pub no_verify: bool,
+    /// Get what the build step with this text in it wrote, whatever later steps did to it
+    #[arg(long, value_name = "string", allow_hyphen_values = true)]
+    pub created_by: Option<String>,
+    /// Get what this layer alone has: its number (1 is the lowest) or its digest, as "ls --layers" shows them
+    #[arg(long, value_name = "string")]
+    pub layer: Option<String>,
     /// Keep the directories of PATH below the destination, as cp --parents does
     #[arg(long)]
     pub parents: bool,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{DisplayMode, Problem, Surroundings};
-use crate::cli::access::{Access, Location};
+use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::{CopyBinaryArguments, ProgressMode};
 use crate::image::platform::Choice;
 
@@ -38,7 +38,7 @@ impl CopyBinaryOptions {
             return Err(Problem::Other("PATH and DEST cannot be empty; write / for the root".to_owned()));
         }
         Ok(CopyBinaryOptions {
-            image: Location::parse(&image)?,
+            image: location(&image)?,
             what: what.into_encoded_bytes(),
             destination,
             platform: surroundings.platform(typed.platform)?,
@@ -67,7 +67,7 @@ mod tests {
     fn flags_stand_where_they_like() {
         for line in ["--from=alpine /bin/sh /x/", "--from alpine /bin/sh /x/", "/bin/sh /x/ --from alpine -q"] {
             let copy = options(line).unwrap();
-            assert_eq!(copy.image, Location::Registry("alpine".into()));
+            assert_eq!(copy.image, location("alpine".as_ref()).unwrap());
             assert_eq!((copy.what.as_slice(), copy.destination), (b"/bin/sh".as_slice(), Some("/x/".into())));
         }
         assert_eq!(options("--from=alpine busybox").unwrap().destination, None);

@@ -3,7 +3,8 @@
 use std::ffi::{OsStr, OsString};
 
 use super::{DisplayMode, Problem, Surroundings, format};
-use crate::cli::access::{Access, Location, split_path};
+use crate::artifact::{Step, Verify};
+use crate::cli::access::{Access, Location, location, split_path};
 use crate::cli::arguments::GetArguments;
 use crate::cli::format::Format;
 use crate::cli::get::COLUMNS;
@@ -27,12 +28,14 @@ pub struct GetOptions {
     pub parents: bool,
     /// Whether a symbolic link named by a path is followed.
     pub dereference: bool,
-    /// Whether layers are read to their end and checked.
-    pub verify: bool,
+    /// How much is read to check layers against their digests.
+    pub verify: Verify,
     /// Whether ownership and setuid bits are kept.
     pub preserve: bool,
     /// Whether an attached record is a source of digests although the image is pinned.
     pub trust_attached: bool,
+    /// The layers whose own copies are wanted.
+    pub step: Option<Step>,
     /// What is shown while it goes on.
     pub display: DisplayMode,
     /// How to print what was written; `None` prints nothing.
@@ -66,16 +69,38 @@ impl GetOptions {
         if output.as_ref().is_some_and(|output| output.is_empty()) {
             return Err(Problem::Other("--output is empty; write . for the current directory".to_owned()));
         }
+        let verify = match (typed.verify, typed.no_verify) {
+            (true, true) => {
+                return Err(Problem::Other(
+                    "--verify and --no-verify contradict each other; use one of them".to_owned(),
+                ));
+            }
+            (true, false) => Verify::Always,
+            (false, true) => Verify::Never,
+            (false, false) => Verify::WhereRead,
+        };
+        let step = match (typed.layer, typed.created_by) {
+            (Some(_), Some(_)) => {
+                return Err(Problem::Other("--layer and --created-by both name a layer; use one of them".to_owned()));
+            }
+            (_, Some(text)) if text.is_empty() => {
+                return Err(Problem::Other("--created-by is empty; write a part of a build step".to_owned()));
+            }
+            (Some(layer), None) => Some(Step::Layer(layer)),
+            (None, Some(text)) => Some(Step::CreatedBy(text)),
+            (None, None) => None,
+        };
         Ok(GetOptions {
-            image: Location::parse(&image)?,
+            image: location(&image)?,
             paths,
             platform: surroundings.platform(typed.platform)?,
             output,
             parents: typed.parents,
             dereference: !typed.no_dereference,
-            verify: !typed.no_verify,
+            verify,
             preserve: typed.preserve,
             trust_attached: typed.trust_attached,
+            step,
             display,
             format: typed.format.as_deref().map(|typed| format(typed, &COLUMNS)).transpose()?,
             access: Access::new(typed.registry, surroundings.docker_config.clone()),
@@ -104,7 +129,7 @@ impl Operands {
         let Some((image, path)) = split_path(&first) else {
             let paths: Vec<Vec<u8>> = typed.map(OsString::into_encoded_bytes).collect();
             if paths.is_empty() {
-                Location::parse(&first)?;
+                location(&first)?;
                 return Err(Problem::Operands(NEEDED));
             }
             return Ok(Operands { image: first, paths, destination: None });
@@ -155,9 +180,9 @@ mod tests {
     #[test]
     fn paths_arrive_as_raw_bytes() {
         let get = options(&[b"alpine", b"/caf\xe9", b"--", b"-x"]);
-        assert_eq!(get.image, Location::Registry("alpine".into()));
+        assert_eq!(get.image, location("alpine".as_ref()).unwrap());
         assert_eq!(get.paths, [b"/caf\xe9".to_vec(), b"-x".to_vec()]);
-        assert!(get.verify && get.dereference && !get.preserve && !get.trust_attached);
+        assert!(get.verify == Verify::WhereRead && get.dereference && !get.preserve && !get.trust_attached);
     }
 
     #[test]
@@ -179,7 +204,7 @@ mod tests {
             (image, paths.join(" "), output)
         };
         let expected = |image: &str, paths: &str, output: Option<&str>| {
-            (Location::Registry(image.into()), paths.to_owned(), output.map(OsString::from))
+            (location(image.as_ref()).unwrap(), paths.to_owned(), output.map(OsString::from))
         };
         assert_eq!(read("alpine:/bin/sh"), expected("alpine", "/bin/sh", None));
         assert_eq!(read("host:5000/x:1:/etc /tmp/"), expected("host:5000/x:1", "/etc", Some("/tmp/")));

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{DisplayMode, Problem, Surroundings, format, text};
 use crate::artifact::label::Request;
-use crate::cli::access::{Access, Location};
+use crate::cli::access::{Access, registry};
 use crate::cli::arguments::LabelArguments;
 use crate::cli::format::Format;
 use crate::cli::label::COLUMNS;
@@ -24,9 +24,9 @@ const MAX_METADATA_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct LabelOptions {
     /// Where the image is.
-    pub image: Location,
+    pub image: String,
     /// Where the result goes, if not where the image is.
-    pub tag: Option<Location>,
+    pub tag: Option<String>,
     /// What to label, and how.
     pub request: Request,
     /// What standard output gets.
@@ -58,7 +58,7 @@ impl LabelOptions {
                 let (image, digest) = metadata(file)?;
                 (image, Some(digest))
             }
-            None => (Location::parse(&operands.next().ok_or(Problem::Operands("an IMAGE"))?)?, None),
+            None => (registry(&operands.next().ok_or(Problem::Operands("an IMAGE"))?)?, None),
         };
         let add = operands.map(artifact).collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
@@ -91,12 +91,7 @@ impl LabelOptions {
         let dry_run = typed.dry_run || typed.print_args;
         Ok(LabelOptions {
             image,
-            tag: typed
-                .tag
-                .as_deref()
-                .map(Location::parse)
-                .transpose()
-                .map_err(|problem| format!("--tag: {problem}"))?,
+            tag: typed.tag.as_deref().map(registry).transpose().map_err(|problem| format!("--tag: {problem}"))?,
             request: Request { add, remove, platforms, attach: typed.attach, dry_run, expected },
             output,
             display: surroundings.display_mode(typed.progress, typed.quiet),
@@ -134,7 +129,7 @@ fn name(bytes: &[u8]) -> Option<Name> {
 }
 
 /// The image and its digest, as `docker buildx build --metadata-file` wrote them. Of several names the first one counts.
-fn metadata(file: &OsStr) -> Result<(Location, Digest), Problem> {
+fn metadata(file: &OsStr) -> Result<(String, Digest), Problem> {
     let shown = text(file).unwrap_or("--metadata-file");
     let unreadable = |problem: &str| Problem::Other(format!("{shown}: {problem}"));
     let mut bytes = Vec::new();
@@ -151,7 +146,7 @@ fn metadata(file: &OsStr) -> Result<(Location, Digest), Problem> {
     let name = field("image.name")?.split(',').next().unwrap_or_default().trim();
     let digest = field("containerimage.digest")?.parse::<Digest>();
     let digest = digest.map_err(|error| unreadable(&format!("containerimage.digest: {error}")))?;
-    Ok((Location::parse(name.as_ref()).map_err(|problem| unreadable(&problem))?, digest))
+    Ok((registry(name.as_ref()).map_err(|problem| unreadable(&problem))?, digest))
 }
 
 #[cfg(test)]
@@ -266,7 +261,7 @@ mod tests {
         assert!(message(&line).contains("build.json: "));
         write(&format!(r#"{{"image.name":"a.example/b:1,a.example/b:2","containerimage.digest":"{digest}"}}"#));
         let label = options(&line);
-        assert_eq!(label.image, Location::Registry("a.example/b:1".into()));
+        assert_eq!(label.image, "a.example/b:1");
         assert_eq!(label.request.expected, Some(digest.clone()));
         assert_eq!(label.request.add.len(), 1);
         for (text, problem) in [

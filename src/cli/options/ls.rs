@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::{DisplayMode, Problem, Surroundings};
 use crate::artifact::list::Depth;
-use crate::cli::access::{Access, Location};
+use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::LsArguments;
 use crate::cli::format::{Columns, Format, InvalidFormat};
 use crate::cli::ls;
@@ -102,7 +102,7 @@ impl LsOptions {
         };
         parsed.map_err(|invalid| Problem::Other(invalid.to_string()))?;
         Ok(LsOptions {
-            image: Location::parse(&image)?,
+            image: location(&image)?,
             platform: surroundings.platform(typed.platform)?,
             format,
             what,
@@ -172,12 +172,12 @@ mod tests {
     #[test]
     fn each_list_has_fields_of_its_own() {
         assert!(message("ls --format {{.Step}} alpine").contains("{{.Read}}"));
-        assert!(message("ls --format {{.Step}} alpine /").contains("{{.Target}}"));
+        assert!(message("ls --format {{.Read}} alpine /").contains("{{.Target}}"));
         assert!(message("ls --layers --format {{.Read}} alpine").contains("{{.Step}}"));
         assert_eq!(what("ls --layers --format {{.Step}} alpine"), What::Layers);
         for field in ["{{.Read}}", "{{.Target}}"] {
             assert!(matches!(what(&format!("ls --format {field} alpine tool")), What::Named(_)));
         }
-        assert!(message("ls --format {{.Step}} alpine tool").contains("{{.Step}}"));
+        assert!(message("ls --format {{.DiffID}} alpine tool").contains("{{.DiffID}}"));
     }
 }

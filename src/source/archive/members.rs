@@ -77,6 +77,11 @@ impl Members {
         Ok(members)
     }
 
+    /// What is typed for the archive.
+    pub(super) fn archive_address(&self) -> &str {
+        &self.address
+    }
+
     /// Whether there is a member of this name.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.table.contains_key(name.as_bytes())

@@ -151,6 +151,11 @@ impl Archive {
         self.members.place()
     }
 
+    /// What a person types for it: `archive://myimage.tar`.
+    pub fn address(&self) -> &str {
+        self.members.archive_address()
+    }
+
     /// How many bytes have been read from the archive so far, or from the copy of it.
     pub fn bytes_read(&self) -> u64 {
         self.members.bytes_read()

@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use crate::image::digest::Digest;
     use crate::progress::Silent;
-    use crate::source::Source;
+    use crate::source::Store;
 
     const CHALLENGE: &str = "WWW-Authenticate";
 

@@ -256,7 +256,7 @@ fn unusable_redirect(url: &Url, problem: &str) -> SourceError {
 mod tests {
     use super::super::loopback::*;
     use super::*;
-    use crate::source::Source;
+    use crate::source::Store;
 
     fn redirect(to: &str) -> Reply {
         Reply::new(307, &[("Location", to)], "")

@@ -221,7 +221,7 @@ mod tests {
 
     use super::super::loopback::*;
     use super::*;
-    use crate::source::Source;
+    use crate::source::{Source, Store};
 
     #[tokio::test]
     async fn a_blob_comes_whole_and_as_stored() {

@@ -42,7 +42,7 @@ pub(super) fn objection(url: &Url, registry: Option<&Url>) -> Option<&'static st
 mod tests {
     use super::super::loopback::*;
     use super::*;
-    use crate::source::{Source, SourceError};
+    use crate::source::{SourceError, Store};
 
     const DOCKER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
     const OCI: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";

@@ -49,10 +49,12 @@ use self::download::Download;
 use self::proxy::Proxies;
 use self::tls::Certificates;
 use self::transport::{Address, Asked, Request, Target, Transport, base_url};
-use super::{BlobReader, RawManifest, Source, SourceError};
+use super::{BlobReader, LayerBlob, RawManifest, Source, SourceError, Store, resolve};
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
 use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES};
+use crate::image::platform::Choice;
+use crate::image::{Image, Layer};
 use crate::progress::Progress;
 
 /// How to reach a registry, beyond what its reference says.
@@ -193,6 +195,14 @@ impl Registry {
     }
 }
 
+/// A reference with the digest that was found there.
+pub fn pinned(reference: &str, manifest: Option<&Digest>) -> String {
+    match manifest {
+        Some(digest) if !reference.contains('@') => format!("{reference}@{digest}"),
+        _ => reference.to_owned(),
+    }
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Registry").field(&self.reference.whole()).finish()
@@ -204,6 +214,10 @@ impl Source for Registry {
         self.reference.whole()
     }
 
+    fn address(&self, manifest: Option<&Digest>) -> String {
+        pinned(&self.name(), manifest)
+    }
+
     fn is_pinned(&self) -> bool {
         self.pinned.is_some()
     }
@@ -212,6 +226,30 @@ impl Source for Registry {
         self.transport.fetched()
     }
 
+    fn image<'a>(
+        &'a self,
+        choice: &'a Choice,
+        progress: &'a dyn Progress,
+    ) -> BoxFuture<'a, Result<Image, SourceError>> {
+        Box::pin(resolve(self, choice, progress))
+    }
+
+    fn layer<'a>(&'a self, layer: &'a Layer) -> BoxFuture<'a, Result<LayerBlob, SourceError>> {
+        Box::pin(async move {
+            let problem = || format!("layer {} has no descriptor", layer.index + 1);
+            let descriptor = layer.blob.descriptor.as_ref();
+            let descriptor =
+                descriptor.ok_or_else(|| SourceError::Protocol { what: self.name(), problem: problem() })?;
+            Ok(LayerBlob::Stream(self.blob(descriptor).await?))
+        })
+    }
+
+    fn store(&self) -> Option<&dyn Store> {
+        Some(self)
+    }
+}
+
+impl Store for Registry {
     fn manifest<'a>(&'a self, digest: Option<&'a Digest>) -> BoxFuture<'a, Result<RawManifest, SourceError>> {
         Box::pin(self.fetch_manifest(digest))
     }

@@ -163,7 +163,7 @@ fn is_within(address: IpAddr, network: IpAddr, bits: u32) -> bool {
 mod tests {
     use super::super::loopback::*;
     use super::*;
-    use crate::source::Source;
+    use crate::source::Store;
 
     /// What a registry at `host` answers in an environment where both proxies are `proxy`.
     async fn reaches(host: &str, proxy: &str, exceptions: &str) -> bool {

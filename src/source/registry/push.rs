@@ -20,7 +20,7 @@ use super::retry::Tries;
 use super::transport::{Asked, Request, Target};
 use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
-use crate::source::{BlobReader, Push, RawManifest, Referrer, Source, SourceError};
+use crate::source::{BlobReader, Push, RawManifest, Referrer, Source, SourceError, Store};
 
 /// A blob of more bytes than this is sent in chunks of so many.
 const CHUNK: usize = 4 << 20;

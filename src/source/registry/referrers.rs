@@ -193,7 +193,7 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
 mod tests {
     use super::super::loopback::*;
     use super::*;
-    use crate::source::Source;
+    use crate::source::Store;
 
     const TYPE: &str = "application/vnd.test+json";
 

@@ -156,7 +156,7 @@ fn broken(file: &Path, problem: &str) -> SourceError {
 mod tests {
     use super::super::loopback::*;
     use super::*;
-    use crate::source::Source;
+    use crate::source::Store;
 
     /// A registry with TLS, and a setup that has the files of `certs.d` written by `write`.
     fn tls_registry(mutual: bool, write: impl Fn(&Setup, &Authority, &str)) -> (Server, Setup) {

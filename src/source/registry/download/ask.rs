@@ -131,7 +131,7 @@ impl Download {
 mod tests {
     use super::super::super::loopback::*;
     use super::*;
-    use crate::source::Source;
+    use crate::source::Store;
 
     #[tokio::test]
     async fn another_range_than_asked_for_is_refused() {

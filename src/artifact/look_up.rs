@@ -1,0 +1,233 @@
+//! Looking up what stands at paths, in all of an image's layers or in some of them, and staging what is there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::Error;
+use super::labelled::mismatch;
+use super::layers::{Proof, Vouched};
+use super::names;
+use super::place::{self, Origin, Placed};
+use super::plan::{self, Optional, Planned, Tree, TreeKind, show_path};
+use super::request::Request;
+use super::survey::{Collect, Survey, Wanted};
+use crate::extract::{StageError, Staged, Staging};
+use crate::image::digest::Digest;
+use crate::image::{Image, Layer};
+use crate::layer::Content;
+use crate::layer::entry::{Entry, Kind};
+use crate::progress::Progress;
+use crate::rootfs::walk::{Found, resolve};
+use crate::rootfs::{LayerIndex, View, join};
+use crate::source::Source;
+
+/// Why nothing but its place vouches for something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unverified {
+    /// The layers that no digest was compared with, by their positions from the bottom, with their lengths in bytes, as stored.
+    pub layers: BTreeMap<usize, u64>,
+    /// Whether there is a layer without a digest.
+    pub has_no_digest: bool,
+    /// Whether it was asked for.
+    pub was_asked: bool,
+}
+
+/// One thing that was got.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The path in the image, for display.
+    pub path: String,
+    /// Where it was written; `None` for standard output.
+    pub destination: Option<PathBuf>,
+    /// `file`, `directory` or `symlink`.
+    pub kind: &'static str,
+    /// Its length in bytes; of a directory, all its files'.
+    pub size: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// The SHA-256 of a file's content.
+    pub digest: Option<Digest>,
+    /// The blob digest of the layer that holds it.
+    pub layer: Option<Digest>,
+    /// What vouches for its content.
+    pub proof: Proof,
+}
+
+impl Fetched {
+    /// Whether every byte of it was checked against a digest.
+    pub fn is_verified(&self) -> bool {
+        self.proof != Proof::Place
+    }
+}
+
+/// One thing that was got, ready to be written.
+pub(super) struct Thing {
+    pub(super) position: usize,
+    pub(super) placed: Placed,
+    pub(super) fetched: Fetched,
+}
+
+/// Which layers are looked at.
+pub(super) enum Scope {
+    /// All of them.
+    Image,
+    /// The one with this blob.
+    Blob(Digest),
+    /// The one at this position, from the bottom.
+    Alone(usize),
+    /// What that one has, reached by links of the layers below it too.
+    UpTo(usize),
+}
+
+/// Looking up what stands at paths.
+pub(super) struct LookUp<'a> {
+    pub(super) source: &'a Arc<dyn Source>,
+    /// What messages call the image.
+    pub(super) name: &'a str,
+    pub(super) image: &'a Arc<Image>,
+    pub(super) staging: &'a Arc<Staging>,
+    pub(super) request: &'a Request,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl LookUp<'_> {
+    /// Gets what stands at paths, by reading layers until they have decided it. What is `optional` need not be there.
+    pub(super) async fn things(
+        &self,
+        scope: &Scope,
+        asked: &[names::ByPath],
+        optional: &mut Optional,
+        unverified: &mut Unverified,
+    ) -> Result<Vec<Thing>, Error> {
+        let LookUp { source, name, image, staging, request, progress } = *self;
+        let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
+        let verify = request.verify.of(&**source);
+        let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify });
+        let mut survey = Survey::new(Arc::clone(source), Arc::clone(image), Arc::clone(staging), Arc::clone(&wanted))
+            .keeping_xattrs(request.preserve);
+        survey = match scope {
+            Scope::Image => survey,
+            Scope::Blob(blob) => survey.only_in(blob),
+            Scope::Alone(index) => survey.alone(*index),
+            Scope::UpTo(index) => survey.up_to(*index),
+        };
+        if !request.parents && matches!(scope, Scope::Image | Scope::Blob(_)) {
+            survey = survey.with_names_apart();
+        }
+        let mut planned = plan::complete((name, image), &mut survey, &wanted, optional).await?;
+        if let Scope::UpTo(_) = scope {
+            planned.retain_mut(|thing| is_own(thing, &survey.view()));
+        }
+        survey.notices().iter().for_each(|notice| progress.notice(notice));
+        let mut things = Vec::with_capacity(planned.len());
+        for mut thing in planned {
+            let Some(asked) = asked.get(thing.pattern) else { continue };
+            thing.path = asked.path.clone().unwrap_or(thing.path);
+            thing.notice.iter().for_each(|notice| progress.notice(notice));
+            if let TreeKind::Special(_) = thing.tree.kind {
+                progress
+                    .notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));
+                continue;
+            }
+            let proof = match (&asked.digest, survey.vouched()) {
+                (Some(_), _) => Proof::File,
+                (None, Vouched::ByDigest) => Proof::Layer,
+                (None, Vouched::NotCompared | Vouched::NoDigest) => Proof::Place,
+            };
+            let fetched = fetched(&thing, &survey, proof);
+            if let Some(expected) = asked.digest.as_ref().filter(|expected| Some(*expected) != fetched.digest.as_ref())
+            {
+                // What is no file, and stands where a label promises one, is as wrong as another file.
+                let actual = fetched.digest.as_ref().map_or(fetched.kind, Digest::as_str);
+                return Err(mismatch(name, expected, actual));
+            }
+            let path = show_path(&thing.path);
+            let item = plan::item(thing.tree, &survey)
+                .ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
+            let base = asked.name.as_ref().unwrap_or(&thing.name);
+            let place = place::place(&thing.path, &thing.real_path, base, request.parents);
+            let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
+            let file_in = fetched.layer.clone().filter(|_| fetched.kind == "file");
+            let origin = Origin { only_in: asked.only_in.clone(), file_in };
+            let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, origin, item };
+            things.push(Thing { position: asked.position, placed, fetched });
+        }
+        unverified.add(&survey);
+        Ok(things)
+    }
+}
+
+impl Unverified {
+    fn add(&mut self, survey: &Survey<Staging>) {
+        self.layers.extend(survey.not_compared().map(|layer| (layer.index, layer.size())));
+        self.has_no_digest |= survey.vouched() == Vouched::NoDigest;
+    }
+}
+
+impl Collect for Staging {
+    type Kept = Arc<Staged>;
+    const TRACKS: bool = false;
+
+    fn collect(
+        &self,
+        _: &Layer,
+        _: &[usize],
+        entry: &Entry,
+        data: &mut dyn Content,
+    ) -> Result<Arc<Staged>, StageError> {
+        match entry.kind {
+            Kind::File { sparse: true, .. } => self.stage_sparse(data),
+            Kind::File { size, sparse: false } => self.stage(data, size),
+            _ => self.stage(&mut std::io::empty(), 0),
+        }
+    }
+}
+
+fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
+    let digest = match (&thing.tree.kind, thing.tree.layer) {
+        (TreeKind::File { data, .. }, Some(layer)) => {
+            survey.content(layer, *data).and_then(|staged| staged.digest.clone())
+        }
+        _ => None,
+    };
+    let kind = match thing.tree.kind {
+        TreeKind::File { .. } => "file",
+        TreeKind::Directory(_) => "directory",
+        TreeKind::Symlink(_) => "symlink",
+        TreeKind::Special(_) => "special",
+    };
+    Fetched {
+        path: show_path(&thing.path),
+        destination: None,
+        kind,
+        size: thing.tree.size(),
+        mode: thing.tree.metadata.mode,
+        digest,
+        layer: thing.tree.layer.and_then(|depth| survey.layer(depth)?.digest().cloned()),
+        proof,
+    }
+}
+
+/// Whether the uppermost layer of `view` has `thing` itself, and not only layers below it. Of a directory, what other layers have in
+/// it is left out.
+fn is_own(thing: &mut Planned, view: &View<'_>) -> bool {
+    let Some(layer) = view.layer(0) else { return false };
+    let named = match resolve(view, &thing.path, false) {
+        Found::Directory(directory) => directory.path,
+        Found::Leaf(leaf) => leaf.path,
+        _ => return false,
+    };
+    prune(&mut thing.tree, &thing.real_path, layer);
+    layer.get(&named).is_some()
+}
+
+fn prune(tree: &mut Tree, path: &[u8], layer: &LayerIndex) {
+    if let TreeKind::Directory(children) = &mut tree.kind {
+        children.retain(|name, child| {
+            let path = join(path, name);
+            prune(child, &path, layer);
+            layer.get(&path).is_some()
+        });
+    }
+}

@@ -17,7 +17,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use oci_distribution::secrets::RegistryAuth;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use super::fault::printable;
@@ -30,6 +30,9 @@ pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 const AUTH_VARIABLE: &str = "DOCKER_AUTH_CONFIG";
+
+/// No name and token are longer than this many bytes; the largest tokens have some kilobytes.
+const MAX_ANSWER: u64 = 1 << 20;
 
 /// How to show a registry who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,16 +167,29 @@ impl DockerConfig {
             // A helper that answers without reading closes the pipe early, and is in its right.
             let _ = input.write_all(server.as_bytes()).await;
         }
-        let output = match child.wait_with_output().await {
-            Ok(output) => output,
+        let mut answer = Vec::new();
+        if let Some(output) = child.stdout.take()
+            && let Err(error) = output.take(MAX_ANSWER + 1).read_to_end(&mut answer).await
+        {
+            return broken(&format!("failed: {error}"));
+        }
+        if answer.len() as u64 > MAX_ANSWER {
+            // It is killed as it is dropped.
+            return broken("answered with more than 1 MiB, which is not a credential");
+        }
+        let status = match child.wait().await {
+            Ok(status) => status,
             Err(error) => return broken(&format!("failed: {error}")),
         };
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
+        let text = String::from_utf8_lossy(&answer);
+        if !status.success() {
             if text.contains("credentials not found in native keychain") {
                 return Ok(Some(Login::Direct(RegistryAuth::Anonymous)));
             }
-            return broken(&format!("failed ({}): {}", output.status, printable(&text)));
+            return broken(&match printable(&text) {
+                said if said.is_empty() => format!("failed ({status}), and did not say why"),
+                said => format!("failed ({status}): {said}"),
+            });
         }
         match serde_json::from_str(&text) {
             Ok(HelperAnswer { username, secret }) if username == "<token>" => {
@@ -418,6 +434,8 @@ mod tests {
     async fn a_broken_helper_is_named_and_its_secrets_are_not() {
         for (script, expected) in [
             ("echo the keychain is locked; exit 3", "failed (exit status: 3): the keychain is locked"),
+            ("exit 1", "failed (exit status: 1), and did not say why"),
+            ("yes secret", "answered with more than 1 MiB, which is not a credential"),
             (r#"echo '{"Username":"u","Secret":secret}'"#, "answered something that is not a credential"),
             ("exit 0", "answered something that is not a credential"),
         ] {

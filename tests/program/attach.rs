@@ -28,21 +28,6 @@ fn six_files() -> Image {
     Image::new().layer([dir("opt")]).layer(Vec::from(files))
 }
 
-fn names(reference: &str) -> Vec<String> {
-    artifact(&["ls", "-q", reference]).run().exits(0).out().lines().map(str::to_owned).collect()
-}
-
-fn content(reference: &str, name: &str) -> String {
-    artifact(&["get", "-q", reference, name, "-o", "-"]).run().exits(0).out()
-}
-
-/// How often a layer of `image` was asked for.
-fn layers_read(registry: &Registry, image: &Packed, since: usize) -> usize {
-    let log = registry.log();
-    let is_layer = |target: &str| image.layers.iter().any(|layer| target.contains(&layer.digest()));
-    log[since..].iter().filter(|request| request.method == "GET" && is_layer(&request.target)).count()
-}
-
 #[test]
 fn what_is_attached_later_leaves_what_was_attached_before() {
     for (number, registry) in all_kinds().into_iter().enumerate() {

@@ -6,22 +6,6 @@ use docker_artifact::artifact::ExitClass;
 use docker_artifact::artifact::label::Request;
 use serde_json::Value;
 
-fn tools() -> Image {
-    let layer = [dir("bin"), file("bin/tool", "hello").mode(0o755), file("bin/other", "other")];
-    Image::new().layer([file("etc/motd", "hi")]).layer(layer)
-}
-
-fn content(reference: &str, name: &str) -> String {
-    artifact(&["get", "-q", reference, name, "-o", "-"]).run().exits(0).out()
-}
-
-/// How often a layer of `image` was asked for.
-fn layers_read(registry: &Registry, image: &Packed, since: usize) -> usize {
-    let log = registry.log();
-    let is_layer = |target: &str| image.layers.iter().any(|layer| target.contains(&layer.digest()));
-    log[since..].iter().filter(|request| request.method == "GET" && is_layer(&request.target)).count()
-}
-
 // Tags that move
 
 #[test]

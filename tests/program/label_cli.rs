@@ -1,12 +1,8 @@
 //! `docker artifact label`: its options, and what it prints.
 
+use crate::support::labelled::{content, names, tools};
 use crate::support::*;
 use serde_json::{Value, json};
-
-fn tools() -> Image {
-    let layer = [dir("bin"), file("bin/tool", "hello").mode(0o755), file("bin/other", "other")];
-    Image::new().layer([file("etc/motd", "hi")]).layer(layer)
-}
 
 fn registries() -> [Registry; 2] {
     [Registry::start(), Registry::options().referrers().start()]
@@ -25,18 +21,6 @@ fn digest(arguments: &[&str]) -> String {
     let run = artifact(&["label", "-q"]).args(arguments).run().exits(0);
     assert_eq!(run.stderr, "");
     run.out().trim_end().to_owned()
-}
-
-/// What `get` writes to standard output.
-#[track_caller]
-fn content(reference: &str, name: &str) -> String {
-    artifact(&["get", "-q", reference, name, "-o", "-"]).run().exits(0).out()
-}
-
-/// The names of the artifacts that `ls` shows.
-#[track_caller]
-fn names(reference: &str) -> Vec<String> {
-    artifact(&["ls", "-q", reference]).run().exits(0).out().lines().map(str::to_owned).collect()
 }
 
 #[test]

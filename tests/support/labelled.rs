@@ -27,6 +27,31 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// An image with two small tools above another layer.
+pub fn tools() -> Image {
+    let layer = [dir("bin"), file("bin/tool", "hello").mode(0o755), file("bin/other", "other")];
+    Image::new().layer([file("etc/motd", "hi")]).layer(layer)
+}
+
+/// The names of the artifacts that `ls` shows.
+#[track_caller]
+pub fn names(reference: &str) -> Vec<String> {
+    artifact(&["ls", "-q", reference]).run().exits(0).out().lines().map(str::to_owned).collect()
+}
+
+/// What `get` writes to standard output.
+#[track_caller]
+pub fn content(reference: &str, name: &str) -> String {
+    artifact(&["get", "-q", reference, name, "-o", "-"]).run().exits(0).out()
+}
+
+/// How often a layer of `image` was asked for, of the requests from the one at `since` on.
+pub fn layers_read(registry: &Registry, image: &Packed, since: usize) -> usize {
+    let log = registry.log();
+    let is_layer = |target: &str| image.layers.iter().any(|layer| target.contains(&layer.digest()));
+    log[since..].iter().filter(|request| request.method == "GET" && is_layer(&request.target)).count()
+}
+
 /// An image with a 200 kB tool in the middle of a layer of 8 MB, under another one.
 pub fn image() -> Image {
     let big = Layer::new([

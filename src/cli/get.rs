@@ -99,7 +99,7 @@ fn row(file: &Fetched, image: &str) -> Value {
 /// The closing line: what, from which digest, how much of the image that took, how long. `can_verify` says whether the command has
 /// the flag `--verify`.
 pub fn summary(report: &Report, took: Duration, can_verify: bool) -> String {
-    let total = DecimalBytes(report.files.iter().map(|file| file.size).sum());
+    let total = DecimalBytes(report.files.iter().map(|file| file.size).fold(0, u64::saturating_add));
     let what = match report.files.as_slice() {
         [file] if file.kind == "file" => format!("{} ({total})", file.path),
         [file] => file.path.clone(),

@@ -3,6 +3,7 @@
 //! Each test names the programs it needs. Where one is missing the test says so, as a line `skipped NAME: TOOL is not installed` on standard error,
 //! and passes; with `DOCKER_ARTIFACT_REQUIRE_REAL=1` in the environment it fails instead, so that `.ci/run` proves what it claims to.
 
+mod archives;
 mod checkpoints;
 mod engine;
 mod foreign_layers;

@@ -80,9 +80,13 @@ fn help_is_the_same_by_every_road() {
 
 // Being stopped
 
+/// Has a program begin with no signal ignored, as whatever runs the tests may ignore some: `nohup`, or a shell for its background jobs.
+const HEEDING: &[&str] =
+    if cfg!(target_os = "linux") { &["/usr/bin/env", "--default-signal=HUP,INT,QUIT,TERM"] } else { &[] };
+
 /// A `get` that hangs half way through its layer.
 fn hanging(dir: &WorkDir, registry: &Registry, environment: &[(&str, &str)]) -> program::Running {
-    hanging_under(&[], dir, registry, environment)
+    hanging_under(HEEDING, dir, registry, environment)
 }
 
 /// The same, started by another program with these words before it.
@@ -119,8 +123,8 @@ fn every_signal_that_asks_to_stop_does_so_at_once_and_leaves_nothing() {
 fn a_signal_that_is_ignored_as_by_nohup_stays_ignored() {
     let (dir, registry) = (WorkDir::new(), Registry::start());
     // What `nohup` does; of a job in the background, a shell makes it ignore SIGINT and SIGQUIT.
-    let ignoring = "trap '' HUP INT QUIT; exec \"$0\" \"$@\"";
-    let running = hanging_under(&["/bin/sh", "-c", ignoring], &dir, &registry, &[]);
+    let ignoring = ["/bin/sh", "-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""];
+    let running = hanging_under(&[HEEDING, &ignoring].concat(), &dir, &registry, &[]);
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
         running.signal(signal);
     }

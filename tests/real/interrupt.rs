@@ -64,9 +64,19 @@ fn ctrl_c_in_the_middle_of_a_layer_leaves_nothing_and_exits_with_130() {
     let plugin = Plugin::installed();
 
     let output = format!("{}/", destination.path().display());
-    let mut child = plugin
-        .get(&format!("{address}/{path}"))
-        .args(["/usr/bin", "-o", &output])
+    // Whatever runs the tests may ignore the signal, as a shell does for its background jobs.
+    let mut child = Command::new("env")
+        .args([
+            "--default-signal=INT",
+            "docker",
+            "artifact",
+            "get",
+            &format!("{address}/{path}"),
+            "/usr/bin",
+            "-o",
+            &output,
+        ])
+        .env("DOCKER_CONFIG", plugin.config())
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -12,7 +12,7 @@ use super::place::{self, Origin, Placed};
 use super::plan::{self, Optional, Planned, Tree, TreeKind, show_path};
 use super::request::Request;
 use super::survey::{Collect, Survey, Wanted};
-use crate::extract::{StageError, Staged, Staging};
+use crate::extract::{StageError, Staged, Staging, Stamp};
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer};
 use crate::layer::Content;
@@ -178,7 +178,9 @@ impl Collect for Staging {
     ) -> Result<Arc<Staged>, StageError> {
         match entry.kind {
             Kind::File { sparse: true, .. } => self.stage_sparse(data),
-            Kind::File { size, sparse: false } => self.stage(data, size),
+            Kind::File { size, sparse: false } => {
+                self.stage_as(data, size, Stamp { mode: entry.mode, mtime: entry.mtime })
+            }
             _ => self.stage(&mut std::io::empty(), 0),
         }
     }

@@ -15,6 +15,7 @@ use rustix::fs::{
 
 use super::Metadata;
 use super::error::{ExtractError, Shown, ShownBytes};
+use super::staging::Stamp;
 use super::warnings::Warnings;
 
 /// The permission bits that are kept: setuid, setgid and sticky only on request.
@@ -42,10 +43,16 @@ pub(super) fn apply(
         }
     }
     set_mode(file, mode, path, warnings);
-    if let Err(error) = futimens(file, &times(metadata)) {
+    if let Err(error) = futimens(file, &times(metadata.mtime)) {
         warnings.add(|| format!("{}: modification time not kept: {error}", Shown(path)));
     }
     Ok(())
+}
+
+/// Gives a new file its mode and time, and says whether that went well.
+pub(super) fn give(file: BorrowedFd<'_>, stamp: Stamp) -> bool {
+    // The bits are 0o7777 at most and fit the narrower type of other systems.
+    fchmod(file, Mode::from_raw_mode(stamp.mode as RawMode)).is_ok() && futimens(file, &times(stamp.mtime)).is_ok()
 }
 
 /// Applies `metadata` to the symbolic link `name` in `directory`. Its mode means nothing.
@@ -65,7 +72,7 @@ pub(super) fn apply_to_link(
             warnings.add(|| format!("{}: the attributes of a symbolic link are not kept", Shown(path)));
         }
     }
-    if let Err(error) = utimensat(directory, name, &times(metadata), AtFlags::SYMLINK_NOFOLLOW) {
+    if let Err(error) = utimensat(directory, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW) {
         warnings.add(|| format!("{}: modification time not kept: {error}", Shown(path)));
     }
     Ok(())
@@ -92,8 +99,7 @@ fn refused(metadata: &Metadata, path: &Path, error: impl Into<io::Error>) -> Ext
     ExtractError::Owner { path: path.to_owned(), uid: metadata.uid, gid: metadata.gid, error: error.into() }
 }
 
-fn times(metadata: &Metadata) -> Timestamps {
-    let (seconds, nanoseconds) = metadata.mtime;
+fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         // Larger values have other meanings to utimensat(2).

@@ -1,5 +1,4 @@
-//! From staging to final names, in three steps: look what is there and build everything complete in staging; flush it; move
-//! each item to its name by one rename. A directory that exists is merged into, as `cp -r` does: what it has beyond the
+//! From staging to final names, in two steps: look what is there and build everything complete in staging; then move each item to its name by one rename. A directory that exists is merged into, as `cp -r` does: what it has beyond the
 //! image's stays, and so do its own mode and owner.
 
 use std::collections::HashSet;
@@ -22,7 +21,8 @@ use super::tree::{Builder, kind_at, path_of, survey};
 use super::warnings::Warnings;
 use super::{Item, Node};
 
-/// Files that are flushed one by one; beyond, flushing the whole file system once is faster.
+/// So many files are flushed to the disk before they get their names. More of them, and trees, are left to the system, as `cp` and
+/// `tar` leave them: flushing costs milliseconds each, or, all at once, waits for whatever else the machine has to write.
 const MOST_FLUSHES: usize = 64;
 
 /// What a directory needs to be renamed by whoever is not root (rename(2): its `..` changes), and to be opened.
@@ -72,7 +72,6 @@ pub fn publish(
     for ((name, path), (_, item)) in places.iter().zip(&items) {
         steps.push(publication.prepare(&mut Descent::new(staging.target()), name, item, path)?);
     }
-    publication.flush_all(staging.directory())?;
 
     let mut written = Vec::new();
     for ((name, path), step) in places.iter().zip(steps) {
@@ -81,7 +80,6 @@ pub fn publish(
         }
     }
     publication.builder.flush(staging.target(), staging.target_path())?;
-    publication.flush_all(staging.directory())?;
     Ok(Published { written, warnings: publication.builder.warnings.into_lines() })
 }
 
@@ -106,7 +104,8 @@ impl<'a> Publication<'a> {
         let uses = survey(items)?;
         let builder = Builder {
             preserve: options.preserve,
-            flush_each: cfg!(not(any(target_os = "linux", target_os = "android"))) || uses.len() <= MOST_FLUSHES,
+            flushes: items.len() <= MOST_FLUSHES
+                && !items.iter().any(|(_, item)| matches!(item.node, Node::Directory(_))),
             uses,
             settled: HashSet::new(),
             warnings: Warnings::default(),
@@ -188,16 +187,6 @@ impl<'a> Publication<'a> {
             }
         }
         Ok(true)
-    }
-
-    /// Flushes the file system, where it is done as a whole.
-    fn flush_all(&self, on: BorrowedFd<'_>) -> Result<(), ExtractError> {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if !self.builder.flush_each {
-            rustix::fs::syncfs(on).map_err(|error| ExtractError::write(self.staging.target_path(), error))?;
-        }
-        let _ = on;
-        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, mkdirat, open, openat, seek, u
 use rustix::io::Errno;
 
 use super::BUFFER;
+use super::attributes::give;
 use super::destination::Destination;
 use super::error::{ExtractError, StageError};
 use super::handle::{fresh_id, fresh_name, name_of, open_directory};
@@ -27,6 +28,9 @@ const HASHED_HOLES: u64 = 1 << 30;
 
 /// What is hashed for a hole, piece by piece.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// What the owner of a file needs to open it once more.
+const READABLE: u32 = 0o400;
 
 /// How many names are tried for a staging directory, of the 16 million there are.
 const NAMES: usize = 64;
@@ -56,7 +60,18 @@ pub struct Staged {
     /// The length of its holes in bytes.
     pub(super) holes: u64,
     pub(super) id: u64,
+    /// What it has been given already.
+    pub(super) stamp: Option<Stamp>,
     directory: Arc<OwnedFd>,
+}
+
+/// What a file is given while it is still open for writing, so that it need not be opened again for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The permission bits; setuid, setgid and sticky are left out.
+    pub mode: u32,
+    /// The modification time: seconds since the Unix epoch, and nanoseconds (0 to 999,999,999).
+    pub mtime: (i64, u32),
 }
 
 impl Staging {
@@ -89,7 +104,17 @@ impl Staging {
     /// [`StageError::Read`] with the reader's own error, or [`io::ErrorKind::UnexpectedEof`] when it ends early;
     /// [`StageError::Write`] when the bytes cannot be written. Nothing of the file is left then.
     pub fn stage(&self, reader: &mut dyn Read, size: u64) -> Result<Arc<Staged>, StageError> {
-        self.fill(|file| file.data(reader, size))
+        self.fill(None, |file| file.data(reader, size))
+    }
+
+    /// The same, for a file that will most likely get this mode and time. If it gets others, or cannot be given these yet, publishing
+    /// sees to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`stage`](Self::stage).
+    pub fn stage_as(&self, reader: &mut dyn Read, size: u64, stamp: Stamp) -> Result<Arc<Staged>, StageError> {
+        self.fill(Some(stamp), |file| file.data(reader, size))
     }
 
     /// The same with all of `content`, whose holes stay holes. They are neither read nor written, and hashed up to a limit for
@@ -99,7 +124,7 @@ impl Staging {
     ///
     /// As [`stage`](Self::stage).
     pub fn stage_sparse(&self, content: &mut dyn Content) -> Result<Arc<Staged>, StageError> {
-        self.fill(|file| {
+        self.fill(None, |file| {
             while let Some(run) = content.next_run() {
                 match run {
                     Run::Data(length) => file.data(content, length)?,
@@ -110,7 +135,11 @@ impl Staging {
         })
     }
 
-    fn fill(&self, with: impl FnOnce(&mut Filling<'_>) -> Result<(), StageError>) -> Result<Arc<Staged>, StageError> {
+    fn fill(
+        &self,
+        stamp: Option<Stamp>,
+        with: impl FnOnce(&mut Filling<'_>) -> Result<(), StageError>,
+    ) -> Result<Arc<Staged>, StageError> {
         let id = fresh_id();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.directory, name_of(id), flags, Mode::RUSR | Mode::WUSR)
@@ -119,15 +148,23 @@ impl Staging {
         let mut filling = Filling { staging: self, file: File::from(file), hasher, size: 0, holes: 0 };
         match with(&mut filling) {
             Ok(()) => {
-                let Filling { hasher, size, holes, .. } = filling;
+                let Filling { file, hasher, size, holes, .. } = filling;
                 let digest = hasher.map(Hasher::finish);
-                Ok(Arc::new(Staged { size, digest, holes, id, directory: Arc::clone(&self.directory) }))
+                let stamp = stamp.and_then(|stamp| self.stamp(&file, stamp));
+                Ok(Arc::new(Staged { size, digest, holes, id, stamp, directory: Arc::clone(&self.directory) }))
             }
             Err(error) => {
                 let _ = unlinkat(&self.directory, name_of(id), AtFlags::empty());
                 Err(error)
             }
         }
+    }
+
+    /// Gives `file` what is known of it, where it is to become one and its owner may still open it then. Gives what it has got.
+    fn stamp(&self, file: &File, stamp: Stamp) -> Option<Stamp> {
+        let stamp = Stamp { mode: stamp.mode & 0o777, ..stamp };
+        let is_file = self.destination != Destination::Stdout && stamp.mode & READABLE != 0;
+        (is_file && give(file.as_fd(), stamp)).then_some(stamp)
     }
 
     /// Whether a hole of `length` bytes can be hashed within the limit, of which it is then taken.

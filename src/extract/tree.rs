@@ -9,12 +9,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, linkat, mkdirat, openat, renameat, statat, symlinkat};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::attributes::{apply, apply_to_link, kept_mode};
 use super::descent::Descent;
 use super::error::{ExtractError, Shown};
-use super::staging::Staged;
+use super::staging::{Staged, Stamp};
 use super::warnings::Warnings;
 use super::{Item, MAX_DEPTH, Metadata, Node};
 
@@ -55,8 +57,8 @@ pub(super) fn survey(items: &[(Vec<u8>, Item)]) -> Result<Uses, ExtractError> {
 /// Builds items in fresh directories, where nothing is in the way.
 pub(super) struct Builder {
     pub(super) preserve: bool,
-    /// Whether each file and directory is flushed by itself, instead of the file system as a whole later.
-    pub(super) flush_each: bool,
+    /// Whether what is written is flushed to the disk.
+    pub(super) flushes: bool,
     /// What is not yet placed, of what [`survey`] counted.
     pub(super) uses: Uses,
     /// The files that have their metadata.
@@ -123,9 +125,9 @@ impl Builder {
         self.warnings.add(|| format!("skipped {}: device nodes, pipes and sockets are never created", Shown(path)));
     }
 
-    /// Flushes one file or directory, where it is done one by one.
+    /// Flushes a file or directory to the disk, where that is done.
     pub(super) fn flush(&self, file: BorrowedFd<'_>, path: &Path) -> Result<(), ExtractError> {
-        match if self.flush_each { fsync(file) } else { Ok(()) } {
+        match if self.flushes { fsync(file) } else { Ok(()) } {
             // Some network file systems cannot flush directories.
             Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
             Err(error) => Err(ExtractError::write(path, error)),
@@ -141,19 +143,21 @@ impl Builder {
         name: &[u8],
         path: &Path,
     ) -> Result<(), ExtractError> {
-        if self.settled.insert(staged.id) {
+        let stamp = Stamp { mode: kept_mode(metadata, self.preserve), mtime: metadata.mtime };
+        let is_done = staged.stamp == Some(stamp) && !self.preserve && !self.flushes;
+        if self.settled.insert(staged.id) && !is_done {
             let file = staged.open().map_err(|error| read_back(path, error))?;
             self.settle(&file, metadata, path)?;
         }
         let left = self.uses.entry(staged.id).or_insert(1);
         *left = left.saturating_sub(1);
         let last = *left == 0;
-        if kind_at(directory, name).map_err(|error| ExtractError::write(path, error))?.is_some() {
-            return Err(ExtractError::SameName { path: path.to_owned() });
-        }
+        let failed = |error: Errno| match error {
+            Errno::EXIST => ExtractError::SameName { path: path.to_owned() },
+            error => ExtractError::write(path, error),
+        };
         if last {
-            return renameat(staged.directory(), staged.name(), directory, name)
-                .map_err(|error| ExtractError::write(path, error));
+            return move_to_new((staged.directory(), &staged.name()), (directory, name)).map_err(failed);
         }
         match linkat(staged.directory(), staged.name(), directory, name, AtFlags::empty()) {
             Ok(()) => Ok(()),
@@ -161,7 +165,7 @@ impl Builder {
                 self.warnings.add(|| format!("{}: written as a copy instead of a hard link", Shown(path)));
                 self.copy(staged, metadata, directory, name, path)
             }
-            Err(error) => Err(ExtractError::write(path, error)),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -186,6 +190,20 @@ impl Builder {
         let mode = kept_mode(metadata, self.preserve);
         apply(file.as_fd(), metadata, mode, self.preserve, path, &mut self.warnings)?;
         self.flush(file.as_fd(), path)
+    }
+}
+
+/// Renames a file, to a name that nothing has: [`Errno::EXIST`] where something does.
+fn move_to_new(from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &[u8])) -> rustix::io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
+        // Not every file system, and no old kernel, can do it in one step.
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        moved => return moved,
+    }
+    match kind_at(to.0, to.1)? {
+        Some(_) => Err(Errno::EXIST),
+        None => renameat(from.0, from.1, to.0, to.1),
     }
 }
 

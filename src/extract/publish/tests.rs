@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink as plant};
 
 use super::super::sample::*;
-use super::super::{ExtractError, MAX_DEPTH, Metadata, live};
+use super::super::{ExtractError, MAX_DEPTH, Metadata, Stamp, live};
 use super::*;
 
 const PLAIN: PublishOptions = PublishOptions { preserve: false };
@@ -465,4 +465,21 @@ fn what_was_discarded_is_not_published() {
     let error = publication.carry_out(step, &mut Descent::new(staging.target()), b"tool", &tool).unwrap_err();
     assert!(matches!(error, ExtractError::Interrupted), "{error}");
     assert!(names(scratch.path()).is_empty());
+}
+
+#[test]
+fn a_file_that_was_stamped_gets_what_its_item_says_all_the_same() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let file = |stamped, mode| {
+        let stamp = Stamp { mode: stamped, mtime: MTIME };
+        let staged = staging.stage_as(&mut &b"content"[..], 7, stamp).unwrap();
+        Item { metadata: metadata(mode), node: Node::File(staged) }
+    };
+    let items = [("other", file(0o444, 0o755)), ("same", file(0o444, 0o444)), ("unreadable", file(0, 0))];
+    publish_as(staging, "tree", directory(0o755, items)).unwrap();
+    for (name, expected) in [("other", 0o755), ("same", 0o444), ("unreadable", 0)] {
+        let path = scratch.path().join("tree").join(name);
+        assert_eq!((mode(&path), mtime(&path)), (expected, MTIME), "{name}");
+    }
 }

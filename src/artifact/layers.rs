@@ -4,7 +4,8 @@
 use super::error::Error;
 use crate::image::digest::DiffId;
 use crate::layer::{
-    self, Compression, Content, Decompressed, Entry, Flow, Hashed, LayerError, MAGIC, Stepped, Stream, Tracked, sniff,
+    self, Ahead, Compression, Content, Decompressed, Entry, Flow, Hashed, LayerError, MAGIC, Stepped, Stream, Tracked,
+    sniff,
 };
 use crate::source::{BlobReader, LayerBlob, Promise, Source, StoredLayer};
 
@@ -123,7 +124,9 @@ fn read(blob: BlobReader, diff_id: Option<DiffId>, tracked: bool, visit: &mut Vi
     }
     let scanned = match tracked {
         true => Tracked::new(blob).map_err(InLayer::from).and_then(|stream| scan(stream, diff_id, visit)),
-        false => Decompressed::new(blob).map_err(InLayer::from).and_then(|stream| scan(stream, diff_id, visit)),
+        false => {
+            Decompressed::new(blob).map_err(InLayer::from).and_then(|stream| scan(Ahead::new(stream), diff_id, visit))
+        }
     };
     scanned.map_err(|InLayer(error)| error)
 }

@@ -1,6 +1,7 @@
 //! One layer: from the blob's compressed bytes to tar entries. Plain [`std::io::Read`], so that everything here can be tested
 //! with a byte slice; it knows nothing of images or of where the bytes come from.
 
+mod ahead;
 pub mod checkpoint;
 pub mod compression;
 mod decimal;
@@ -26,6 +27,7 @@ mod zstd;
 
 use std::io::{self, BufRead, Read};
 
+pub use ahead::Ahead;
 pub use checkpoint::Tracked;
 pub use compression::{Compression, MAGIC, sniff};
 pub use decompressed::Decompressed;

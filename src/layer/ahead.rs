@@ -7,7 +7,8 @@ use std::thread;
 
 use super::decompressed::{Decompressed, read_buffered};
 use super::extent::Extent;
-use super::{LayerError, Stream};
+use super::error::LayerError;
+use super::stream::Stream;
 
 /// The bytes of one piece. What a decoder costs for each call is lost in it.
 const PIECE: usize = 256 * 1024;

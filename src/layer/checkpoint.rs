@@ -8,11 +8,12 @@ use std::io::{self, BufRead, Read};
 use std::sync::{Arc, OnceLock};
 
 use super::compression::Compression;
-use super::decode::Boundary;
+use super::decoded::Boundary;
 use super::decompressed::{Decompressed, read_buffered};
+use super::error::LayerError;
 pub use super::extent::{Checkpoint, Extent};
 use super::inflate::WINDOW;
-use super::{LayerError, Stream};
+use super::stream::Stream;
 
 /// How many compressed bytes are decoded at a time where entries may end: how exactly an extent's end is known.
 const STEP: u64 = 4 * 1024;

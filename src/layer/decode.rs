@@ -1,35 +1,11 @@
 //! Decoders, one interface to all of them: a step takes some input, gives some output, and may say that decoding could begin behind it.
 
 use super::compression::Compression;
+use super::decoded::Decoded;
 use super::error::LayerError;
 use super::extent::Checkpoint;
 use super::gzip::Gzip;
 use super::zstd::Zstd;
-
-/// What one call of a decoder did. Where it did nothing, it needs more input, or is at the end.
-#[derive(Default)]
-pub(super) struct Step {
-    /// Bytes taken from the input.
-    pub(super) consumed: usize,
-    /// Bytes written to the output.
-    pub(super) produced: usize,
-    /// Set if decoding could begin here.
-    pub(super) boundary: Option<Boundary>,
-}
-
-/// A place where decoding could begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Boundary {
-    /// A zstd frame begins, or the stream ends.
-    ZstdFrame,
-    /// A deflate block begins.
-    DeflateBlock {
-        /// How many (0 to 7) of the last byte's highest bits belong to it.
-        unused_bits: u8,
-        /// How many bytes of what was decoded last it may refer back to.
-        history: usize,
-    },
-}
 
 /// A decoder of a blob, or of a part of one.
 pub(super) enum Decoder {
@@ -72,9 +48,9 @@ impl Decoder {
     }
 
     /// Decodes some of `input` into `output`, which has room. Given `stops`, it does not go past a [`Boundary`] without saying so.
-    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Step, String> {
+    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Decoded, String> {
         match self {
-            Decoder::Plain => Ok(Step::default()),
+            Decoder::Plain => Ok(Decoded::default()),
             Decoder::Gzip(gzip) => gzip.step(input, output, stops),
             Decoder::Zstd(zstd) => zstd.step(input, output),
         }

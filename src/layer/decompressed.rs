@@ -3,11 +3,12 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::Stream;
 use super::compression::{Compression, MAGIC, sniff};
-use super::decode::{Decoder, Step};
+use super::decode::Decoder;
+use super::decoded::Decoded;
 use super::error::LayerError;
 use super::extent::{Checkpoint, Extent};
+use super::stream::Stream;
 
 /// Room for compressed bytes: at least what a source gives in one piece.
 const INPUT: usize = 128 * 1024;
@@ -163,7 +164,7 @@ impl<R: Read> Decompressed<R> {
     /// Decodes more of a compressed layer behind what is ready to be read, no further than to a boundary, from at most `most_in`
     /// bytes and to at most `most_out`, for which there must be [`room`](Self::room). Nothing consumed and nothing produced is
     /// the end.
-    pub(super) fn step_on(&mut self, most_in: usize, most_out: usize) -> io::Result<Step> {
+    pub(super) fn step_on(&mut self, most_in: usize, most_out: usize) -> io::Result<Decoded> {
         self.step(None, most_in, most_out, true)
     }
 
@@ -179,7 +180,7 @@ impl<R: Read> Decompressed<R> {
 
     /// One step of the decoder into `output`, or, without one, behind what the output buffer holds; there must be room. Nothing
     /// consumed and nothing produced is the end.
-    fn step(&mut self, output: Option<&mut [u8]>, most_in: usize, most_out: usize, stops: bool) -> io::Result<Step> {
+    fn step(&mut self, output: Option<&mut [u8]>, most_in: usize, most_out: usize, stops: bool) -> io::Result<Decoded> {
         if self.input.is_empty() {
             self.receive()?;
         }

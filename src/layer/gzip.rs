@@ -1,7 +1,7 @@
 //! Gzip (RFC 1952) as layers have it: one member or many, each with its checksum and length checked; or the rest of one from
 //! where a deflate block begins, and what follows it.
 
-use super::decode::{Boundary, Step};
+use super::decoded::{Boundary, Decoded};
 use super::inflate::{At, Inflate, Inflated, WINDOW, Wrapper};
 
 /// The length in bytes of a member's trailer, CRC32 and ISIZE (RFC 1952, section 2.3.1).
@@ -52,10 +52,10 @@ impl Gzip {
     }
 
     /// Decodes some of `input`, no further than to the next block's begin if `stops`.
-    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Step, String> {
+    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Decoded, String> {
         match (self.place, input.first()) {
             (Place::Member | Place::Rest, _) => self.inflate(input, output, stops),
-            (_, None) => Ok(Step::default()),
+            (_, None) => Ok(Decoded::default()),
             (Place::Resumed(0), _) => {
                 self.place = Place::Rest;
                 self.inflate(input, output, stops)
@@ -63,16 +63,16 @@ impl Gzip {
             (Place::Resumed(skipped_bits), Some(first)) => {
                 self.inflate.prime(8 - skipped_bits, first >> skipped_bits)?;
                 self.place = Place::Rest;
-                Ok(Step { consumed: 1, ..Step::default() })
+                Ok(Decoded { consumed: 1, ..Decoded::default() })
             }
             (Place::Trailer(left), _) => {
                 let consumed = left.min(input.len());
                 self.place = if consumed == left { Place::Between } else { Place::Trailer(left - consumed) };
-                Ok(Step { consumed, ..Step::default() })
+                Ok(Decoded { consumed, ..Decoded::default() })
             }
             (Place::Between, Some(0)) => {
                 self.place = Place::Padding;
-                Ok(Step { consumed: 1, ..Step::default() })
+                Ok(Decoded { consumed: 1, ..Decoded::default() })
             }
             (Place::Between, Some(_)) => {
                 self.inflate.reset(Wrapper::Gzip)?;
@@ -81,13 +81,13 @@ impl Gzip {
                 self.inflate(input, output, stops)
             }
             (Place::Padding, _) if input.iter().all(|&byte| byte == 0) => {
-                Ok(Step { consumed: input.len(), ..Step::default() })
+                Ok(Decoded { consumed: input.len(), ..Decoded::default() })
             }
             (Place::Padding, _) => Err("something follows the zero bytes behind its end".to_owned()),
         }
     }
 
-    fn inflate(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Step, String> {
+    fn inflate(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Decoded, String> {
         let Inflated { consumed, produced, at } = self.inflate.step(input, output, stops)?;
         self.history = WINDOW.min(self.history.saturating_add(produced));
         let boundary = match at {
@@ -106,6 +106,6 @@ impl Gzip {
                 None
             }
         };
-        Ok(Step { consumed, produced, boundary })
+        Ok(Decoded { consumed, produced, boundary })
     }
 }

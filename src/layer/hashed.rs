@@ -4,7 +4,8 @@
 use std::io::{self, BufRead, Read};
 
 use super::checkpoint::Extent;
-use super::{LayerError, Stream};
+use super::error::LayerError;
+use super::stream::Stream;
 use crate::image::digest::{DiffId, Hasher};
 
 /// A stream whose content must have a diff ID.

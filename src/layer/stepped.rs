@@ -5,7 +5,8 @@
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use super::checkpoint::Extent;
-use super::{LayerError, Stream};
+use super::error::LayerError;
+use super::stream::Stream;
 
 /// How much is read behind a jump: one header.
 const LEAST: usize = 512;

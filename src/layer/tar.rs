@@ -11,7 +11,7 @@ use super::header::{BLOCK, Dialect, Header, number, text};
 use super::name::{AtRoot, MAX_NAME, NameError, canonical};
 use super::pax::Overrides;
 use super::sparse::{self, Cursor, MapReader, Run, Segment};
-use super::{Content, Stream};
+use super::stream::{Content, Stream};
 
 /// The most that a PAX header or a GNU long name may hold, as in Go.
 const MAX_SPECIAL: u64 = 1 << 20;

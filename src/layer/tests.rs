@@ -1,7 +1,7 @@
 //! Whole layers, scanned; and layers cut and damaged everywhere.
 
 use std::cell::Cell;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::rc::Rc;
 
 use super::fixture::{Block, END, Random, file, pax, read_all};

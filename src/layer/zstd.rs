@@ -4,7 +4,7 @@ use zstd::stream::raw::{DParameter, InBuffer, OutBuffer};
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd::zstd_safe::{DCtx, get_error_name};
 
-use super::decode::{Boundary, Step};
+use super::decoded::{Boundary, Decoded};
 
 /// The largest window that is accepted, as its logarithm: 32 MiB, what `zstd --ultra -20` makes. Every level below needs 8 MiB
 /// at most, and so does every image builder's default.
@@ -34,10 +34,10 @@ impl Zstd {
     }
 
     /// Decodes some of `input`, and never past the end of a frame.
-    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, String> {
+    pub(super) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Decoded, String> {
         // Asked with no input, a decoder between two frames would say that it waits for the next one.
         if input.is_empty() && self.between_frames {
-            return Ok(Step::default());
+            return Ok(Decoded::default());
         }
         let mut input = InBuffer::around(input);
         let mut output = OutBuffer::around(output);
@@ -51,6 +51,6 @@ impl Zstd {
         })?;
         self.between_frames = wanted == 0;
         let boundary = self.between_frames.then_some(Boundary::ZstdFrame);
-        Ok(Step { consumed: input.pos(), produced: output.pos(), boundary })
+        Ok(Decoded { consumed: input.pos(), produced: output.pos(), boundary })
     }
 }

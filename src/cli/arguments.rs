@@ -4,14 +4,16 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod copy_binary;
+mod flags;
 mod get;
 mod label;
 mod ls;
 
 pub use copy_binary::CopyBinaryArguments;
+pub use flags::{ProgressMode, RegistryArguments};
 pub use get::GetArguments;
 pub use label::LabelArguments;
 pub use ls::LsArguments;
@@ -65,31 +67,6 @@ pub enum Command {
         args_override_self = true
     )]
     Ls(LsArguments),
-}
-
-/// How to reach a registry, for every command that does.
-#[derive(Debug, clap::Args)]
-pub struct RegistryArguments {
-    /// Speak HTTP without TLS to the registry
-    #[arg(long)]
-    pub plain_http: bool,
-    /// Accept any certificate of the registry
-    #[arg(long)]
-    pub insecure: bool,
-}
-
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProgressMode {
-    /// Bars on a terminal, lines elsewhere.
-    #[default]
-    Auto,
-    /// Bars.
-    Tty,
-    /// Lines.
-    Plain,
-    /// Nothing.
-    None,
 }
 
 /// Why there are no arguments to work with.

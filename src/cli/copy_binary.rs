@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Failure;
+use super::failure::Failure;
 use super::get::summary;
 use super::options::CopyBinaryOptions;
 use super::progress::Display;

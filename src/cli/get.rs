@@ -6,20 +6,14 @@ use std::time::{Duration, Instant};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::format::Columns;
+use super::failure::Failure;
 use super::options::GetOptions;
+use super::output::write_out;
 use super::progress::Display;
 use super::sanitize;
 use crate::artifact::Error;
 use crate::artifact::get::{Fetched, Proof, Report, Request, Unverified, get};
 use crate::extract::Destination;
-
-/// What is printed of what was written.
-pub const COLUMNS: Columns = Columns {
-    table: "{{.Path}}\\t{{.Destination}}\\t{{.Size}}\\t{{.Mode}}",
-    fields: &["Path", "Destination", "Type", "Size", "Mode", "Digest", "Layer", "Image", "Verified", "Proof"],
-};
 
 /// Gets what `options` say, and prints what was asked to be printed.
 pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failure> {
@@ -42,7 +36,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
     let report = get(source, request, display.clone()).await.map_err(advise)?;
     display.close(&summary(&report, begin.elapsed(), true));
     match options.format {
-        Some(format) => super::write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
+        Some(format) => write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
         None => Ok(()),
     }
 }
@@ -161,6 +155,7 @@ fn seconds(took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::columns::WRITTEN;
     use crate::image::digest::Digest;
 
     fn report(kinds: &[&'static str], verified: bool) -> Report {
@@ -203,7 +198,7 @@ mod tests {
     fn every_field_is_in_a_row() {
         let rows = rows(&report(&["file", "symlink"], true));
         let fields: Vec<&String> = rows[0].as_object().unwrap().keys().collect();
-        assert_eq!(fields, COLUMNS.fields);
+        assert_eq!(fields, WRITTEN.fields);
         assert_eq!((&rows[0]["Size"], &rows[0]["Mode"]), (&json!(138_200), &json!("0755")));
         assert_eq!(rows[1]["Digest"], Value::Null);
     }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::format::{Columns, Format};
+use super::columns::{LABELLED, LABELLED_WITH_PLATFORM};
+use super::failure::Failure;
+use super::format::Format;
 use super::options::{LabelOptions, Output};
+use super::output::write_out;
 use super::progress::Display;
 use super::sanitize;
 use crate::artifact::Error;
@@ -14,15 +16,6 @@ use crate::artifact::label::{Labelled, label};
 use crate::image::label::{Mode, Name, Record};
 use crate::source::Source as _;
 use crate::source::registry::pinned;
-
-/// What is printed of what was labelled.
-pub const COLUMNS: Columns = Columns {
-    table: "{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Digest}}",
-    fields: &["Name", "Path", "Type", "Size", "Mode", "Digest", "Layer", "Platform", "Image", "Label"],
-};
-
-/// The columns where there is more than one platform.
-const WITH_PLATFORM: &str = "table {{.Platform}}\\t{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Digest}}";
 
 /// Labels what `options` say, and prints what was asked to be printed.
 pub async fn run(options: LabelOptions, display: Arc<Display>) -> Result<(), Failure> {
@@ -41,7 +34,7 @@ pub async fn run(options: LabelOptions, display: Arc<Display>) -> Result<(), Fai
         Output::Table => table(&labelled, &names.1),
     };
     display.clear();
-    super::write_out(&text).map_err(Failure::Output)?;
+    write_out(&text).map_err(Failure::Output)?;
     display.close(&summary(&labelled, (&names.0, &names.1), dry_run));
     Ok(())
 }
@@ -52,9 +45,9 @@ fn table(labelled: &Labelled, to: &str) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let template = if labelled.images.len() > 1 { WITH_PLATFORM } else { "table" };
+    let template = if labelled.images.len() > 1 { LABELLED_WITH_PLATFORM } else { "table" };
     // Both are well-formed.
-    Format::parse(template, &COLUMNS).map(|format| format.render(&rows, false)).unwrap_or_default()
+    Format::parse(template, &LABELLED).map(|format| format.render(&rows, false)).unwrap_or_default()
 }
 
 fn rows(labelled: &Labelled, to: &str) -> Vec<Value> {
@@ -155,14 +148,14 @@ mod tests {
         assert_eq!(table(&labelled(&["/bin/tool"]), "a:1"), expected);
         assert!(table(&labelled(&["/a", "/b"]), "a:1").starts_with("PLATFORM      NAME"));
         assert_eq!(table(&labelled(&[]), "a:1"), "");
-        Format::parse("table", &COLUMNS).unwrap();
-        Format::parse(WITH_PLATFORM, &COLUMNS).unwrap();
+        Format::parse("table", &LABELLED).unwrap();
+        Format::parse(LABELLED_WITH_PLATFORM, &LABELLED).unwrap();
     }
 
     #[test]
     fn every_field_is_in_a_row() {
         let row = rows(&labelled(&["/bin/tool"]), "a:1").remove(0);
-        assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), COLUMNS.fields);
+        assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), LABELLED.fields);
         assert_eq!(row["Image"], format!("a:1@{}", Digest::of(b"new")));
     }
 

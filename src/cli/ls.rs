@@ -5,9 +5,10 @@ use std::sync::Arc;
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::format::Columns;
+use super::columns::{ARTIFACTS, FILES, LAYERS};
+use super::failure::Failure;
 use super::options::{LsOptions, What, may_be_name};
+use super::output::write_out;
 use super::progress::Display;
 use super::{file_mode, sanitize, timestamp};
 use crate::artifact::Error;
@@ -16,48 +17,6 @@ use crate::image::Layer;
 use crate::image::label::Record;
 use crate::image::platform::Choice;
 use crate::progress::Progress as _;
-
-/// What is printed of artifacts, and what names one.
-pub const ARTIFACTS: (&Columns, &str) = (
-    &Columns {
-        table: "{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Layer}}\\t{{.Read}}",
-        fields: &["Name", "Path", "Type", "Size", "Mode", "Digest", "Layer", "Read", "Image"],
-    },
-    "{{.Name}}",
-);
-
-/// What is printed of files.
-pub const FILES: (&Columns, &str) = (
-    &Columns {
-        table: "{{.Permissions}}\\t{{.Owner}}\\t{{.Size}}\\t{{.Modified}}\\t{{.Layer}}\\t{{.Name}}",
-        fields: &[
-            "Permissions",
-            "Owner",
-            "Size",
-            "Modified",
-            "Layer",
-            "Name",
-            "Path",
-            "Target",
-            "Type",
-            "Mode",
-            "Uid",
-            "Gid",
-            "Step",
-            "Image",
-        ],
-    },
-    "{{.Path}}",
-);
-
-/// What is printed of layers.
-pub const LAYERS: (&Columns, &str) = (
-    &Columns {
-        table: "{{.Index}}\\t{{.Size}}\\t{{.Digest}}\\t{{.Step}}",
-        fields: &["Index", "Size", "Digest", "DiffID", "MediaType", "Step", "Image"],
-    },
-    "{{.Digest}}",
-);
 
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
@@ -109,7 +68,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
     };
     display.clear();
     let format = format.of(columns).map_err(|invalid| Error::Usage(invalid.to_string()))?;
-    super::write_out(&format.render(&rows, whole)).map_err(Failure::Output)
+    write_out(&format.render(&rows, whole)).map_err(Failure::Output)
 }
 
 fn rows<T>(listing: &Listing<T>, row: impl Fn(&T) -> Value) -> Vec<Value> {
@@ -204,7 +163,7 @@ fn layer(layer: &Layer) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::format::Format;
+    use crate::cli::format::{Columns, Format};
     use crate::image::Blob;
     use crate::image::digest::Digest;
 

@@ -5,9 +5,11 @@
 
 mod access;
 pub mod arguments;
+mod columns;
 pub mod completion;
 mod copy_binary;
 pub mod exit;
+mod failure;
 mod file_mode;
 pub mod format;
 mod get;
@@ -15,66 +17,28 @@ mod help;
 mod label;
 mod ls;
 pub mod options;
+mod output;
 pub mod progress;
 pub mod sanitize;
 mod timestamp;
 
-use std::error::Error as StdError;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use exit::Exit;
-use options::{Action, DisplayMode, Options};
-use progress::Display;
+use failure::{Failure, causes};
+use options::{Action, Options};
+use output::{complain, write_out};
+use progress::{Display, DisplayMode};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::artifact;
-use crate::extract::{self, ExtractError};
+use crate::extract;
 use crate::plugin::{self, Invocation};
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The work failed.
-    #[error(transparent)]
-    Artifact(#[from] artifact::Error),
-    /// Standard output took no more.
-    #[error("writing to standard output: {0}")]
-    Output(#[source] io::Error),
-    /// The machine does not let the program work.
-    #[error("cannot start: {0}")]
-    Start(#[source] io::Error),
-}
-
-impl Failure {
-    fn exit(&self) -> Exit {
-        match self {
-            _ if self.is_broken_pipe() => Exit::BrokenPipe,
-            Failure::Artifact(error) => error.exit_class().into(),
-            Failure::Output(_) | Failure::Start(_) => Exit::Failed,
-        }
-    }
-
-    /// Whether whoever read standard output has gone, as in `… | head`: there is nobody to tell.
-    fn is_broken_pipe(&self) -> bool {
-        match self {
-            Failure::Output(error) | Failure::Artifact(artifact::Error::Extract(ExtractError::Output(error))) => {
-                error.kind() == io::ErrorKind::BrokenPipe
-            }
-            Failure::Artifact(_) | Failure::Start(_) => false,
-        }
-    }
-}
-
-/// What lies below `error`, the nearest cause first.
-fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
-    std::iter::successors(error.source(), |cause| (*cause).source())
-}
 
 /// Runs a command, reports how it went, and gives the exit code.
 pub fn run(invocation: Invocation) -> Exit {
@@ -197,15 +161,4 @@ pub fn print(text: &str) -> Exit {
             failure.exit()
         }
     }
-}
-
-fn write_out(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
-}
-
-/// Standard error may be closed; the exit code says it all the same.
-fn complain(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
 }

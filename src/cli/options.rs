@@ -4,19 +4,19 @@ mod copy_binary;
 mod get;
 mod label;
 mod ls;
+mod problem;
+mod surroundings;
 
-use std::ffi::{OsStr, OsString};
-use std::io::{IsTerminal, stderr};
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 pub use copy_binary::CopyBinaryOptions;
 pub use get::GetOptions;
 pub use label::{LabelOptions, Output};
 pub use ls::{LsOptions, TypedFormat, What, may_be_name};
+use problem::Problem;
+use surroundings::Surroundings;
 
-use super::arguments::{self, Arguments, Command, ProgressMode, Stop, UsageError};
-use super::format::{Columns, Format};
-use crate::image::platform::Choice;
+use super::arguments::{self, Arguments, Command, Stop, UsageError};
 use crate::plugin::Invocation;
 
 /// Everything that a run needs to know.
@@ -41,19 +41,6 @@ pub enum Action {
     Ls(LsOptions),
     /// Copy a file into an image that is being built.
     CopyBinary(CopyBinaryOptions),
-}
-
-/// What is shown on standard error besides errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DisplayMode {
-    /// Bars.
-    Bars,
-    /// Lines.
-    Lines,
-    /// Notices and the closing line alone.
-    Notices,
-    /// Nothing.
-    Quiet,
 }
 
 impl Options {
@@ -97,83 +84,6 @@ impl Options {
     }
 }
 
-/// What counts besides what was typed.
-struct Surroundings {
-    default_platform: Option<OsString>,
-    /// Whether standard error is a terminal.
-    terminal: bool,
-    /// Whether bars would stay whole there: log lines tear them, and so does a terminal that cannot move its cursor.
-    undisturbed: bool,
-    /// The folder of Docker's `config.json`, where one was named.
-    docker_config: Option<PathBuf>,
-}
-
-impl Surroundings {
-    fn here(debug: bool, docker_config: Option<PathBuf>) -> Self {
-        let smart = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Surroundings {
-            default_platform: std::env::var_os("DOCKER_DEFAULT_PLATFORM"),
-            terminal: stderr().is_terminal(),
-            undisturbed: smart && !debug,
-            docker_config,
-        }
-    }
-
-    fn display_mode(&self, progress: ProgressMode, quiet: bool) -> DisplayMode {
-        match progress {
-            _ if quiet => DisplayMode::Quiet,
-            ProgressMode::None => DisplayMode::Notices,
-            ProgressMode::Auto if self.terminal && self.undisturbed => DisplayMode::Bars,
-            ProgressMode::Tty if self.terminal => DisplayMode::Bars,
-            ProgressMode::Auto | ProgressMode::Tty | ProgressMode::Plain => DisplayMode::Lines,
-        }
-    }
-
-    /// The platform that was typed, else Docker's `DOCKER_DEFAULT_PLATFORM` (empty is unset), else none in particular.
-    fn platform(&self, typed: Option<String>) -> Result<Choice, Problem> {
-        let default = self.default_platform.as_deref();
-        let (from, text) = match (typed, default.filter(|default| !default.is_empty())) {
-            (Some(typed), _) => ("--platform", typed),
-            (None, Some(default)) => ("DOCKER_DEFAULT_PLATFORM", default.to_string_lossy().into_owned()),
-            (None, None) => return Ok(Choice::Host),
-        };
-        text.parse().map(Choice::Asked).map_err(|invalid| Problem::Other(format!("{from}: {invalid}")))
-    }
-}
-
-/// What is wrong with the arguments of a command.
-#[derive(Debug, PartialEq, Eq)]
-enum Problem {
-    /// This is missing, or there is too much.
-    Operands(&'static str),
-    Other(String),
-}
-
-impl Problem {
-    fn message(self, command: &str) -> String {
-        match self {
-            Problem::Operands(needed) => format!("'{command}' requires {needed}"),
-            Problem::Other(message) => message,
-        }
-    }
-}
-
-impl From<String> for Problem {
-    fn from(message: String) -> Self {
-        Problem::Other(message)
-    }
-}
-
-/// The argument of `--format`, for rows of these columns.
-fn format(typed: &str, columns: &'static Columns) -> Result<Format, Problem> {
-    Format::parse(typed, columns).map_err(|invalid| Problem::Other(invalid.to_string()))
-}
-
-/// A flag's value, or an operand, as text.
-fn text(typed: &OsStr) -> Result<&str, Problem> {
-    typed.to_str().ok_or_else(|| Problem::Other(format!("\"{}\" is not UTF-8", typed.display())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,39 +107,6 @@ mod tests {
     pub fn message(line: &str) -> String {
         let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         action(&words).unwrap_err().message
-    }
-
-    fn surroundings(default_platform: Option<&str>, terminal: bool, undisturbed: bool) -> Surroundings {
-        let default_platform = default_platform.map(OsString::from);
-        Surroundings { default_platform, terminal, undisturbed, docker_config: None }
-    }
-
-    #[test]
-    fn the_platform_is_the_typed_one_then_dockers_then_the_hosts() {
-        let platform =
-            |typed: Option<&str>, default| surroundings(default, false, false).platform(typed.map(str::to_owned));
-        let asked = |platform: &str| Ok(Choice::Asked(platform.parse().unwrap()));
-        assert_eq!(platform(Some("linux/arm/v7"), Some("linux/s390x")), asked("linux/arm/v7"));
-        assert_eq!(platform(None, Some("linux/s390x")), asked("linux/s390x"));
-        assert_eq!(platform(None, Some("")), Ok(Choice::Host));
-        assert_eq!(platform(None, None), Ok(Choice::Host));
-        assert!(platform(None, Some("vax")).unwrap_err().message("").starts_with("DOCKER_DEFAULT_PLATFORM: "));
-        assert!(message("get --platform vax alpine /x").starts_with("--platform: \"vax\" is not a platform"));
-    }
-
-    #[test]
-    fn bars_are_for_terminals_and_quiet_wins() {
-        let mode = |progress, quiet, terminal, undisturbed| {
-            surroundings(None, terminal, undisturbed).display_mode(progress, quiet)
-        };
-        assert_eq!(mode(ProgressMode::Auto, false, true, true), DisplayMode::Bars);
-        assert_eq!(mode(ProgressMode::Auto, false, true, false), DisplayMode::Lines);
-        assert_eq!(mode(ProgressMode::Auto, false, false, true), DisplayMode::Lines);
-        assert_eq!(mode(ProgressMode::Plain, false, true, true), DisplayMode::Lines);
-        assert_eq!(mode(ProgressMode::Tty, false, true, false), DisplayMode::Bars);
-        assert_eq!(mode(ProgressMode::Tty, false, false, true), DisplayMode::Lines);
-        assert_eq!(mode(ProgressMode::None, false, true, true), DisplayMode::Notices);
-        assert_eq!(mode(ProgressMode::Tty, true, true, true), DisplayMode::Quiet);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::options::DisplayMode;
 use super::sanitize;
 use crate::progress::Progress;
 
@@ -19,6 +18,19 @@ const WORTH_SAYING: u64 = 100_000;
 
 /// How many bars there may be: more would not fit on a screen.
 const MAX_BARS: usize = 12;
+
+/// What is shown on standard error besides errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisplayMode {
+    /// Bars.
+    Bars,
+    /// Lines.
+    Lines,
+    /// Notices and the closing line alone.
+    Notices,
+    /// Nothing.
+    Quiet,
+}
 
 /// Shows progress, notices, and how it ended. A task is known by its digest.
 pub struct Display {

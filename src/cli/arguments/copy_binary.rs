@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{ArgAction, Parser};
 
-use super::RegistryArguments;
+use super::flags::RegistryArguments;
 
 /// Copy a file out of another image while an image is being built
 #[derive(Debug, Parser)]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{ProgressMode, RegistryArguments};
+use super::flags::{ProgressMode, RegistryArguments};
 
 /// What the command is about.
 pub const LONG_ABOUT: &str = "\

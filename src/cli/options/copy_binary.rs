@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 
-use super::{DisplayMode, Problem, Surroundings};
+use super::problem::Problem;
+use super::surroundings::Surroundings;
 use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::{CopyBinaryArguments, ProgressMode};
+use crate::cli::progress::DisplayMode;
 use crate::image::platform::Choice;
 
 const NEEDED: &str = "--from IMAGE, a PATH or a NAME, and at most one DEST";

@@ -2,12 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::{DisplayMode, Problem, Surroundings, format};
+use super::problem::{Problem, format};
+use super::surroundings::Surroundings;
 use crate::artifact::{Step, Verify};
 use crate::cli::access::{Access, Location, location, split_path};
 use crate::cli::arguments::GetArguments;
+use crate::cli::columns::WRITTEN;
 use crate::cli::format::Format;
-use crate::cli::get::COLUMNS;
+use crate::cli::progress::DisplayMode;
 use crate::extract::Destination;
 use crate::image::platform::Choice;
 
@@ -102,7 +104,7 @@ impl GetOptions {
             trust_attached: typed.trust_attached,
             step,
             display,
-            format: typed.format.as_deref().map(|typed| format(typed, &COLUMNS)).transpose()?,
+            format: typed.format.as_deref().map(|typed| format(typed, &WRITTEN)).transpose()?,
             access: Access::new(typed.registry, surroundings.docker_config.clone()),
         })
     }

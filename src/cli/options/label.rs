@@ -7,12 +7,14 @@ use std::io::Read as _;
 
 use serde_json::Value;
 
-use super::{DisplayMode, Problem, Surroundings, format, text};
+use super::problem::{Problem, format, text};
+use super::surroundings::Surroundings;
 use crate::artifact::label::Request;
 use crate::cli::access::{Access, registry};
 use crate::cli::arguments::LabelArguments;
+use crate::cli::columns::LABELLED;
 use crate::cli::format::Format;
-use crate::cli::label::COLUMNS;
+use crate::cli::progress::DisplayMode;
 use crate::image::digest::Digest;
 use crate::image::label::Name;
 use crate::image::platform::Platform;
@@ -70,7 +72,7 @@ impl LabelOptions {
         if let Some(name) = remove.iter().find(|name| names.contains(name)) {
             return Err(Problem::Other(format!("{name} is to be removed and to be labelled; do one of them")));
         }
-        let format = typed.format.as_deref().map(|typed| format(typed, &COLUMNS)).transpose()?;
+        let format = typed.format.as_deref().map(|typed| format(typed, &LABELLED)).transpose()?;
         let output = match (typed.print_args, format, typed.quiet) {
             (true, Some(_), _) | (true, _, true) => {
                 let problem = "--print-args prints arguments and nothing else; leave out --format and --quiet";

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 
-use super::{DisplayMode, Problem, Surroundings};
+use super::problem::Problem;
+use super::surroundings::Surroundings;
 use crate::artifact::list::Depth;
 use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::LsArguments;
+use crate::cli::columns::{ARTIFACTS, FILES, LAYERS};
 use crate::cli::format::{Columns, Format, InvalidFormat};
-use crate::cli::ls;
+use crate::cli::progress::DisplayMode;
 use crate::image::platform::Choice;
 use crate::rootfs::Pattern;
 
@@ -95,10 +97,10 @@ impl LsOptions {
             (false, template) => TypedFormat::Template(template.unwrap_or_else(|| "table".to_owned())),
         };
         let parsed = match what {
-            What::Artifacts => format.of(ls::ARTIFACTS),
-            What::Files(..) => format.of(ls::FILES),
-            What::Layers => format.of(ls::LAYERS),
-            What::Named(_) => format.of(ls::ARTIFACTS).or_else(|_| format.of(ls::FILES)),
+            What::Artifacts => format.of(ARTIFACTS),
+            What::Files(..) => format.of(FILES),
+            What::Layers => format.of(LAYERS),
+            What::Named(_) => format.of(ARTIFACTS).or_else(|_| format.of(FILES)),
         };
         parsed.map_err(|invalid| Problem::Other(invalid.to_string()))?;
         Ok(LsOptions {

@@ -1,0 +1,28 @@
+//! Flags that several commands have.
+
+use clap::ValueEnum;
+
+/// How to reach a registry, for every command that does.
+#[derive(Debug, clap::Args)]
+pub struct RegistryArguments {
+    /// Speak HTTP without TLS to the registry
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Accept any certificate of the registry
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressMode {
+    /// Bars on a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// Bars.
+    Tty,
+    /// Lines.
+    Plain,
+    /// Nothing.
+    None,
+}

@@ -1,0 +1,48 @@
+//! Why a command failed, and which exit code follows from that.
+
+use std::error::Error as StdError;
+use std::io;
+
+use super::exit::Exit;
+use crate::artifact;
+use crate::extract::ExtractError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The work failed.
+    #[error(transparent)]
+    Artifact(#[from] artifact::Error),
+    /// Standard output took no more.
+    #[error("writing to standard output: {0}")]
+    Output(#[source] io::Error),
+    /// The machine does not let the program work.
+    #[error("cannot start: {0}")]
+    Start(#[source] io::Error),
+}
+
+impl Failure {
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            _ if self.is_broken_pipe() => Exit::BrokenPipe,
+            Failure::Artifact(error) => error.exit_class().into(),
+            Failure::Output(_) | Failure::Start(_) => Exit::Failed,
+        }
+    }
+
+    /// Whether whoever read standard output has gone, as in `… | head`: there is nobody to tell.
+    pub fn is_broken_pipe(&self) -> bool {
+        match self {
+            Failure::Output(error) | Failure::Artifact(artifact::Error::Extract(ExtractError::Output(error))) => {
+                error.kind() == io::ErrorKind::BrokenPipe
+            }
+            Failure::Artifact(_) | Failure::Start(_) => false,
+        }
+    }
+}
+
+/// What lies below `error`, the nearest cause first.
+pub fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source())
+}

@@ -19,8 +19,9 @@ use super::address::is_loopback;
 use super::challenge::Challenge;
 use super::clients::{Answer, Clients, encoding};
 use super::credentials::{Credentials, DockerConfig, Login};
-use super::fault::{Failure, authority, printable};
+use super::fault::Failure;
 use super::refusal;
+use super::shown::{authority, printable};
 use crate::progress::Progress;
 use crate::source::SourceError;
 

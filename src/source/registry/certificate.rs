@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
-use super::fault::printable;
+use super::shown::printable;
 
 /// How many of a certificate's names are listed.
 const MAX_NAMES: usize = 5;

@@ -13,9 +13,10 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
 
-use super::fault::{Failure, Fault, FaultKind, Way, authority, printable, shown};
+use super::fault::{Failure, Fault, FaultKind, Way};
 use super::proxy::Proxies;
 use super::resolver::HostNames;
+use super::shown::{authority, printable, shown};
 use super::tls::{self, Certificates};
 use crate::source::SourceError;
 

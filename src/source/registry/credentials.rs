@@ -20,7 +20,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use super::fault::printable;
+use super::shown::printable;
 use crate::source::SourceError;
 
 /// Looks up an environment variable.

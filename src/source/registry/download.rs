@@ -15,10 +15,10 @@ use reqwest::Url;
 
 use self::ask::Continuation;
 use super::clients::{Answer, encoding};
-use super::fault::authority;
 use super::foreign;
 use super::pieces::{self, PIECE_BYTES, Piece, Sender};
 use super::retry::Tries;
+use super::shown::authority;
 use super::transport::{Asked, Target, Transport};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::manifest::Descriptor;

@@ -27,6 +27,7 @@ mod referrers;
 mod refusal;
 mod resolver;
 mod retry;
+mod shown;
 mod tls;
 mod transport;
 mod trust;
@@ -126,7 +127,7 @@ impl Registry {
             (_, false, _) => &["https"],
         };
         let clients = Clients::new(
-            fault::authority(&url),
+            shown::authority(&url),
             certificates,
             Proxies::from_environment(environment)?,
             options.insecure,

@@ -8,8 +8,9 @@ use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
 use super::clients::Answer;
-use super::fault::{Fault, FaultKind, Way, authority, printable};
+use super::fault::{Fault, FaultKind, Way};
 use super::retry::retry_after;
+use super::shown::{authority, printable};
 
 /// The longest error answer that is read, in bytes.
 pub(super) const MAX_ERROR_BYTES: u64 = 64 << 10;

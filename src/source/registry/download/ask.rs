@@ -5,9 +5,9 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RAN
 use reqwest::{Method, StatusCode};
 
 use super::super::clients::Answer;
-use super::super::fault::{authority, printable, shown};
 use super::super::foreign;
 use super::super::retry::Tries;
+use super::super::shown::{authority, printable, shown};
 use super::super::transport::{Asked, Request, Target};
 use super::Download;
 use crate::source::SourceError;

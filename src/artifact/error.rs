@@ -75,6 +75,43 @@ pub enum Error {
         /// What to try; begins with its own punctuation.
         hint: String,
     },
+    /// Several things are there that could be meant.
+    #[error("{what} {fits}: {choices}; {hint}")]
+    Ambiguous {
+        /// What was typed.
+        what: String,
+        /// How many things that fits, and how.
+        fits: String,
+        /// What they are.
+        choices: String,
+        /// How to name one of them.
+        hint: String,
+    },
+    /// A name is given by a record alone that the digest in the reference does not cover.
+    #[error(
+        "{name} is named only by a record attached to {image}, which the digest that you gave does not cover; name its path ({path}){hint}"
+    )]
+    NotCovered {
+        /// The artifact.
+        name: String,
+        /// The reference.
+        image: String,
+        /// The path that the record is of.
+        path: String,
+        /// What else to try; begins with its own punctuation.
+        hint: String,
+    },
+    /// It is there, and can have no label.
+    #[error("{what} {problem}")]
+    Unlabelable {
+        /// The path, or the image.
+        what: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
+    /// A label says which layers its image has, and the config does not.
+    #[error("the image's config lists no diff IDs, so nothing can be labelled")]
+    NoDiffIds,
     /// Two things would be written as one.
     #[error("both {first} and {second} would be written as {name}{hint}")]
     Clash {
@@ -90,7 +127,7 @@ pub enum Error {
     /// What cannot happen did.
     #[error("{0}; this is a bug in docker-artifact, please report it")]
     Bug(String),
-    /// What was asked for contradicts itself.
+    /// What was typed contradicts itself, or makes no sense.
     #[error("{0}")]
     Usage(String),
     /// A glob that is none.
@@ -109,7 +146,7 @@ pub enum Error {
 pub enum ExitClass {
     /// None of the others: the network, the disk, a malformed image.
     Failed,
-    /// The command line makes no sense.
+    /// The command line makes no sense, or names several things where one is meant.
     Usage,
     /// There is no such image, artifact or path.
     NotFound,
@@ -136,12 +173,15 @@ impl Error {
             },
             Error::Layer { error: LayerError::Mismatch { .. }, .. } => ExitClass::Mismatch,
             Error::NotFound { .. } | Error::Dangling { .. } => ExitClass::NotFound,
-            Error::Usage(_) | Error::Clash { .. } | Error::Pattern(_) => ExitClass::Usage,
+            Error::Usage(_) | Error::Ambiguous { .. } | Error::Clash { .. } | Error::Pattern(_) => ExitClass::Usage,
             Error::Extract(error) if error.is_usage() => ExitClass::Usage,
             Error::Layer { .. }
             | Error::NoDigest { .. }
             | Error::History { .. }
             | Error::Unfetchable { .. }
+            | Error::NotCovered { .. }
+            | Error::Unlabelable { .. }
+            | Error::NoDiffIds
             | Error::Part(_)
             | Error::Bug(_)
             | Error::Extract(_) => ExitClass::Failed,

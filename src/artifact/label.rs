@@ -251,8 +251,8 @@ async fn take_apart(
                     continue;
                 }
                 let Manifest::Image(manifest) = parse(&**from, &raw)? else {
-                    let problem = format!("{} is an index of indexes; label its images one by one", from.name());
-                    return Err(Error::Usage(problem));
+                    let problem = "is an index of indexes; label its images one by one".to_owned();
+                    return Err(Error::Unlabelable { what: from.name(), problem });
                 };
                 let mut candidate = Candidate::read(from, raw, *manifest, from.name()).await?;
                 let platform = known.cloned().unwrap_or(candidate.image.platform());
@@ -305,10 +305,12 @@ async fn relabel_all(
         }
     }
     if request.remove.is_empty() && work.iter().all(|(_, wanted)| wanted.is_empty()) {
-        return Err(Error::Usage(format!(
-            "{} declares no artifact; name a PATH, or write LABEL org.docker-artifact.NAME=/path in its Dockerfile",
-            from.name()
-        )));
+        let hint = "; name a PATH, or write LABEL org.docker-artifact.NAME=/path in its Dockerfile".to_owned();
+        return Err(Error::NotFound {
+            image: from.name(),
+            path: "artifact that is declared or labelled".to_owned(),
+            hint,
+        });
     }
     let mut relabelled = Vec::with_capacity(work.len());
     let mut stale = Vec::new();

@@ -155,12 +155,12 @@ pub async fn sort(
         match record {
             Some((name, record)) => {
                 if !may_trust {
-                    return Err(Error::Usage(format!(
-                        "{name} is named only by a record attached to {}, which the digest that you gave does not cover; \
-                         name its path ({}), or say --trust-attached",
-                        source.name(),
-                        record.path()
-                    )));
+                    return Err(Error::NotCovered {
+                        name: name.clone(),
+                        image: source.name(),
+                        path: record.path().to_owned(),
+                        hint: String::new(),
+                    });
                 }
                 asked.by_label.push(Labelled::named(position, name, record));
             }

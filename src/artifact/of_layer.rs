@@ -99,12 +99,12 @@ fn ambiguous(look_up: &LookUp<'_>, asked: &ByPath, places: &[&(usize, Thing)]) -
     if places.len() > MAX_LISTED {
         listed.push(format!("{} more", places.len() - MAX_LISTED));
     }
-    Error::Usage(format!(
-        "{} is in {} places: {}; name one by its path, and its layer with --layer",
-        show(asked.pattern.text()),
-        places.len(),
-        listed.join(", ")
-    ))
+    Error::Ambiguous {
+        what: show(asked.pattern.text()),
+        fits: format!("is in {} places", places.len()),
+        choices: listed.join(", "),
+        hint: "name one by its path, and its layer with --layer".to_owned(),
+    }
 }
 
 fn named(look_up: &LookUp<'_>, layer: usize) -> String {

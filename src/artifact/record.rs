@@ -19,7 +19,7 @@ pub fn part(
     survey: &Survey<Measure>,
     measure: &Measure,
 ) -> Result<Part, Error> {
-    let Some(chain) = image.chain_id() else { return Err(no_diff_ids()) };
+    let Some(chain) = image.chain_id() else { return Err(Error::NoDiffIds) };
     let real_path = absolute(&planned.real_path)?;
     let path = absolute(&planned.path)?;
     let real = Some(real_path).filter(|real| *real != path);
@@ -44,7 +44,7 @@ pub fn part(
             layers: layers_of(image, entries),
             chain,
         },
-        _ => return Err(Error::Usage(format!("{path} is neither a file nor a directory, and cannot be labelled"))),
+        _ => return Err(unlabelable(path, "is neither a file nor a directory")),
     };
     let mut extents = Vec::new();
     for layer in &image.layers {
@@ -117,18 +117,16 @@ impl Listing<'_> {
         let layer: Option<&Layer> = tree.layer.and_then(|depth| self.survey.layer(depth));
         let measured: Option<&Measured> = tree.layer.and_then(|depth| self.survey.content(depth, data));
         match (measured, layer.and_then(|layer| layer.diff_id.clone())) {
-            (Some(Measured { sparse: true, .. }), _) => {
-                Err(Error::Usage(format!("{} is stored with holes, and cannot be labelled", show_path(path))))
-            }
+            (Some(Measured { sparse: true, .. }), _) => Err(unlabelable(show_path(path), "is stored with holes")),
             (Some(measured), Some(diff_id)) => Ok((measured.digest.clone(), diff_id)),
-            (_, None) => Err(no_diff_ids()),
+            (_, None) => Err(Error::NoDiffIds),
             (None, _) => Err(Error::Bug(format!("the content of {} did not come", show_path(path)))),
         }
     }
 }
 
-fn no_diff_ids() -> Error {
-    Error::Usage("the image's config lists no diff IDs, so nothing can be labelled".to_owned())
+fn unlabelable(what: String, why: &str) -> Error {
+    Error::Unlabelable { what, problem: format!("{why}, and cannot be labelled") }
 }
 
 /// The absolute path of what was named `path`. Its symlinks and `..` stay: what they lead to can change in an image built from
@@ -141,6 +139,5 @@ fn absolute(path: &[u8]) -> Result<String, Error> {
 
 fn utf8(text: &[u8], path: &[u8]) -> Result<String, Error> {
     let text = std::str::from_utf8(text);
-    text.map(str::to_owned)
-        .map_err(|_| Error::Usage(format!("{} is not named in UTF-8, and cannot be labelled", show_path(path))))
+    text.map(str::to_owned).map_err(|_| unlabelable(show_path(path), "is not named in UTF-8"))
 }

@@ -61,9 +61,12 @@ fn by_place(text: &str, image: &Image, name: &str) -> Result<Vec<usize>, Error> 
     match found.as_slice() {
         [] => Err(missing("; see docker artifact ls --layers --no-trunc".to_owned())),
         [first, others @ ..] if others.iter().all(|other| is_same(first, other)) => Ok(vec![first.index]),
-        several => {
-            Err(Error::Usage(format!("{} layers of {name} have digests that begin with {digits}", several.len())))
-        }
+        several => Err(Error::Ambiguous {
+            what: digits.to_owned(),
+            fits: format!("begins the digests of {} layers of {name}", several.len()),
+            choices: several.iter().map(|layer| (layer.index + 1).to_string()).collect::<Vec<_>>().join(", "),
+            hint: "name one by its number".to_owned(),
+        }),
     }
 }
 
@@ -129,6 +132,18 @@ mod tests {
         for text in ["", "x", "-1", "abc", "sha256:"] {
             assert!(matches!(of(text), Err(Error::Usage(_))), "{text}");
         }
+    }
+
+    #[test]
+    fn digits_that_several_layers_digests_begin_with_name_none_of_them() {
+        let mut image = image(&[("add", false), ("run", false), ("run", false)]);
+        let digest = |end: char| format!("sha256:abcdef{}", end.to_string().repeat(58)).parse().unwrap();
+        image.layers[0].blob.digest = Some(digest('0'));
+        image.layers[2].blob.digest = Some(digest('1'));
+        let error = Step::Layer("abcdef".to_owned()).layers(&image, "app").unwrap_err();
+        assert!(matches!(error, Error::Ambiguous { .. }), "{error:?}");
+        let text = "abcdef begins the digests of 2 layers of app: 3, 1; name one by its number";
+        assert_eq!(error.to_string(), text);
     }
 
     #[test]

@@ -74,8 +74,8 @@ async fn same_place(source: &dyn Source, image: &Image, what: &[u8], display: &D
         }
     };
     path.map(OsString::from).ok_or_else(|| {
-        let (name, image) = (what.escape_ascii(), source.name());
-        Error::Usage(format!("the label of {name} in {image} does not say where it is; add DEST"))
+        let problem = "has a label that does not say where it is; add DEST".to_owned();
+        Error::Unfetchable { image: source.name(), path: what.escape_ascii().to_string(), problem }
     })
 }
 

@@ -14,7 +14,7 @@ pub enum Exit {
     Done,
     /// Something failed that none of the others names: the network, the disk, a malformed image.
     Failed,
-    /// The command line makes no sense.
+    /// The command line makes no sense, or names several things where one is meant.
     Usage,
     /// There is no such image, artifact or path.
     NotFound,
@@ -86,6 +86,11 @@ mod tests {
         let text = String::new;
         let cases = [
             (Error::Usage(text()), 2),
+            (Error::Ambiguous { what: text(), fits: text(), choices: text(), hint: text() }, 2),
+            (Error::NotCovered { name: text(), image: text(), path: text(), hint: text() }, 1),
+            (Error::Unlabelable { what: text(), problem: text() }, 1),
+            (Error::NoDiffIds, 1),
+            (Error::Bug(text()), 1),
             (Error::NotFound { image: text(), path: text(), hint: text() }, 3),
             (Error::Unfetchable { image: text(), path: text(), problem: text() }, 1),
             (SourceError::InvalidReference { text: text(), problem: text() }.into(), 2),

@@ -57,6 +57,7 @@ fn advise(mut error: Error, parents: bool, mistaken: Option<&str>) -> Error {
             }
         }
         Error::Dangling { is_last: true, hint, .. } => hint.push_str("; --no-dereference gets the link"),
+        Error::NotCovered { hint, .. } => hint.push_str(", or say --trust-attached"),
         Error::Clash { hint, .. } if !parents => hint.push_str("; --parents keeps their directories apart"),
         _ => {}
     }

@@ -200,3 +200,24 @@ fn what_is_in_the_way_is_told_without_a_flag_that_there_is_not() {
     let run = copy_binary(&dir, &["--from", &reference, "/bin/tool", "there/tool"]).exits(1);
     run.says("there is not a directory; remove it or choose another destination").never_says(" -o");
 }
+
+#[test]
+fn a_label_that_does_not_say_where_its_file_is_wants_a_destination() {
+    let registry = Registry::start();
+    let image = Image::new().layer([file("bin/tool", "hello")]);
+    let blob = image.pack().layers[0].digest();
+    let from = format!("--from={}", registry.push("team/app:1", &image.label("tool", &blob)));
+    let dir = WorkDir::new();
+    copy_binary(&dir, &[&from, "tool"]).exits(1).says("has a label that does not say where it is; add DEST");
+    copy_binary(&dir, &[&from, "tool", "here"]).exits(0);
+    assert_eq!(dir.read("here"), b"hello");
+}
+
+#[test]
+fn what_only_an_attached_record_names_is_refused_without_a_flag_that_there_is_not() {
+    let (_registry, reference) = tool_image();
+    let digest = artifact(&["label", "-q", "--attach", &reference, "/bin/tool"]).run().exits(0).out();
+    let pinned = format!("--from={reference}@{}", digest.trim_end());
+    let run = copy_binary(&WorkDir::new(), &[&pinned, "tool", "here"]).exits(1);
+    run.says("name its path (/bin/tool)").never_says("--trust-attached");
+}

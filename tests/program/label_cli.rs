@@ -109,7 +109,8 @@ fn attached_records_leave_the_image_as_it_is() {
         run.says("stays as it is; its range index was attached");
         assert_eq!(content(&reference, "tool"), "hello");
         let pinned = format!("{reference}@{}", image.digest());
-        artifact(&["get", &pinned, "tool", "-o", "-"]).run().exits(2).says("--trust-attached");
+        let run = artifact(&["get", &pinned, "tool", "-o", "-"]).run().exits(1);
+        run.says("named only by a record attached to").says("name its path (/bin/tool), or say --trust-attached");
         let run = artifact(&["get", "--trust-attached", &pinned, "tool", "-o", "-"]).run().exits(0);
         assert_eq!(run.out(), "hello");
     }
@@ -199,11 +200,25 @@ fn the_format_option_prints_what_was_labelled() {
 fn what_cannot_be_labelled_is_said_with_its_exit_code() {
     let registry = Registry::start();
     let reference = registry.push("team/app:1", &tools());
-    artifact(&["label", &reference]).run().exits(2).says("LABEL org.docker-artifact.NAME=/path");
+    artifact(&["label", &reference]).run().exits(3).says("LABEL org.docker-artifact.NAME=/path");
     artifact(&["label", &reference, "/bin/tol"]).run().exits(3).says("/bin/tool");
     artifact(&["label", &reference, "/"]).run().exits(2).says("write NAME=PATH");
     artifact(&["label", &format!("{reference}9"), "/bin/tool"]).run().exits(3).says("team/app:19");
     artifact(&["label"]).run().exits(2).says("Usage:  docker-artifact label [OPTIONS] IMAGE [[NAME=]PATH...]");
     let pinned = format!("{}/team/app@{}", registry.host(), tools().pack().digest());
     artifact(&["label", &pinned, "/bin/tool"]).run().exits(2).says("--tag");
+}
+
+#[test]
+fn an_image_that_cannot_be_labelled_is_a_failure_and_no_wrong_usage() {
+    let registry = Registry::start();
+    let unknown = tools().edit_config(|config| config["rootfs"]["diff_ids"] = json!([]));
+    let reference = registry.push("team/app:1", &unknown);
+    artifact(&["label", &reference, "/bin/tool"]).run().exits(1).says("lists no diff IDs");
+    let nested = Index::new().unspecified(&Index::new().image(&tools()));
+    let reference = registry.push("team/app:2", &nested);
+    artifact(&["label", &reference, "/bin/tool"]).run().exits(1).says("is an index of indexes");
+    let reference = registry.push("team/app:3", &Image::new().layer([file(b"bin/to\xffol".as_slice(), "x")]));
+    artifact(&["label", &reference, "/bin"]).run().exits(1).says("is not named in UTF-8, and cannot be labelled");
+    assert_eq!(registry.count("PUT", ""), 0);
 }

@@ -199,5 +199,5 @@ fn what_one_platform_declares_is_labelled_there() {
     assert_eq!(run.out(), "linux/amd64\n");
     artifact(&["label", "--remove", "tool", &reference]).run().exits(0);
     artifact(&["label", "--remove", "tool", &reference]).run().exits(3).says("artifact tool");
-    artifact(&["label", &reference]).run().exits(2).says("declares no artifact");
+    artifact(&["label", &reference]).run().exits(3).says("no artifact that is declared");
 }

@@ -176,7 +176,7 @@ async fn measure(
         let Some(Sought { name, is_asked, .. }) = sought.get(planned.pattern) else { continue };
         match part(name.clone(), planned, image, &survey, &measure).and_then(shallow) {
             Ok(part) => parts.push(part),
-            Err(error @ (Error::Usage(_) | Error::Unfetchable { .. })) if !is_asked => {
+            Err(error @ (Error::Unlabelable { .. } | Error::NoDiffIds | Error::Unfetchable { .. })) if !is_asked => {
                 optional.failures.insert(planned.pattern, error);
             }
             Err(error) => return Err(error),
@@ -198,7 +198,7 @@ fn named(error: Error, name: &Name) -> Error {
         Error::Dangling { image, link, target, is_last, .. } => {
             Error::Dangling { image, link: with_name(link), target, is_last, hint: String::new() }
         }
-        Error::Usage(problem) => Error::Usage(format!("artifact {name}: {problem}")),
+        Error::Unlabelable { what, problem } => Error::Unlabelable { what: with_name(what), problem },
         error => error,
     }
 }
@@ -227,10 +227,12 @@ fn shallow(part: Part) -> Result<Part, Error> {
     };
     match part.entries.iter().any(|entry| depth(entry) > MAX_DEPTH) {
         false => Ok(part),
-        true => Err(Error::Usage(format!(
-            "{} has directories nested deeper than {MAX_DEPTH} levels, which get does not make; label the inner ones",
-            part.record.path()
-        ))),
+        true => Err(Error::Unlabelable {
+            what: part.record.path().to_owned(),
+            problem: format!(
+                "has directories nested deeper than {MAX_DEPTH} levels, which get does not make; label the inner ones"
+            ),
+        }),
     }
 }
 

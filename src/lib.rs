@@ -6,7 +6,7 @@
 //! [`artifact`] module ties these together, [`cli`] is what a person types and sees, and [`plugin`] is Docker's side of it.
 //!
 //! Imports run one way: `cli → artifact → rootfs → layer → image`. `source` gives `image` and bytes and knows nothing above
-//! itself; `extract` knows entries, not sources.
+//! itself; `extract` knows entries, not sources. What a tar's headers say is in `tar`, for layers and for archives of images.
 
 pub mod artifact;
 pub mod cli;
@@ -17,3 +17,4 @@ pub mod plugin;
 pub mod progress;
 pub mod rootfs;
 pub mod source;
+mod tar;

@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use super::decompressed::{Decompressed, read_buffered};
-use super::extent::Extent;
 use super::error::LayerError;
+use super::extent::Extent;
 use super::stream::Stream;
 
 /// The bytes of one piece. What a decoder costs for each call is lost in it.

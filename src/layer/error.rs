@@ -102,26 +102,9 @@ impl From<LayerError> for io::Error {
     }
 }
 
-/// How much of a name a message shows.
-const SHOWN: usize = 96;
-
-/// A name from the image as a message may show it: escaped, in quotes, and cut where it is long.
-pub(super) fn shown(name: &[u8]) -> String {
-    match name.get(..SHOWN) {
-        Some(start) if name.len() > SHOWN => format!("\"{}…\"", start.escape_ascii()),
-        _ => format!("\"{}\"", name.escape_ascii()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_in_messages_are_escaped_and_cut() {
-        assert_eq!(shown(b"a\x1b[2Jb\n"), r#""a\x1b[2Jb\n""#);
-        assert_eq!(shown(&[b'x'; 5000]).chars().count(), SHOWN + 3);
-    }
 
     #[test]
     fn an_error_of_the_source_goes_through_unchanged() {

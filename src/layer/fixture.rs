@@ -6,8 +6,8 @@ use super::Stream;
 use super::checkpoint::Extent;
 use super::entry::Entry;
 use super::error::LayerError;
-use super::header::BLOCK;
 use super::tar::TarReader;
+use crate::tar::header::BLOCK;
 
 /// An uncompressed tar in memory.
 impl Stream for &[u8] {

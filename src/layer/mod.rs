@@ -4,7 +4,6 @@
 mod ahead;
 pub mod checkpoint;
 pub mod compression;
-mod decimal;
 mod decode;
 mod decoded;
 mod decompressed;
@@ -15,14 +14,11 @@ mod extent;
 mod fixture;
 mod gzip;
 mod hashed;
-mod header;
 mod inflate;
 mod name;
 #[cfg(test)]
 mod odd_deflate;
-mod pax;
 mod scan;
-mod sparse;
 mod stepped;
 mod stream;
 pub mod tar;
@@ -36,10 +32,11 @@ pub use entry::{Entry, Kind};
 pub use error::LayerError;
 pub use hashed::Hashed;
 pub use scan::{Flow, scan};
-pub use sparse::Run;
 pub use stepped::Stepped;
 pub use stream::{Content, Stream};
 pub use tar::TarReader;
+
+pub use crate::tar::sparse::Run;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use super::error::LayerError;
 use super::extent::Extent;
-use super::sparse::Run;
+use crate::tar::sparse::Run;
 
 /// A layer's tar, decompressed as it is read.
 pub trait Stream: BufRead {

@@ -6,15 +6,13 @@ use std::io::{self, BufRead, Read};
 
 use super::checkpoint::Extent;
 use super::entry::{Entry, Kind, Special};
-use super::error::{LayerError, shown};
-use super::header::{BLOCK, Dialect, Header, number, text};
+use super::error::LayerError;
 use super::name::{AtRoot, MAX_NAME, NameError, canonical};
-use super::pax::Overrides;
-use super::sparse::{self, Cursor, MapReader, Run, Segment};
 use super::stream::{Content, Stream};
-
-/// The most that a PAX header or a GNU long name may hold, as in Go.
-const MAX_SPECIAL: u64 = 1 << 20;
+use crate::tar::header::{BLOCK, Extension, Header};
+use crate::tar::preceding::{Preceding, Role};
+use crate::tar::shown::shown;
+use crate::tar::sparse::{self, Cursor, MapReader, Run, Segment};
 
 /// Reads a tar's entries in their order.
 pub struct TarReader<R> {
@@ -46,15 +44,6 @@ impl Body {
     fn new(stored: u64) -> Self {
         Body { stored, padding: stored.next_multiple_of(BLOCK as u64) - stored, sparse: None }
     }
-}
-
-/// What the headers in front of an entry say about it.
-#[derive(Default)]
-struct Pending {
-    start: Option<u64>,
-    pax: Overrides,
-    long_name: Option<Vec<u8>>,
-    long_link: Option<Vec<u8>>,
 }
 
 impl<R: Stream> TarReader<R> {
@@ -110,36 +99,31 @@ impl<R: Stream> TarReader<R> {
 
     fn read_entry(&mut self) -> Result<Option<Entry>, LayerError> {
         self.skip_body()?;
-        let mut pending = Pending::default();
+        let (mut preceding, mut start) = (Preceding::default(), None);
         let mut block = [0; BLOCK];
         loop {
             let at = self.offset;
             if !self.read_block(&mut block, "a header")? || self.is_end(&mut block)? {
-                return match pending.start {
+                return match start {
                     None => Ok(None),
                     Some(_) => Err(LayerError::Truncated { offset: at, within: "an entry's headers" }),
                 };
             }
             let header = Header(&block);
-            header.check().map_err(|problem| self.malformed(at, problem))?;
-            match header.kind() {
-                // 'X' is what Solaris called it before POSIX did.
-                b'x' | b'X' => {
-                    let body = self.read_special(&header, at)?;
-                    pending.pax = Overrides::parse(&body).map_err(|problem| self.malformed(at, problem))?;
+            let malformed = |problem: String| LayerError::Malformed { offset: at, problem };
+            header.check().map_err(malformed)?;
+            match Role::of(header.kind()) {
+                Role::Preceding => {
+                    start.get_or_insert(at);
+                    let body = self.read_body(Preceding::body_size(&header).map_err(malformed)?)?;
+                    preceding.take(header.kind(), &body).map_err(malformed)?;
                 }
-                b'L' => pending.long_name = Some(text(&self.read_special(&header, at)?).to_vec()),
-                b'K' => pending.long_link = Some(text(&self.read_special(&header, at)?).to_vec()),
-                // Go leaves global PAX headers to its caller, and no container engine honours them. Neither has a volume's
-                // label any content.
-                b'g' | b'V' => {
-                    self.body = Body::new(self.stored_size(&header, &Overrides::default(), at)?);
+                Role::Skipped => {
+                    self.body = Body::new(Preceding::default().size(&header).map_err(malformed)?);
                     self.skip_body()?;
-                    continue;
                 }
-                _ => return self.finish_entry(&header, pending, at).map(Some),
+                Role::Member => return self.finish_entry(&header, preceding, start.unwrap_or(at)).map(Some),
             }
-            pending.start.get_or_insert(at);
         }
     }
 
@@ -155,13 +139,10 @@ impl<R: Stream> TarReader<R> {
         Ok(true)
     }
 
-    fn finish_entry(&mut self, header: &Header<'_>, pending: Pending, at: u64) -> Result<Entry, LayerError> {
-        let Pending { start, mut pax, long_name, long_link } = pending;
-        let start = start.unwrap_or(at);
+    /// The entry with this header and those preceding, of which the first began at `start`.
+    fn finish_entry(&mut self, header: &Header<'_>, mut preceding: Preceding, start: u64) -> Result<Entry, LayerError> {
         let malformed = |problem: &str| LayerError::Malformed { offset: start, problem: problem.to_owned() };
-        let sparse_name = pax.sparse.name.take().filter(|_| pax.sparse.is_known() && header.kind() != b'S');
-        let raw_name = sparse_name.or(long_name).or(pax.path.take()).unwrap_or_else(|| header.name().into_owned());
-        let raw_link = long_link.or(pax.link.take()).unwrap_or_else(|| header.link().to_vec());
+        let (raw_name, raw_link) = (preceding.name(header), preceding.link(header));
         let named = |raw: &[u8], at_root| {
             canonical(raw, at_root).map_err(|error| match error {
                 NameError::Escapes => LayerError::Escapes { offset: start, name: shown(raw) },
@@ -180,12 +161,12 @@ impl<R: Stream> TarReader<R> {
             0 if raw_name.ends_with(b"/") => Kind::Directory,
             // '7' asks for contiguous blocks, which nobody gives.
             kind @ (0 | b'0' | b'7' | b'S') => {
-                stored = self.stored_size(header, &pax, start)?;
+                stored = preceding.size(header).map_err(|problem| malformed(&problem))?;
                 let mut size = stored;
-                if let Some(found) = self.sparse_map(header, kind, &mut pax, &mut stored, start)? {
+                if let Some(found) = self.sparse_map(header, &mut preceding, &mut stored, start)? {
                     size = match kind {
-                        b'S' => unsigned(number(&header.0[483..495]), "real size")?,
-                        _ => pax.sparse.size.unwrap_or(size),
+                        b'S' => unsigned(header.real_size(), "real size")?,
+                        _ => preceding.pax.sparse.size.unwrap_or(size),
                     };
                     sparse::check(&found, size, stored).map_err(malformed)?;
                     map = Some(Cursor::new(found, size));
@@ -216,6 +197,7 @@ impl<R: Stream> TarReader<R> {
         }
         self.body = Body { sparse: map, ..Body::new(stored) };
         let mode = header.mode().ok_or_else(|| malformed("its field mode is no number"))?;
+        let pax = preceding.pax;
         let mtime = match pax.mtime {
             Some(mtime) => mtime,
             None => (header.mtime().ok_or_else(|| malformed("its field mtime is no number"))?, 0),
@@ -233,32 +215,18 @@ impl<R: Stream> TarReader<R> {
         })
     }
 
-    /// How many bytes stand behind the headers.
-    fn stored_size(&self, header: &Header<'_>, pax: &Overrides, at: u64) -> Result<u64, LayerError> {
-        let size = match pax.size {
-            Some(size) => Some(size),
-            None => header.size().and_then(|size| u64::try_from(size).ok()),
-        };
-        // Far above what can exist, and far enough below 2^64 that no offset overflows.
-        match size {
-            Some(size) if size < 1 << 62 => Ok(size),
-            _ => Err(self.malformed(at, "its size cannot be one")),
-        }
-    }
-
     /// The map of a sparse file, in whichever of the formats; takes what it reads of the data off `stored`.
     fn sparse_map(
         &mut self,
         header: &Header<'_>,
-        kind: u8,
-        pax: &mut Overrides,
+        preceding: &mut Preceding,
         stored: &mut u64,
         at: u64,
     ) -> Result<Option<Vec<Segment>>, LayerError> {
-        let version = (pax.sparse.major, pax.sparse.minor, pax.sparse.map.take());
-        match version {
-            _ if kind == b'S' && header.dialect() == Dialect::Gnu => self.gnu_map(header, at).map(Some),
-            _ if kind == b'S' => Err(self.malformed(at, "it is sparse as only GNU's headers can say")),
+        let sparse = &mut preceding.pax.sparse;
+        match (sparse.major, sparse.minor, sparse.map.take()) {
+            _ if header.kind() == b'S' && header.has_sparse_map() => self.gnu_map(header, at).map(Some),
+            _ if header.kind() == b'S' => Err(self.malformed(at, "it is sparse as only GNU's headers can say")),
             (None, None, None) => Ok(None),
             (None, None, Some(map)) | (Some(0), Some(0 | 1), Some(map)) => Ok(Some(map)),
             // A file that is one hole.
@@ -271,15 +239,17 @@ impl<R: Stream> TarReader<R> {
     /// The map of a `S` header and its extensions.
     fn gnu_map(&mut self, header: &Header<'_>, at: u64) -> Result<Vec<Segment>, LayerError> {
         let mut map = Vec::new();
-        sparse::push_gnu_entries(&mut map, &header.0[386..482]).map_err(|problem| self.malformed(at, problem))?;
-        let mut is_extended = header.0[482] != 0;
+        sparse::push_gnu_entries(&mut map, header.sparse_entries()).map_err(|problem| self.malformed(at, problem))?;
+        let mut is_extended = header.is_extended();
         let mut block = [0; BLOCK];
         while is_extended {
             if !self.read_block(&mut block, "a sparse map")? {
                 return Err(LayerError::Truncated { offset: self.offset, within: "a sparse map" });
             }
-            sparse::push_gnu_entries(&mut map, &block[..504]).map_err(|problem| self.malformed(at, problem))?;
-            is_extended = block[504] != 0;
+            let extension = Extension(&block);
+            let pushed = sparse::push_gnu_entries(&mut map, extension.sparse_entries());
+            pushed.map_err(|problem| self.malformed(at, problem))?;
+            is_extended = extension.is_extended();
         }
         Ok(map)
     }
@@ -302,14 +272,8 @@ impl<R: Stream> TarReader<R> {
         }
     }
 
-    /// The body of a header that says something about the next one.
-    fn read_special(&mut self, header: &Header<'_>, at: u64) -> Result<Vec<u8>, LayerError> {
-        let size = self.stored_size(header, &Overrides::default(), at)?;
-        if size > MAX_SPECIAL {
-            return Err(
-                self.malformed(at, format!("a header of {size} bytes is larger than any name or list of records"))
-            );
-        }
+    /// The `size` bytes that follow a header, and not more of them than [`Preceding::body_size`] allows.
+    fn read_body(&mut self, size: u64) -> Result<Vec<u8>, LayerError> {
         self.body = Body::new(size);
         let mut body = Vec::new();
         self.data().read_to_end(&mut body)?;
@@ -411,5 +375,7 @@ impl<R: BufRead> Read for EntryData<'_, R> {
     }
 }
 
+#[cfg(test)]
+mod sparse_tests;
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,9 @@ use indicatif::DecimalBytes;
 
 use super::super::SourceError;
 use super::super::local::malformed;
-use super::walk::{BLOCK, is_header, short};
+use super::walk::short;
 use crate::progress::Progress;
+use crate::tar::header::{BLOCK, Header};
 
 /// Room for compressed bytes, and for decompressed ones.
 const BUFFER: usize = 128 * 1024;
@@ -154,7 +155,7 @@ fn decoder<'a>(compression: Compression, input: impl BufRead + 'a) -> io::Result
 fn check_start(start: &[u8], place: &str, compression: Compression) -> Result<(), SourceError> {
     let what = match (start.first_chunk::<BLOCK>(), compression) {
         (None, _) => return Err(malformed(place, short(start.len()))),
-        (Some(block), _) if is_header(block) || *block == [0; BLOCK] => return Ok(()),
+        (Some(block), _) if Header(block).is_zero() || Header(block).check().is_ok() => return Ok(()),
         (Some(_), Compression::None) => "it does not begin with a tar header".to_owned(),
         (Some(_), compression) => format!("what is {compression}-compressed in it is not a tar"),
     };

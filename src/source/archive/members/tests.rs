@@ -162,6 +162,14 @@ fn a_sparse_member_is_an_error_only_where_it_is_wanted() {
 }
 
 #[test]
+fn a_sparse_name_is_the_name_of_a_sparse_file_alone() {
+    let tar = Tar::default().pax(&[("GNU.sparse.name", "other"), ("path", "whole")]).file("x", "here");
+    let members = members(&tar.end()).unwrap();
+    assert_eq!(text(&members, "whole").unwrap(), "here");
+    assert!(!members.contains("other"));
+}
+
+#[test]
 fn a_cut_anywhere_in_front_of_the_end_mark_is_told() {
     let tar = Tar::default().pax(&[("path", "long")]).file("a", "1").file("empty", "").file("b", [7; 700]).end();
     let whole = tar.len();
@@ -182,7 +190,7 @@ fn what_is_no_tar_is_refused() {
     let tar = Tar::default().file("a", "1");
     let offset = tar.0.len();
     let error = problem(&[tar.0.clone(), vec![1; 512]].concat());
-    assert!(error.contains(&format!("damaged at byte {offset}: there is no tar header")), "{error}");
+    assert!(error.contains(&format!("damaged at byte {offset}: no tar header")), "{error}");
     let error = problem(&[tar.0.clone(), vec![0; 512], vec![1; 512]].concat());
     assert!(error.contains("a block of zeros is followed by something else"), "{error}");
     assert!(members(&[0; 1024]).is_ok(), "an archive of nothing");

@@ -5,9 +5,9 @@ use super::header::number;
 
 /// A run of bytes that the tar stores; what lies between two of them is zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) offset: u64,
-    pub(super) length: u64,
+pub(crate) struct Segment {
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
 }
 
 /// The most segments that a file may have: 16 MiB of memory, and 64 GiB of file where every second block of 32 KiB is a hole.
@@ -18,7 +18,7 @@ const MAX_SEGMENTS: usize = 1 << 20;
 const MAX_HOLES: u64 = 2 << 40;
 
 /// Appends a segment. Empty ones (GNU tar ends its maps with one) say nothing and are left out, though not unchecked.
-pub(super) fn push(map: &mut Vec<Segment>, segment: Segment) -> Result<(), &'static str> {
+pub(crate) fn push(map: &mut Vec<Segment>, segment: Segment) -> Result<(), &'static str> {
     let end = map.last().map_or(0, |last| last.offset + last.length);
     if segment.offset < end || segment.offset.checked_add(segment.length).is_none_or(|end| end > i64::MAX as u64) {
         return Err("has a sparse map that is out of order");
@@ -34,7 +34,7 @@ pub(super) fn push(map: &mut Vec<Segment>, segment: Segment) -> Result<(), &'sta
 }
 
 /// Checks a whole map against the file's size and the bytes that the tar stores for it.
-pub(super) fn check(map: &[Segment], size: u64, stored: u64) -> Result<(), &'static str> {
+pub(crate) fn check(map: &[Segment], size: u64, stored: u64) -> Result<(), &'static str> {
     let end = map.last().map_or(0, |last| last.offset + last.length);
     // No overflow: the segments are in order and end below 2^63.
     let data: u64 = map.iter().map(|segment| segment.length).sum();
@@ -52,7 +52,7 @@ pub(super) fn check(map: &[Segment], size: u64, stored: u64) -> Result<(), &'sta
 
 /// Reads the entries of an old GNU sparse header (four in the header itself, 21 in each extension). The list ends at the first
 /// empty one.
-pub(super) fn push_gnu_entries(map: &mut Vec<Segment>, entries: &[u8]) -> Result<(), &'static str> {
+pub(crate) fn push_gnu_entries(map: &mut Vec<Segment>, entries: &[u8]) -> Result<(), &'static str> {
     for entry in entries.chunks_exact(24) {
         if entry[0] == 0 {
             break;
@@ -68,7 +68,7 @@ pub(super) fn push_gnu_entries(map: &mut Vec<Segment>, entries: &[u8]) -> Result
 /// Reads the map of version 1.0, which stands in front of the data, piece by piece: decimal numbers, each with a newline behind
 /// it; first how many segments there are, then offset and length of each.
 #[derive(Default)]
-pub(super) struct MapReader {
+pub(crate) struct MapReader {
     map: Vec<Segment>,
     /// Digits of a number that goes on in the next block.
     digits: Vec<u8>,
@@ -79,7 +79,7 @@ pub(super) struct MapReader {
 
 impl MapReader {
     /// Takes the next block; true when the map is whole. What follows in the block is padding.
-    pub(super) fn push(&mut self, block: &[u8]) -> Result<bool, &'static str> {
+    pub(crate) fn push(&mut self, block: &[u8]) -> Result<bool, &'static str> {
         for &byte in block {
             if byte != b'\n' {
                 // decimal() refuses what is longer.
@@ -106,7 +106,7 @@ impl MapReader {
         Ok(false)
     }
 
-    pub(super) fn into_map(self) -> Vec<Segment> {
+    pub(crate) fn into_map(self) -> Vec<Segment> {
         self.map
     }
 }
@@ -122,7 +122,7 @@ pub enum Run {
 
 /// Walks through a file, hole by hole.
 #[derive(Debug)]
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     map: Vec<Segment>,
     next: usize,
     position: u64,
@@ -131,12 +131,12 @@ pub(super) struct Cursor {
 
 impl Cursor {
     /// Starts at the front of a file whose map has been checked.
-    pub(super) fn new(map: Vec<Segment>, size: u64) -> Self {
+    pub(crate) fn new(map: Vec<Segment>, size: u64) -> Self {
         Cursor { map, next: 0, position: 0, size }
     }
 
     /// The run at the cursor, or none at the file's end.
-    pub(super) fn run(&self) -> Option<Run> {
+    pub(crate) fn run(&self) -> Option<Run> {
         match self.map.get(self.next) {
             Some(segment) if self.position < segment.offset => Some(Run::Hole(segment.offset - self.position)),
             Some(segment) => Some(Run::Data(segment.offset + segment.length - self.position)),
@@ -146,7 +146,7 @@ impl Cursor {
     }
 
     /// The same, and moves on behind a hole.
-    pub(super) fn next_run(&mut self) -> Option<Run> {
+    pub(crate) fn next_run(&mut self) -> Option<Run> {
         let run = self.run();
         if let Some(Run::Hole(length)) = run {
             self.advance(length);
@@ -155,7 +155,7 @@ impl Cursor {
     }
 
     /// Moves on by at most the run's length.
-    pub(super) fn advance(&mut self, amount: u64) {
+    pub(crate) fn advance(&mut self, amount: u64) {
         self.position += amount;
         if self.map.get(self.next).is_some_and(|segment| self.position >= segment.offset + segment.length) {
             self.next += 1;
@@ -164,4 +164,29 @@ impl Cursor {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_has_a_limit() {
+        let mut map = Vec::new();
+        for at in 0..MAX_SEGMENTS as u64 {
+            push(&mut map, Segment { offset: 2 * at, length: 1 }).unwrap();
+        }
+        assert!(push(&mut map, Segment { offset: 1 << 40, length: 1 }).is_err());
+    }
+
+    #[test]
+    fn a_hole_is_stepped_over_whatever_its_length() {
+        let map = vec![Segment { offset: 1 << 40, length: 6 }, Segment { offset: (1 << 40) + 6, length: 4 }];
+        let mut cursor = Cursor::new(map, 2 << 40);
+        let mut runs = Vec::new();
+        while let Some(run) = cursor.next_run() {
+            runs.push(run);
+            if let Run::Data(length) = run {
+                cursor.advance(length);
+            }
+        }
+        assert_eq!(runs, [Run::Hole(1 << 40), Run::Data(6), Run::Data(4), Run::Hole((1 << 40) - 10)]);
+    }
+}

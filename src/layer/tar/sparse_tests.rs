@@ -3,8 +3,6 @@
 use std::io::{Seek, SeekFrom, Write};
 use std::process::Command;
 
-use super::super::entry::Kind;
-use super::super::error::LayerError;
 use super::super::fixture::{Block, file, pax, problem, read_all, read_one};
 use super::*;
 
@@ -159,15 +157,6 @@ fn maps_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn a_map_has_a_limit() {
-    let mut map = Vec::new();
-    for at in 0..MAX_SEGMENTS as u64 {
-        push(&mut map, Segment { offset: 2 * at, length: 1 }).unwrap();
-    }
-    assert!(push(&mut map, Segment { offset: 1 << 40, length: 1 }).is_err());
-}
-
-#[test]
 fn a_hole_is_no_allocation_and_has_a_limit() {
     let (entry, content) = read_one(&version_1_0("0\n", "2199023255552", b""));
     assert_eq!(entry.kind, Kind::File { size: 2 << 40, sparse: true });
@@ -176,20 +165,6 @@ fn a_hole_is_no_allocation_and_has_a_limit() {
         let error = problem(&version_1_0("0\n", size, b""));
         assert!(error.to_string().ends_with("it has holes of more than 2 TiB"), "{error}");
     }
-}
-
-#[test]
-fn a_hole_is_stepped_over_whatever_its_length() {
-    let map = vec![Segment { offset: 1 << 40, length: 6 }, Segment { offset: (1 << 40) + 6, length: 4 }];
-    let mut cursor = Cursor::new(map, 2 << 40);
-    let mut runs = Vec::new();
-    while let Some(run) = cursor.next_run() {
-        runs.push(run);
-        if let Run::Data(length) = run {
-            cursor.advance(length);
-        }
-    }
-    assert_eq!(runs, [Run::Hole(1 << 40), Run::Data(6), Run::Data(4), Run::Hole((1 << 40) - 10)]);
 }
 
 #[test]
@@ -224,7 +199,7 @@ fn what_gnu_tar_writes_is_read() {
         command.args([dialect, format, "--sparse", "-cf", "-", "-C"]).arg(folder.path()).arg("sparse");
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut tar = super::super::TarReader::new(&output.stdout[..]);
+        let mut tar = TarReader::new(&output.stdout[..]);
         let entry = tar.next().unwrap().unwrap();
         assert_eq!(entry.path, b"sparse", "{format}");
         // A file system without holes makes tar write the file whole.

@@ -4,39 +4,44 @@
 use std::collections::BTreeMap;
 
 use super::decimal::decimal;
-use super::error::shown;
+use super::shown::shown;
 use super::sparse::{self, Segment};
 
 /// What a PAX header says about the entry behind it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Overrides {
-    pub(super) path: Option<Vec<u8>>,
-    pub(super) link: Option<Vec<u8>>,
-    pub(super) size: Option<u64>,
-    pub(super) uid: Option<u64>,
-    pub(super) gid: Option<u64>,
-    pub(super) mtime: Option<(i64, u32)>,
-    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub(super) sparse: Sparse,
+pub(crate) struct Overrides {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
+    pub(crate) size: Option<u64>,
+    pub(crate) uid: Option<u64>,
+    pub(crate) gid: Option<u64>,
+    pub(crate) mtime: Option<(i64, u32)>,
+    pub(crate) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) sparse: Sparse,
 }
 
 /// The `GNU.sparse.*` records, of whichever version.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Sparse {
-    pub(super) major: Option<u64>,
-    pub(super) minor: Option<u64>,
-    pub(super) name: Option<Vec<u8>>,
+pub(crate) struct Sparse {
+    pub(crate) major: Option<u64>,
+    pub(crate) minor: Option<u64>,
+    pub(crate) name: Option<Vec<u8>>,
     /// The file's length with its holes: `realsize` in version 1.0, `size` before.
-    pub(super) size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// The map, which version 1.0 has in the data instead.
-    pub(super) map: Option<Vec<Segment>>,
+    pub(crate) map: Option<Vec<Segment>>,
     /// An offset that waits for its length (version 0.0).
     offset: Option<u64>,
 }
 
 impl Sparse {
+    /// Whether there are any, of whichever version, beside a name.
+    pub(crate) fn is_there(&self) -> bool {
+        self.major.is_some() || self.minor.is_some() || self.size.is_some() || self.map.is_some()
+    }
+
     /// Whether they make a file sparse at all. Where not, none of them counts, as in Go.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         matches!(
             (self.major, self.minor, &self.map),
             (Some(0), Some(0 | 1), _) | (Some(1), Some(0), _) | (None, None, Some(_))
@@ -47,7 +52,7 @@ impl Sparse {
 impl Overrides {
     /// Reads the body of a PAX header. Of two records with one key the last holds. Text is taken as raw bytes, so that
     /// `hdrcharset` changes nothing.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
         let mut overrides = Overrides::default();
         let mut rest = body;
         while !rest.is_empty() {

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 /// The size of a tar's blocks.
-pub(super) const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// What the header's magic says about the fields behind the classic ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dialect {
+pub(crate) enum Dialect {
     /// No magic: nothing is there.
     V7,
     /// A prefix of the name.
@@ -20,15 +20,15 @@ pub(super) enum Dialect {
 }
 
 /// A header block.
-pub(super) struct Header<'a>(pub(super) &'a [u8; BLOCK]);
+pub(crate) struct Header<'a>(pub(crate) &'a [u8; BLOCK]);
 
 impl Header<'_> {
-    pub(super) fn is_zero(&self) -> bool {
+    pub(crate) fn is_zero(&self) -> bool {
         self.0.iter().all(|&byte| byte == 0)
     }
 
     /// Compares the checksum. Some old writers summed signed bytes.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         let sums = self.0.iter().enumerate().map(|(at, &byte)| if (148..156).contains(&at) { b' ' } else { byte });
         let (unsigned, signed) = sums.fold((0_i64, 0_i64), |(unsigned, signed), byte| {
             (unsigned + i64::from(byte), signed + i64::from(byte.cast_signed()))
@@ -40,7 +40,7 @@ impl Header<'_> {
         }
     }
 
-    pub(super) fn dialect(&self) -> Dialect {
+    pub(crate) fn dialect(&self) -> Dialect {
         match (&self.0[257..265], &self.0[508..512]) {
             (b"ustar  \0", _) => Dialect::Gnu,
             // Some writers leave the version out or write it in their own way.
@@ -50,12 +50,12 @@ impl Header<'_> {
         }
     }
 
-    pub(super) fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         self.0[156]
     }
 
     /// The name, with its prefix.
-    pub(super) fn name(&self) -> Cow<'_, [u8]> {
+    pub(crate) fn name(&self) -> Cow<'_, [u8]> {
         let name = text(&self.0[0..100]);
         let prefix = match self.dialect() {
             Dialect::V7 => &[],
@@ -73,32 +73,52 @@ impl Header<'_> {
         if prefix.is_empty() { Cow::Borrowed(name) } else { Cow::Owned([prefix, b"/", name].concat()) }
     }
 
-    pub(super) fn link(&self) -> &[u8] {
+    pub(crate) fn link(&self) -> &[u8] {
         text(&self.0[157..257])
     }
 
-    pub(super) fn mode(&self) -> Option<i64> {
+    pub(crate) fn mode(&self) -> Option<i64> {
         number(&self.0[100..108])
     }
 
-    pub(super) fn uid(&self) -> Option<i64> {
+    pub(crate) fn uid(&self) -> Option<i64> {
         number(&self.0[108..116])
     }
 
-    pub(super) fn gid(&self) -> Option<i64> {
+    pub(crate) fn gid(&self) -> Option<i64> {
         number(&self.0[116..124])
     }
 
-    pub(super) fn size(&self) -> Option<i64> {
+    pub(crate) fn size(&self) -> Option<i64> {
         number(&self.0[124..136])
     }
 
-    pub(super) fn mtime(&self) -> Option<i64> {
+    pub(crate) fn mtime(&self) -> Option<i64> {
         number(&self.0[136..148])
     }
 
+    /// Whether it is in the one dialect that has a sparse map in headers.
+    pub(crate) fn has_sparse_map(&self) -> bool {
+        self.dialect() == Dialect::Gnu
+    }
+
+    /// The sparse map's first four entries.
+    pub(crate) fn sparse_entries(&self) -> &[u8] {
+        &self.0[386..482]
+    }
+
+    /// Whether a block with more of the sparse map follows.
+    pub(crate) fn is_extended(&self) -> bool {
+        self.0[482] != 0
+    }
+
+    /// A sparse file's length, with its holes.
+    pub(crate) fn real_size(&self) -> Option<i64> {
+        number(&self.0[483..495])
+    }
+
     /// A device's major and minor numbers, which a V7 header does not have.
-    pub(super) fn device(&self) -> Option<(u32, u32)> {
+    pub(crate) fn device(&self) -> Option<(u32, u32)> {
         if self.dialect() == Dialect::V7 {
             return Some((0, 0));
         }
@@ -107,14 +127,29 @@ impl Header<'_> {
     }
 }
 
+/// A block that goes on with the sparse map of a [`Header`].
+pub(crate) struct Extension<'a>(pub(crate) &'a [u8; BLOCK]);
+
+impl Extension<'_> {
+    /// Twenty-one more entries.
+    pub(crate) fn sparse_entries(&self) -> &[u8] {
+        &self.0[..504]
+    }
+
+    /// Whether another such block follows.
+    pub(crate) fn is_extended(&self) -> bool {
+        self.0[504] != 0
+    }
+}
+
 /// A text field: everything before the first NUL.
-pub(super) fn text(field: &[u8]) -> &[u8] {
+pub(crate) fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// A numeric field: octal digits between spaces and NULs, or, where the first bit is set, a big-endian number in two's
 /// complement (GNU's base-256, also star's). An empty field is zero.
-pub(super) fn number(field: &[u8]) -> Option<i64> {
+pub(crate) fn number(field: &[u8]) -> Option<i64> {
     let (&first, rest) = field.split_first()?;
     if first & 0x80 != 0 {
         // The first byte without its mark, its sign extended. No field is longer than 12 bytes.

@@ -129,7 +129,7 @@ impl Registry {
         let clients = Clients::new(
             shown::authority(&url),
             certificates,
-            Proxies::from_environment(environment)?,
+            Proxies::from_environment(environment),
             options.insecure,
             options.user_agent,
             options.stall_timeout,

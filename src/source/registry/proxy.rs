@@ -12,10 +12,14 @@ use crate::source::SourceError;
 /// The proxies of the environment, and who is reached without one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proxies {
-    http: Option<ProxyServer>,
-    https: Option<ProxyServer>,
+    http: Option<Named>,
+    https: Option<Named>,
     exceptions: Vec<Exception>,
 }
+
+/// The proxy that a variable names, or the variable alone, where its value is no proxy's URL. That value is kept nowhere, as it may
+/// hold a password.
+type Named = Result<ProxyServer, String>;
 
 /// A proxy, and the variable that names it. Shown without the user and the password that its URL may hold.
 #[derive(Clone)]
@@ -37,40 +41,47 @@ enum Exception {
 }
 
 impl Proxies {
-    /// Reads the proxy variables. A value that is no proxy's URL is an error that names the variable, not the value,
-    /// which may hold a password.
-    pub fn from_environment(environment: Environment<'_>) -> Result<Self, SourceError> {
+    /// Reads the proxy variables.
+    pub fn from_environment(environment: Environment<'_>) -> Self {
         let first = |names: [&'static str; 2]| {
             let values = names.into_iter().filter_map(|name| Some((name, environment(name)?.into_string().ok()?)));
             values.into_iter().find(|(_, value)| !value.trim().is_empty())
         };
-        let server = |names| first(names).map(|(name, value)| ProxyServer::new(name, &value)).transpose();
+        let server = |names| first(names).map(|(name, value)| ProxyServer::new(name, &value));
         let listed = first(["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
         // A web server passes a request's `Proxy:` header to a CGI program as HTTP_PROXY: not to be trusted there.
         let is_cgi = environment("REQUEST_METHOD").is_some();
-        Ok(Proxies {
-            http: if is_cgi { None } else { server(["HTTP_PROXY", "http_proxy"])? },
-            https: server(["HTTPS_PROXY", "https_proxy"])?,
+        Proxies {
+            http: if is_cgi { None } else { server(["HTTP_PROXY", "http_proxy"]) },
+            https: server(["HTTPS_PROXY", "https_proxy"]),
             exceptions: listed.split(',').filter_map(Exception::parse).collect(),
-        })
+        }
     }
 
     /// The proxy that requests for `url` go through.
     pub fn for_url(&self, url: &Url) -> Option<&ProxyServer> {
+        self.named_for(url)?.as_ref().ok()
+    }
+
+    fn named_for(&self, url: &Url) -> Option<&Named> {
         let server = if url.scheme() == "https" { &self.https } else { &self.http };
         // A proxy's loopback is not ours, so none is asked for that, whatever the environment says.
         let is_excepted = is_loopback(url) || self.exceptions.iter().any(|exception| exception.covers(url));
         server.as_ref().filter(|_| !is_excepted)
     }
 
-    /// Fails where requests for `url` would go through a proxy that this program does not speak to.
+    /// Fails where requests for `url` would go through a proxy that this program cannot use.
     pub fn check(&self, url: &Url) -> Result<(), SourceError> {
-        match self.for_url(url).filter(|server| !matches!(server.url.scheme(), "http" | "https")) {
-            None => Ok(()),
-            Some(server) => Err(SourceError::Network {
+        match self.named_for(url) {
+            Some(Ok(server)) if !matches!(server.url.scheme(), "http" | "https") => Err(SourceError::Network {
                 what: format!("the proxy {server}"),
                 problem: format!("only HTTP proxies are supported, and this is one for {}", server.url.scheme()),
             }),
+            Some(Err(variable)) => Err(SourceError::Network {
+                what: format!("the proxy in {variable}"),
+                problem: "its value is not the URL of an HTTP proxy, such as http://proxy.example.com:3128".to_owned(),
+            }),
+            Some(Ok(_)) | None => Ok(()),
         }
     }
 
@@ -87,15 +98,14 @@ impl Proxies {
 
 impl ProxyServer {
     /// `proxy.test:3128` means `http://proxy.test:3128`.
-    fn new(variable: &str, value: &str) -> Result<Self, SourceError> {
+    fn new(variable: &str, value: &str) -> Named {
         let value = value.trim();
         let url = Url::parse(&if value.contains("://") { value.to_owned() } else { format!("http://{value}") });
-        let url = url.ok().filter(Url::has_host);
-        let url = url.ok_or_else(|| SourceError::Network {
-            what: format!("the proxy in {variable}"),
-            problem: "its value is not the URL of an HTTP proxy, such as http://proxy.example.com:3128".to_owned(),
-        })?;
-        Ok(ProxyServer { variable: variable.to_owned(), url })
+        let variable = variable.to_owned();
+        match url.ok().filter(Url::has_host) {
+            Some(url) => Ok(ProxyServer { variable, url }),
+            None => Err(variable),
+        }
     }
 }
 
@@ -196,17 +206,21 @@ mod tests {
         assert!(proxy.received().is_empty());
     }
 
-    #[test]
-    fn a_value_that_is_no_url_is_not_repeated() {
-        let environment = |name: &str| (name == "HTTPS_PROXY").then(|| "http://user:secret@[".into());
-        let error = Proxies::from_environment(&environment).unwrap_err().to_string();
+    #[tokio::test]
+    async fn a_value_that_is_no_url_counts_where_it_would_be_used_and_is_not_repeated() {
+        let environment = [("HTTPS_PROXY", "http://user:secret@["), ("HTTP_PROXY", "http://user:secret@[")];
+        let environment = environment.map(|(name, value)| (name, value.to_owned())).into();
+        let setup = Setup { environment, ..Setup::default() };
+        let error = setup.try_open("registry.test/app:1").unwrap().manifest(None).await.unwrap_err().to_string();
         assert!(error.contains("HTTPS_PROXY") && !error.contains("secret"), "{error}");
+        let server = Server::start(|_, _| Reply::ok("{}"));
+        setup.open(&server).manifest(None).await.unwrap();
     }
 
     #[test]
     fn a_web_servers_request_header_is_no_proxy() {
         let environment = |name: &str| matches!(name, "HTTP_PROXY" | "REQUEST_METHOD").then(|| "evil.test".into());
-        let proxies = Proxies::from_environment(&environment).unwrap();
+        let proxies = Proxies::from_environment(&environment);
         assert!(proxies.for_url(&Url::parse("http://registry.test").unwrap()).is_none());
     }
 
@@ -218,7 +232,7 @@ mod tests {
                 "no_proxy" => Some(list.into()),
                 _ => None,
             };
-            Proxies::from_environment(&environment).unwrap().for_url(&Url::parse(url).unwrap()).is_none()
+            Proxies::from_environment(&environment).for_url(&Url::parse(url).unwrap()).is_none()
         };
         for (list, url) in [
             ("r.test", "http://r.test/"),

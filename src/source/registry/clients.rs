@@ -10,8 +10,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION,
+    TRANSFER_ENCODING,
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, Version, redirect};
 
 use super::fault::{Failure, Fault, FaultKind, Way};
 use super::proxy::Proxies;
@@ -57,6 +60,15 @@ pub(super) struct Answer {
 pub(super) fn encoding(headers: &HeaderMap) -> Option<String> {
     let encoding = headers.get(CONTENT_ENCODING)?.to_str().ok().map(printable)?;
     (!matches!(encoding.to_ascii_lowercase().as_str(), "" | "identity")).then_some(encoding)
+}
+
+impl Answer {
+    /// Whether its body ends where the connection does (RFC 9112, section 6.3), so that one that was cut short looks whole.
+    pub fn ends_with_connection(&self) -> bool {
+        let headers = self.response.headers();
+        let is_old = self.response.version() <= Version::HTTP_11;
+        is_old && !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING)
+    }
 }
 
 impl Clients {
@@ -204,6 +216,11 @@ impl Clients {
             Ok(Err(error)) => Err(Fault::of(&error, &answer.url, self.way(&answer.url))),
             Err(_) => Err(Fault::stalled(&answer.url, self.stall_timeout, self.way(&answer.url))),
         }
+    }
+
+    /// The fault of an answer whose connection was closed too early, as `how` says.
+    pub fn cut_short(&self, answer: &Answer, how: String) -> Fault {
+        Fault { host: authority(&answer.url), kind: FaultKind::Broken(how), way: self.way(&answer.url) }
     }
 
     /// An answer's whole body, or `None` where it is longer than `limit` bytes.

@@ -118,12 +118,18 @@ impl Download {
     async fn deliver(&mut self, from: Continuation, sender: &Sender) -> Result<(), SourceError> {
         let Continuation { mut answer, mut skip } = from;
         loop {
-            match self.transport.clients.chunk(&mut answer).await {
+            let fault = match self.transport.clients.chunk(&mut answer).await {
                 Ok(Some(mut chunk)) => {
                     self.transport.add_fetched(chunk.len());
                     let old = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
                     skip -= old as u64;
                     self.take(chunk.split_off(old), &answer, sender).await?;
+                    continue;
+                }
+                // Nothing said where the body ends but the connection's end, which may have come too early.
+                Ok(None) if self.position < self.wanted.end && answer.ends_with_connection() => {
+                    let (got, all) = (self.position - self.wanted.start, self.wanted.end - self.wanted.start);
+                    self.transport.clients.cut_short(&answer, format!("it ended after {got} of {all} bytes"))
                 }
                 Ok(None) if self.position < self.wanted.end => {
                     return Err(self.wrong_size(&answer, &format!("{} bytes", self.position - self.wanted.start)));
@@ -131,12 +137,11 @@ impl Download {
                 Ok(None) => return self.verify(&answer),
                 // Only the end mark is missing, and the digest says as much as that would.
                 Err(_) if self.position == self.wanted.end => return self.verify(&answer),
-                Err(fault) => {
-                    let what = self.what();
-                    self.tries.pause_after(fault, &what, &*self.transport.progress).await?;
-                    Continuation { answer, skip } = self.open().await?;
-                }
-            }
+                Err(fault) => fault,
+            };
+            let what = self.what();
+            self.tries.pause_after(fault, &what, &*self.transport.progress).await?;
+            Continuation { answer, skip } = self.open().await?;
         }
     }
 
@@ -271,6 +276,27 @@ mod tests {
         assert_eq!(registry.bytes_fetched(), 500_000);
         // Each piece that came set the count of tries back.
         assert_eq!(setup.lines().iter().filter(|line| line.ends_with("(2 of 5)")).count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_with_its_connection_goes_on_where_that_came_too_early() {
+        let blob = content(5000);
+        let served = blob.clone();
+        let server = Server::start(move |request, before| match before {
+            0 => Reply::until_closed(200, &[], &served[..1000]),
+            1 => Reply::until_closed(206, &[("Content-Range", "bytes 1000-4999/5000")], &served[1000..]),
+            _ => serve(&served, request),
+        });
+        assert_eq!(fetch(&server, &blob).await.unwrap(), blob);
+        assert_eq!(ranges(&server), ["", "bytes=1000-"]);
+        let served = blob.clone();
+        let always = Server::start(move |_, _| Reply::until_closed(200, &[], &served[..1000]));
+        let error = fetch(&always, &blob).await.unwrap_err();
+        assert!(matches!(error, SourceError::Network { .. }), "{error}");
+        assert!(error.to_string().contains("it ended after 1000 of 5000 bytes"), "{error}");
+        // What an answer itself calls its end is no fault of the network.
+        let short = Server::start(|_, _| Reply::chunked(&content(1000)));
+        assert!(matches!(fetch(&short, &blob).await, Err(SourceError::Mismatch { .. })));
     }
 
     #[tokio::test]

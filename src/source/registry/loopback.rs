@@ -56,6 +56,11 @@ impl Reply {
         Self::raw(200, &[("Transfer-Encoding", "chunked")], chunks)
     }
 
+    /// An answer that ends where the connection does, and says no length.
+    pub fn until_closed(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
+        Self::raw(status, headers, body)
+    }
+
     fn raw(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let mut bytes = format!("HTTP/1.1 {status} Status\r\nConnection: close\r\n").into_bytes();
         for (name, value) in headers {

@@ -415,6 +415,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_manifest_that_was_cut_short_is_asked_for_again() {
+        let whole = r#"{"schemaVersion":2,"layers":[]}"#;
+        let server = Server::start(move |_, before| match before {
+            0 => Reply::until_closed(200, &[], &whole[..20]),
+            _ => Reply::until_closed(200, &[], whole),
+        });
+        let digest = Digest::of(whole.as_bytes());
+        let setup = Setup::default();
+        let manifest = setup.open(&server).manifest(Some(&digest)).await.unwrap();
+        assert_eq!(manifest.bytes, whole);
+        assert!(setup.lines()[0].contains("it ended after 20 bytes"), "{:?}", setup.lines());
+    }
+
+    #[tokio::test]
     async fn five_tries_are_enough() {
         let server = Server::start(|_, _| Reply::status(500));
         let error = Setup::default().open(&server).manifest(None).await.unwrap_err();

@@ -146,12 +146,17 @@ impl Transport {
         }
     }
 
-    /// Sends `request` and reads its answer's whole body, of at most `limit` bytes of content.
+    /// Sends `request` and reads its answer's whole body, a JSON document of at most `limit` bytes.
     pub async fn fetch(&self, request: &Request, limit: u64) -> Result<(HeaderMap, Bytes), SourceError> {
         let mut tries = Tries::new(self.retry_pause);
         loop {
             let mut answer = self.send(request, &mut tries).await?;
             match self.clients.body(&mut answer, limit).await {
+                // What is fetched whole is JSON, which tells itself where it was cut.
+                Ok(Some(body)) if answer.ends_with_connection() && is_cut(&body) => {
+                    let fault = self.clients.cut_short(&answer, format!("it ended after {} bytes", body.len()));
+                    tries.pause_after(fault, &self.name_of(&request.asked), &*self.progress).await?;
+                }
                 Ok(Some(body)) => {
                     self.add_fetched(body.len());
                     return Ok((answer.response.headers().clone(), body));
@@ -332,6 +337,11 @@ impl Transport {
             }
         }
     }
+}
+
+/// Whether a JSON document ends before its end.
+fn is_cut(document: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(document).is_err_and(|error| error.is_eof())
 }
 
 /// The URL that the paths of a repository are relative to.

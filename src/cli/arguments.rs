@@ -157,6 +157,9 @@ fn explain(error: &clap::Error, command: &clap::Command, words: &[OsString], pro
     // "--output <string>" is how clap names a flag that takes a value.
     let flag = context(ContextKind::InvalidArg).split(' ').next().unwrap_or_default().to_owned();
     let mut message = match error.kind() {
+        ErrorKind::UnknownArgument if flag == "-#" => {
+            "unknown flag: -#; write archive://-#REFERENCE for one of several images on standard input".to_owned()
+        }
         ErrorKind::UnknownArgument => format!("unknown flag: {flag}"),
         ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() => {
             format!("flag needs an argument: {flag}")
@@ -208,6 +211,7 @@ mod tests {
         let usage = "docker artifact get [OPTIONS] IMAGE NAME|PATH...\n        docker artifact get [OPTIONS] IMAGE:PATH... [DEST]";
         assert_eq!(error.usage.unwrap(), usage);
         assert_eq!(usage_error("get -x").message, "unknown flag: -x");
+        assert!(usage_error("get -#app:1 /x").message.contains("write archive://-#REFERENCE"));
         assert_eq!(usage_error("get --output").message, "flag needs an argument: --output");
         assert_eq!(usage_error("get --quiet=1").message, "--quiet takes no value");
         assert_eq!(

@@ -101,10 +101,14 @@ fn parse(text: &str, stat: &dyn Fn(&Path) -> Option<Kind>) -> Result<Name, Sourc
 }
 
 fn without_prefix(text: &str, stat: &dyn Fn(&Path) -> Option<Kind>) -> Result<Name, SourceError> {
-    let (file, image) = split_archive(text);
-    if file == "-" {
-        return Ok(Name::Stdin { image });
+    if text == "-" {
+        return Ok(Name::Stdin { image: None });
     }
+    if text.starts_with("-#") {
+        let problem = format!("write archive://{text} for one of several images on standard input");
+        return Err(SourceError::InvalidReference { text: text.to_owned(), problem });
+    }
+    let (file, image) = split_archive(text);
     let registry = |no_such_file| Name::Registry { reference: text.to_owned(), no_such_file };
     let is_path = text.starts_with(['/', '.']) && is_path(text);
     let is_archive = is_archive(file);
@@ -215,7 +219,6 @@ mod tests {
             ("archive://-", stdin(None)),
             ("archive://-#app", stdin(Some("app"))),
             ("-", stdin(None)),
-            ("-#app:1", stdin(Some("app:1"))),
             ("oci-dir://layout", layout("layout", None)),
             ("oci-dir://none", layout("none", None)),
             ("oci-dir://layout:1", layout("layout", Some("1"))),
@@ -287,6 +290,7 @@ mod tests {
             ("local://", "local://REFERENCE"),
             ("archive://", "archive://FILE"),
             ("archive://#app", "archive://FILE"),
+            ("-#app:1", "write archive://-#app:1 for"),
             ("oci-dir://", "oci-dir://DIR"),
             ("oci-dir://:tag", "oci-dir://DIR"),
             ("https://ghcr.io/o/app", "leave the scheme away"),

@@ -2,6 +2,7 @@
 
 use super::range_index::InvalidPart;
 use crate::extract::{ExtractError, StageError};
+use crate::image::platform::Choice;
 use crate::layer::LayerError;
 use crate::rootfs::InvalidPattern;
 use crate::source::SourceError;
@@ -195,6 +196,22 @@ impl Error {
             Error::Layer { error: LayerError::Io(error), .. } => error.raw_os_error().is_some(),
             _ => false,
         }
+    }
+
+    /// The same about the image for `platform`, where one was asked for.
+    pub fn for_platform(mut self, platform: &Choice) -> Self {
+        if let (
+            Choice::Asked(platform),
+            Error::NotFound { image, .. }
+            | Error::Unfetchable { image, .. }
+            | Error::Dangling { image, .. }
+            | Error::NotCovered { image, .. }
+            | Error::History { image, .. },
+        ) = (platform, &mut self)
+        {
+            image.push_str(&format!(" for {platform}"));
+        }
+        self
     }
 
     /// What is wrong with `layer`; a failure of its source keeps its own kind.

@@ -79,15 +79,22 @@ pub enum Read {
     },
 }
 
-/// The artifacts of `image`, which `source` names: those that labels name, and those that are only attached.
+/// The artifacts of `image`, which `source` names: those that labels name, and those that are only attached. Fails where the network
+/// does and one of `words` is named by no label, as it is not known then whether it is a name.
 pub async fn list_artifacts(
     source: &dyn Source,
     image: &Image,
+    words: &[&[u8]],
     progress: &dyn Progress,
 ) -> Result<Listing<ListedArtifact>, Error> {
-    let index = RangeIndex::fetch(source, image, progress).await?;
-    let attached = index.records(image);
     let labels = artifacts(image);
+    let texts = words.iter().filter_map(|word| std::str::from_utf8(word).ok());
+    let unknown = texts.into_iter().find(|word| labels.iter().all(|artifact| artifact.name != **word));
+    let index = match unknown {
+        Some(word) => RangeIndex::fetch_names(source, image, word, progress).await?,
+        None => RangeIndex::fetch(source, image, progress).await?,
+    };
+    let attached = index.records(image);
     // What a digest does not cover speaks for nothing that it covers.
     let serving = attached.iter().filter(|_| !source.is_pinned());
     let served = serving.map(|(name, record)| ((name.as_str(), record.path()), record)).collect();

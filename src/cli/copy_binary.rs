@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::failure::Failure;
 use super::get::summary;
-use super::options::CopyBinaryOptions;
+use super::options::{CopyBinaryOptions, may_be_name};
+use super::output::is_closed;
 use super::progress::Display;
 use crate::artifact::get::{Request, get_from};
 use crate::artifact::list::list_artifacts;
@@ -26,12 +27,16 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
     let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
     let destination = match destination {
         Some(destination) => destination,
-        None => same_place(&*source, &image, &what, &display).await?,
+        None => same_place(&*source, &image, &what, &display).await.map_err(|error| error.for_platform(&platform))?,
     };
+    let destination = parse(&destination).map_err(Error::from)?;
+    if destination == Destination::Stdout && is_closed() {
+        return Err(Failure::NoOutput);
+    }
     let request = Request {
         paths: vec![what],
-        platform,
-        destination: parse(&destination).map_err(Error::from)?,
+        platform: platform.clone(),
+        destination,
         parents: false,
         dereference: true,
         verify: Verify::WhereRead,
@@ -39,7 +44,8 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
         trust_attached: false,
         step: None,
     };
-    let report = get_from(source, image, request, display.clone()).await?;
+    let report = get_from(source, image, request, display.clone()).await;
+    let report = report.map_err(|error| error.for_platform(&platform))?;
     display.close(&summary(&report, begin.elapsed(), false));
     Ok(())
 }
@@ -66,7 +72,8 @@ async fn same_place(source: &dyn Source, image: &Image, what: &[u8], display: &D
         Some(Artifact { label: Label::Declared { path }, .. }) => Some(path),
         Some(Artifact { label: Label::Legacy { .. } | Label::Malformed { .. }, .. }) => None,
         None => {
-            let attached = list_artifacts(source, image, display).await?.items;
+            let word: &[&[u8]] = if may_be_name(what) { &[what] } else { &[] };
+            let attached = list_artifacts(source, image, word, display).await?.items;
             match attached.into_iter().find(|artifact| artifact.name.as_bytes() == what) {
                 Some(artifact) => artifact.path,
                 None => return directory_of(what),

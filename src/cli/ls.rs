@@ -23,9 +23,10 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
     let LsOptions { image, what, platform, format, whole, access, .. } = options;
     let source = access.open(&image, display.clone()).await?;
     let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
+    let of_platform = |error: Error| error.for_platform(&platform);
     let (rows, columns) = match what {
         What::Artifacts => {
-            let listing = list_artifacts(&*source, &image, &*display).await?;
+            let listing = list_artifacts(&*source, &image, &[], &*display).await?;
             if listing.items.is_empty() {
                 display.clear();
                 // The result of labelling what a digest names needs a name.
@@ -44,7 +45,8 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
             (rows(&listing, artifact), ARTIFACTS)
         }
         What::Named(words) => {
-            let listing = list_artifacts(&*source, &image, &*display).await?;
+            let names: Vec<&[u8]> = words.iter().map(Vec::as_slice).filter(|word| may_be_name(word)).collect();
+            let listing = list_artifacts(&*source, &image, &names, &*display).await?;
             if listing.has_names() {
                 let path = words.iter().find(|word| !may_be_name(word));
                 if let (Some(path), Some(name)) = (path, words.iter().find(|word| may_be_name(word))) {
@@ -55,12 +57,17 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                     ))
                     .into());
                 }
-                (rows(&listing.named(words.iter().map(Vec::as_slice))?, artifact), ARTIFACTS)
+                let named = listing.named(words.iter().map(Vec::as_slice)).map_err(of_platform)?;
+                (rows(&named, artifact), ARTIFACTS)
             } else {
-                (rows(&list_files(source, image, &words, Depth::Children, &*display).await?, file), FILES)
+                let listing = list_files(source, image, &words, Depth::Children, &*display).await;
+                (rows(&listing.map_err(of_platform)?, file), FILES)
             }
         }
-        What::Files(paths, depth) => (rows(&list_files(source, image, &paths, depth, &*display).await?, file), FILES),
+        What::Files(paths, depth) => {
+            let listing = list_files(source, image, &paths, depth, &*display).await;
+            (rows(&listing.map_err(of_platform)?, file), FILES)
+        }
         What::Layers => {
             let listing = Listing::new(&*source, &image, image.layers.clone());
             (rows(&listing, layer), LAYERS)

@@ -31,8 +31,11 @@ fn a_word_is_no_path_where_what_is_attached_cannot_be_asked() {
     let dir = WorkDir::new();
     let run = artifact(&["get", &reference, "tool"]).run_in(&dir).exits(1);
     run.says("connection refused").says("a path is typed with a slash: /tool");
+    let run = artifact(&["ls", &reference, "tool"]).run().exits(1);
+    run.says("connection refused").says("a path is typed with a slash: /tool");
     artifact(&["get", &reference, "/tool"]).run_in(&dir).exits(0);
     assert_eq!(dir.read("tool"), b"another file");
+    assert_eq!(artifact(&["ls", "-q", &reference, "/tool"]).run().exits(0).out(), "/tool\n");
 }
 
 #[test]

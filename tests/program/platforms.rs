@@ -151,6 +151,9 @@ fn a_platform_that_lacks_a_path_is_named_and_the_others_can_be_labelled_without_
     let entries = |index: &Value| index["manifests"].as_array().unwrap().clone();
     assert_eq!(entries(&before).last(), entries(&after).last(), "the image for Windows is what it was");
     assert_ne!(entries(&before)[0], entries(&after)[0]);
+    let missing = format!("{reference} for windows/amd64 has no /app/tool");
+    artifact(&["get", "--platform", "windows/amd64", &reference, "/app/tool"]).run().exits(3).says(&missing);
+    artifact(&["ls", "--platform", "windows/amd64", &reference, "/app/tool"]).run().exits(3).says(&missing);
     artifact(&["label", "--platform", "windows/amd64", &reference, "/Files/tool.exe"]).run().exits(0);
     let run = artifact(&["get", "--platform", "windows/amd64", &reference, "tool.exe", "-o", "-"]).run().exits(0);
     assert_eq!(run.out(), "for windows");

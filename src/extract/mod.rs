@@ -2,7 +2,7 @@
 //! whole. It knows entries' metadata, not sources.
 //!
 //! Content is *staged* while it streams in, before anybody knows whether it is what was promised: [`Staging`] is a hidden
-//! directory on the destination's file system. Once it is verified, [`publish`] gives it its metadata and moves it to its
+//! directory on the destination's file system. Once it is verified, [`publish()`] gives it its metadata and moves it to its
 //! final names, each move one rename. Whatever happens before that, the staging directory is removed and the destination is
 //! as it was.
 //!

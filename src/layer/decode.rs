@@ -47,7 +47,7 @@ impl Decoder {
         }
     }
 
-    /// Decodes some of `input` into `output`, which has room. Given `stops`, it does not go past a [`Boundary`] without saying so.
+    /// Decodes some of `input` into `output`, which has room. Given `stops`, it does not go past a [`Boundary`](super::decoded::Boundary) without saying so.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Decoded, String> {
         match self {
             Decoder::Plain => Ok(Decoded::default()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::Error;
 use super::labelled::RangeIndex;
 use super::layers::Verify;
+use super::names::no_such_artifact;
 use super::plan::{self, Tree, TreeKind};
 use super::survey::{Collect, Survey, Wanted};
 use crate::extract::StageError;
@@ -17,9 +18,6 @@ use crate::layer::entry::{Entry, Special};
 use crate::progress::Progress;
 use crate::rootfs::{Pattern, join};
 use crate::source::Source;
-
-/// So many names are listed for somebody who mistyped one.
-const MOST_NAMES: usize = 10;
 
 /// What is in an image.
 #[derive(Debug)]
@@ -134,11 +132,8 @@ impl Listing<ListedArtifact> {
             match self.items.iter().position(|artifact| artifact.name.as_bytes() == name) {
                 Some(position) => wanted.push(self.items.remove(position)),
                 None => {
-                    let name = plan::show(name);
                     let known = self.items.iter().chain(&wanted).map(|artifact| artifact.name.as_str());
-                    let known = known.take(MOST_NAMES).collect::<Vec<_>>().join(", ");
-                    let hint = format!("; it has {known}; a path is typed with a slash: /{name}");
-                    return Err(Error::NotFound { image: self.name, path: format!("artifact {name}"), hint });
+                    return Err(no_such_artifact(self.name, &plan::show(name), known.collect()));
                 }
             }
         }

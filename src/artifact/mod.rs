@@ -25,5 +25,6 @@ mod survey;
 
 pub use error::{Error, ExitClass};
 pub use layers::{Proof, Verify};
+pub use names::may_be_name;
 pub use step::Step;
 pub use survey::blocking;

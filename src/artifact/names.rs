@@ -92,7 +92,7 @@ pub async fn sort(
     for (position, path) in request.paths.iter().enumerate() {
         let pattern = Pattern::parse(path)?;
         let plain = |pattern| ByPath { position, pattern, path: None, name: None, digest: None, only_in: None };
-        let word = word(path, &pattern);
+        let word = std::str::from_utf8(path).ok().filter(|_| may_be_name(path));
         let named = word.and_then(|word| labels.iter().find(|artifact| artifact.name == word));
         match named {
             Some(Artifact { name, label: Label::Resolved(record) }) => {
@@ -183,14 +183,14 @@ fn names<'a>(labels: &'a [Artifact], attached: &'a [(String, Record)]) -> impl I
     labelled.map(|artifact| artifact.name.as_str()).chain(attached.iter().map(|(name, _)| name.as_str()))
 }
 
-/// What was typed, where it can only be a name: a word without a slash or a wildcard.
-fn word<'a>(typed: &'a [u8], pattern: &Pattern) -> Option<&'a str> {
-    let is_word = !typed.contains(&b'/') && !matches!(typed, b"." | b"..") && pattern.literal().is_some();
-    std::str::from_utf8(typed).ok().filter(|_| is_word)
+/// Whether what was typed can be a name: it has no slash, and no wildcard. It is one where the image has artifacts.
+pub fn may_be_name(typed: &[u8]) -> bool {
+    let is_literal = || Pattern::parse(typed).is_ok_and(|pattern| pattern.literal().is_some());
+    !typed.contains(&b'/') && !matches!(typed, b"." | b"..") && is_literal()
 }
 
 /// That the image has artifacts, and none of this name: those that it has, the ones that it could be mistaken for first.
-fn no_such_artifact(image: String, word: &str, mut names: Vec<&str>) -> Error {
+pub(super) fn no_such_artifact(image: String, word: &str, mut names: Vec<&str>) -> Error {
     let distance = |name: &&str| likeness(word.as_bytes(), name.as_bytes()).unwrap_or(usize::MAX);
     names.sort_by_key(|name| (distance(name), *name));
     names.dedup();

@@ -6,7 +6,7 @@
 use super::error::Error;
 use super::labelled::RangeIndex;
 use super::look_up::{LookUp, Scope, Thing, Unverified};
-use super::names::{Asked, ByPath};
+use super::names::{Asked, ByPath, may_be_name};
 use super::plan::{Optional, show};
 use super::survey::describe;
 use crate::rootfs::{Pattern, split};
@@ -18,8 +18,7 @@ const MAX_LISTED: usize = 10;
 pub fn sort(paths: &[Vec<u8>]) -> Result<Asked, Error> {
     let by_path = paths.iter().enumerate().map(|(position, path)| {
         let typed = Pattern::parse(path)?;
-        let is_word = !path.contains(&b'/') && !matches!(path.as_slice(), b"." | b"..");
-        let word = typed.literal().filter(|_| is_word);
+        let word = typed.literal().filter(|_| may_be_name(path));
         let word = word.map(|path| split(&path).1.to_vec());
         let pattern = word.as_deref().map_or(typed, Pattern::named);
         Ok(ByPath { position, pattern, path: None, name: word, digest: None, only_in: None })

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use super::failure::Failure;
 use super::get::summary;
-use super::options::{CopyBinaryOptions, may_be_name};
+use super::options::CopyBinaryOptions;
 use super::output::is_closed;
 use super::progress::Display;
 use crate::artifact::get::{Request, get_from};
 use crate::artifact::list::list_artifacts;
-use crate::artifact::{Error, Verify};
+use crate::artifact::{Error, Verify, may_be_name};
 use crate::extract::{Destination, ExtractError};
 use crate::image::Image;
 use crate::image::label::{Artifact, Label, artifacts};

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::columns::{ARTIFACTS, FILES, LAYERS};
 use super::failure::Failure;
-use super::options::{LsOptions, What, may_be_name};
+use super::options::{LsOptions, What};
 use super::output::write_out;
 use super::progress::Display;
 use super::{file_mode, sanitize, timestamp};
-use crate::artifact::Error;
 use crate::artifact::list::{Depth, FileKind, ListedArtifact, ListedFile, Listing, Read, list_artifacts, list_files};
+use crate::artifact::{Error, may_be_name};
 use crate::image::Layer;
 use crate::image::label::Record;
 use crate::image::platform::Choice;

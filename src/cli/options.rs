@@ -12,7 +12,7 @@ use std::ffi::OsString;
 pub use copy_binary::CopyBinaryOptions;
 pub use get::GetOptions;
 pub use label::{LabelOptions, Output};
-pub use ls::{LsOptions, TypedFormat, What, may_be_name};
+pub use ls::{LsOptions, TypedFormat, What};
 use problem::Problem;
 use surroundings::Surroundings;
 

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use super::problem::Problem;
 use super::surroundings::Surroundings;
 use crate::artifact::list::Depth;
+use crate::artifact::may_be_name;
 use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::LsArguments;
 use crate::cli::columns::{ARTIFACTS, FILES, LAYERS};
 use crate::cli::format::{Columns, Format, InvalidFormat};
 use crate::cli::progress::DisplayMode;
 use crate::image::platform::Choice;
-use crate::rootfs::Pattern;
 
 /// The options of `ls`.
 #[derive(Debug)]
@@ -113,12 +113,6 @@ impl LsOptions {
             access: Access::new(typed.registry, surroundings.docker_config.clone()),
         })
     }
-}
-
-/// Whether `word` is an artifact's name if the image has artifacts: it has no slash, and no wildcard.
-pub fn may_be_name(word: &[u8]) -> bool {
-    let is_literal = Pattern::parse(word).is_ok_and(|pattern| pattern.literal().is_some());
-    !word.contains(&b'/') && !matches!(word, b"." | b"..") && is_literal
 }
 
 #[cfg(test)]

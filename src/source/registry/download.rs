@@ -5,97 +5,53 @@
 
 mod ask;
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reqwest::Url;
 
-use self::ask::Continuation;
-use super::clients::{Answer, encoding};
-use super::foreign;
+use self::ask::{Asking, Continuation};
+use super::clients::Answer;
 use super::pieces::{self, PIECE_BYTES, Piece, Sender};
-use super::retry::Tries;
-use super::shown::authority;
-use super::transport::{Asked, Target, Transport};
+use super::transport::Transport;
 use crate::image::digest::{Digest, Hasher};
 use crate::image::manifest::Descriptor;
 use crate::source::{BlobReader, SourceError};
 
 /// A blob, or a part of one, to be fetched.
 pub(super) struct Download {
-    transport: Arc<Transport>,
-    digest: Digest,
-    /// The blob's length in bytes, as its descriptor promises.
-    size: u64,
-    /// The bytes to deliver, counted from the blob's start.
-    wanted: Range<u64>,
+    asking: Asking,
     /// The next byte to deliver, counted from the blob's start.
     position: u64,
     /// Takes in what was delivered, where that is the whole blob.
     hasher: Option<Hasher>,
-    /// Where it is asked for.
-    place: Target,
-    /// Where else a foreign layer may be had, in the order in which the manifest names them.
-    elsewhere: VecDeque<Url>,
-    /// Whether the place did not go on in the middle, so that it is asked from the start.
-    from_start: bool,
-    tries: Tries,
 }
 
 impl Download {
     /// The whole blob, to be verified by its digest.
     pub fn whole(transport: Arc<Transport>, descriptor: &Descriptor) -> Result<Self, SourceError> {
-        let mut download = Self::new(transport, descriptor)?;
-        download.hasher = Some(download.digest.hasher());
-        Ok(download)
+        let asking = Asking::whole(transport, descriptor)?;
+        let hasher = Some(asking.digest.hasher());
+        Ok(Download { asking, position: 0, hasher })
     }
 
     /// The bytes `range` of the blob, whose number alone is checked.
     pub fn part(transport: Arc<Transport>, descriptor: &Descriptor, range: Range<u64>) -> Result<Self, SourceError> {
-        let mut download = Self::new(transport, descriptor)?;
-        if range.start > range.end || range.end > download.size {
-            let problem = format!("the bytes {} to {} are not within its {}", range.start, range.end, download.size);
-            return Err(download.protocol_error(problem));
-        }
-        download.position = range.start;
-        download.wanted = range;
-        Ok(download)
-    }
-
-    fn new(transport: Arc<Transport>, descriptor: &Descriptor) -> Result<Self, SourceError> {
-        let malformed = |problem| SourceError::Protocol { what: descriptor.digest.escape_debug().to_string(), problem };
-        let digest: Digest = descriptor
-            .digest
-            .parse()
-            .map_err(|error: crate::image::digest::InvalidDigest| malformed(error.to_string()))?;
-        let size = u64::try_from(descriptor.size)
-            .map_err(|_| malformed(format!("its descriptor says {} bytes", descriptor.size)))?;
-        Ok(Download {
-            place: Target::Registry(format!("blobs/{digest}")),
-            tries: Tries::new(transport.retry_pause),
-            from_start: false,
-            wanted: 0..size,
-            position: 0,
-            hasher: None,
-            transport,
-            digest,
-            size,
-            elsewhere: foreign::urls(descriptor),
-        })
+        let position = range.start;
+        let asking = Asking::part(transport, descriptor, range)?;
+        Ok(Download { asking, position, hasher: None })
     }
 
     /// Sends the first request, so that a blob that cannot be had fails here, and hands out the reader.
     pub async fn start(mut self) -> Result<BlobReader, SourceError> {
-        if self.wanted.is_empty() && self.hasher.is_none() {
+        if self.asking.range.is_empty() && self.hasher.is_none() {
             return Ok(Box::new(io::empty()));
         }
         let continuation = loop {
-            match self.open().await {
+            match self.asking.open(self.position).await {
                 Ok(continuation) => break continuation,
-                Err(error) => self.move_on(error)?,
+                Err(error) => self.asking.move_on(error)?,
             }
         };
         let (sender, reader) = pieces::channel();
@@ -104,7 +60,7 @@ impl Download {
     }
 
     async fn run(mut self, continuation: Continuation, sender: Sender) {
-        let task = Task::start(&self);
+        let task = Task::start(&self.asking);
         let result = tokio::select! {
             biased;
             () = sender.closed() => return,
@@ -118,30 +74,30 @@ impl Download {
     async fn deliver(&mut self, from: Continuation, sender: &Sender) -> Result<(), SourceError> {
         let Continuation { mut answer, mut skip } = from;
         loop {
-            let fault = match self.transport.clients.chunk(&mut answer).await {
+            let fault = match self.asking.transport.clients.chunk(&mut answer).await {
                 Ok(Some(mut chunk)) => {
-                    self.transport.add_fetched(chunk.len());
+                    self.asking.transport.add_fetched(chunk.len());
                     let old = usize::try_from(skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
                     skip -= old as u64;
                     self.take(chunk.split_off(old), &answer, sender).await?;
                     continue;
                 }
                 // Nothing said where the body ends but the connection's end, which may have come too early.
-                Ok(None) if self.position < self.wanted.end && answer.ends_with_connection() => {
-                    let (got, all) = (self.position - self.wanted.start, self.wanted.end - self.wanted.start);
-                    self.transport.clients.cut_short(&answer, format!("it ended after {got} of {all} bytes"))
+                Ok(None) if self.position < self.asking.range.end && answer.ends_with_connection() => {
+                    let (got, all) = (self.delivered(), self.asking.length());
+                    self.asking.transport.clients.cut_short(&answer, format!("it ended after {got} of {all} bytes"))
                 }
-                Ok(None) if self.position < self.wanted.end => {
-                    return Err(self.wrong_size(&answer, &format!("{} bytes", self.position - self.wanted.start)));
+                Ok(None) if self.position < self.asking.range.end => {
+                    return Err(self.asking.wrong_size(&answer, &format!("{} bytes", self.delivered())));
                 }
                 Ok(None) => return self.verify(&answer),
                 // Only the end mark is missing, and the digest says as much as that would.
-                Err(_) if self.position == self.wanted.end => return self.verify(&answer),
+                Err(_) if self.position == self.asking.range.end => return self.verify(&answer),
                 Err(fault) => fault,
             };
-            let what = self.what();
-            self.tries.pause_after(fault, &what, &*self.transport.progress).await?;
-            Continuation { answer, skip } = self.open().await?;
+            let what = self.asking.what();
+            self.asking.tries.pause_after(fault, &what, &*self.asking.transport.progress).await?;
+            Continuation { answer, skip } = self.asking.open(self.position).await?;
         }
     }
 
@@ -150,11 +106,11 @@ impl Download {
         if bytes.is_empty() {
             return Ok(());
         }
-        if bytes.len() as u64 > self.wanted.end - self.position {
-            return Err(self.wrong_size(answer, &format!("more than {} bytes", self.wanted.end - self.wanted.start)));
+        if bytes.len() as u64 > self.asking.range.end - self.position {
+            return Err(self.asking.wrong_size(answer, &format!("more than {} bytes", self.asking.length())));
         }
-        self.tries.progressed();
-        self.transport.progress.advance(self.digest.as_str(), bytes.len() as u64);
+        self.asking.tries.progressed();
+        self.asking.transport.progress.advance(self.asking.digest.as_str(), bytes.len() as u64);
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
             if let Some(hasher) = &mut self.hasher {
@@ -167,36 +123,17 @@ impl Download {
         Ok(())
     }
 
+    /// How many bytes were delivered.
+    fn delivered(&self) -> u64 {
+        self.position - self.asking.range.start
+    }
+
     fn verify(&mut self, answer: &Answer) -> Result<(), SourceError> {
         let Some(actual) = self.hasher.take().map(Hasher::finish) else { return Ok(()) };
-        if actual == self.digest {
+        if actual == self.asking.digest {
             return Ok(());
         }
-        Err(self.mismatch(answer, self.digest.to_string(), actual.to_string()))
-    }
-
-    fn wrong_size(&self, answer: &Answer, actual: &str) -> SourceError {
-        self.mismatch(answer, format!("{} bytes", self.wanted.end - self.wanted.start), actual.to_owned())
-    }
-
-    /// The error for content that is not what it should be. Stores may call what is stored compressed encoded, and send it as
-    /// it is, so only where something is wrong is the encoding what is wrong.
-    fn mismatch(&self, answer: &Answer, expected: String, actual: String) -> SourceError {
-        let what = format!("{} from {}", self.what(), authority(&answer.url));
-        self.encoded(answer).unwrap_or(SourceError::Mismatch { what, expected, actual })
-    }
-
-    fn encoded(&self, answer: &Answer) -> Option<SourceError> {
-        let encoding = encoding(answer.response.headers())?;
-        Some(self.transport.encoded(&Asked::Blob(self.digest.clone()), &authority(&answer.url), &encoding))
-    }
-
-    fn protocol_error(&self, problem: String) -> SourceError {
-        SourceError::Protocol { what: self.what(), problem }
-    }
-
-    fn what(&self) -> String {
-        self.transport.name_of(&Asked::Blob(self.digest.clone()))
+        Err(self.asking.mismatch(answer, self.asking.digest.to_string(), actual.to_string()))
     }
 }
 
@@ -207,9 +144,9 @@ struct Task {
 }
 
 impl Task {
-    fn start(download: &Download) -> Self {
-        let Download { transport, digest, wanted, .. } = download;
-        transport.progress.start(digest.as_str(), digest.short(), Some(wanted.end - wanted.start));
+    fn start(asking: &Asking) -> Self {
+        let Asking { transport, digest, .. } = asking;
+        transport.progress.start(digest.as_str(), digest.short(), Some(asking.length()));
         Task { transport: transport.clone(), digest: digest.clone() }
     }
 }

@@ -1,15 +1,20 @@
 //! Asking for a blob, or for the rest of one: of the registry first, in the middle where that goes, from the start where not.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
 use oci_distribution::RegistryOperation;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 
-use super::super::clients::Answer;
+use super::super::clients::{Answer, encoding};
 use super::super::foreign;
 use super::super::retry::Tries;
 use super::super::shown::{authority, printable, shown};
-use super::super::transport::{Asked, Request, Target};
-use super::Download;
+use super::super::transport::{Asked, Request, Target, Transport};
+use crate::image::digest::{Digest, InvalidDigest};
+use crate::image::manifest::Descriptor;
 use crate::source::SourceError;
 
 /// An answer whose body goes on where the last one ended.
@@ -20,10 +25,66 @@ pub(super) struct Continuation {
     pub skip: u64,
 }
 
-impl Download {
+/// A blob, or a part of one, and where to ask for it.
+pub(super) struct Asking {
+    /// The way to the registry.
+    pub transport: Arc<Transport>,
+    /// The blob's digest.
+    pub digest: Digest,
+    /// The blob's length in bytes, as its descriptor promises.
+    size: u64,
+    /// The bytes that are wanted, counted from the blob's start.
+    pub range: Range<u64>,
+    /// Whether that is said in every request, and not only where one goes on in the middle.
+    is_part: bool,
+    /// Where it is asked for.
+    place: Target,
+    /// Where else a foreign layer may be had, in the order in which the manifest names them.
+    elsewhere: VecDeque<Url>,
+    /// Whether the place did not go on in the middle, so that it is asked from the start.
+    from_start: bool,
+    /// How often the place was asked in vain.
+    pub tries: Tries,
+}
+
+impl Asking {
+    /// The whole blob.
+    pub fn whole(transport: Arc<Transport>, descriptor: &Descriptor) -> Result<Self, SourceError> {
+        let malformed = |problem| SourceError::Protocol { what: descriptor.digest.escape_debug().to_string(), problem };
+        let digest: Digest = descriptor.digest.parse().map_err(|error: InvalidDigest| malformed(error.to_string()))?;
+        let size = u64::try_from(descriptor.size)
+            .map_err(|_| malformed(format!("its descriptor says {} bytes", descriptor.size)))?;
+        Ok(Asking {
+            place: Target::Registry(format!("blobs/{digest}")),
+            tries: Tries::new(transport.retry_pause),
+            from_start: false,
+            range: 0..size,
+            is_part: false,
+            transport,
+            digest,
+            size,
+            elsewhere: foreign::urls(descriptor),
+        })
+    }
+
+    /// The bytes `range` of the blob.
+    pub fn part(transport: Arc<Transport>, descriptor: &Descriptor, range: Range<u64>) -> Result<Self, SourceError> {
+        let whole = Self::whole(transport, descriptor)?;
+        if range.start > range.end || range.end > whole.size {
+            let problem = format!("the bytes {} to {} are not within its {}", range.start, range.end, whole.size);
+            return Err(whole.protocol_error(problem));
+        }
+        Ok(Asking { range, is_part: true, ..whole })
+    }
+
+    /// How many bytes are wanted.
+    pub fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
     /// Goes to the next place that may have it, after this one failed with `error`, which is the end where there is none. The
     /// registry comes first, as it may well have a copy, and counts: only what it has not is asked elsewhere.
-    pub(super) fn move_on(&mut self, error: SourceError) -> Result<(), SourceError> {
+    pub fn move_on(&mut self, error: SourceError) -> Result<(), SourceError> {
         let is_over = match (&self.place, &error) {
             (Target::Registry(_), error) => !matches!(error, SourceError::NotFound { .. }),
             (Target::Elsewhere(_), error) => matches!(error, SourceError::RangeIgnored { .. } | SourceError::Io { .. }),
@@ -47,16 +108,16 @@ impl Download {
         Err(error)
     }
 
-    /// Asks for what is still to be delivered, and checks that the answer is that. Where the place does not go on in the middle,
+    /// Asks for what is still to be delivered, from `position` (counted from the blob's start) on, and checks that the answer is that. Where the place does not go on in the middle,
     /// it is asked from the start, and then always, so that it costs one more request.
-    pub(super) async fn open(&mut self) -> Result<Continuation, SourceError> {
+    pub async fn open(&mut self, position: u64) -> Result<Continuation, SourceError> {
         loop {
-            let is_resumed = self.position > self.wanted.start && !self.from_start;
-            let answer = match self.ask(is_resumed).await? {
+            let is_resumed = position > self.range.start && !self.from_start;
+            let answer = match self.ask(position, is_resumed).await? {
                 (answer, Some(skip)) => return Ok(Continuation { answer, skip }),
                 (answer, None) => answer,
             };
-            let (what, host, position) = (self.what(), authority(&answer.url), self.position);
+            let (what, host) = (self.what(), authority(&answer.url));
             let line = format!("{what}: {host} does not go on at byte {position}, beginning again");
             self.transport.progress.notice(&line);
             self.from_start = true;
@@ -65,12 +126,12 @@ impl Download {
 
     /// Sends one request, and gives its answer and how many of its bytes were delivered before; none, where it is
     /// to go on in the middle, and the answer does not.
-    async fn ask(&mut self, is_resumed: bool) -> Result<(Answer, Option<u64>), SourceError> {
-        let is_part = self.wanted != (0..self.size) || self.hasher.is_none();
-        let start = if is_resumed { self.position } else { self.wanted.start };
+    async fn ask(&mut self, position: u64, is_resumed: bool) -> Result<(Answer, Option<u64>), SourceError> {
+        let is_part = self.is_part;
+        let start = if is_resumed { position } else { self.range.start };
         let mut headers = HeaderMap::new();
         if is_part || is_resumed {
-            let last = if is_part { (self.wanted.end - 1).to_string() } else { String::new() };
+            let last = if is_part { (self.range.end - 1).to_string() } else { String::new() };
             let range = HeaderValue::from_str(&format!("bytes={start}-{last}"));
             headers.insert(RANGE, range.map_err(|error| self.protocol_error(error.to_string()))?);
         }
@@ -90,7 +151,7 @@ impl Download {
             StatusCode::PARTIAL_CONTENT if asked_for_part => match self.check_content_range(&answer, start) {
                 Err(_) if is_resumed => Ok((answer, None)),
                 Err(error) => Err(error),
-                Ok(()) => Ok((answer, Some(self.position - start))),
+                Ok(()) => Ok((answer, Some(position - start))),
             },
             StatusCode::OK if is_part => Err(SourceError::RangeIgnored { digest: self.digest.clone() }),
             StatusCode::OK => {
@@ -99,7 +160,7 @@ impl Download {
                 if let Some(length) = length.filter(|length| *length != self.size) {
                     return Err(self.wrong_size(&answer, &format!("{length} bytes")));
                 }
-                Ok((answer, Some(self.position)))
+                Ok((answer, Some(position)))
             }
             status => Err(self.protocol_error(format!("{} answered {status}", authority(&answer.url)))),
         }
@@ -113,7 +174,7 @@ impl Download {
             let (first, last) = range.split_once('-')?;
             let range = first.parse::<u64>().ok()?..last.parse::<u64>().ok()?.checked_add(1)?;
             let same_size = size == "*" || size.parse() == Ok(self.size);
-            Some(same_size && range == (start..self.wanted.end))
+            Some(same_size && range == (start..self.range.end))
         });
         if fits == Some(true) {
             return Ok(());
@@ -121,9 +182,35 @@ impl Download {
         if let Some(error) = self.encoded(answer) {
             return Err(error);
         }
-        let asked = format!("bytes {start}-{}/{}", self.wanted.end.saturating_sub(1), self.size);
+        let asked = format!("bytes {start}-{}/{}", self.range.end.saturating_sub(1), self.size);
         let got = header.map_or("no Content-Range".to_owned(), printable);
         Err(self.protocol_error(format!("{} was asked for {asked} and sent {got}", authority(&answer.url))))
+    }
+
+    /// The error for content of another length than is wanted.
+    pub fn wrong_size(&self, answer: &Answer, actual: &str) -> SourceError {
+        self.mismatch(answer, format!("{} bytes", self.length()), actual.to_owned())
+    }
+
+    /// The error for content that is not what it should be. Stores may call what is stored compressed encoded, and send it as
+    /// it is, so only where something is wrong is the encoding what is wrong.
+    pub fn mismatch(&self, answer: &Answer, expected: String, actual: String) -> SourceError {
+        let what = format!("{} from {}", self.what(), authority(&answer.url));
+        self.encoded(answer).unwrap_or(SourceError::Mismatch { what, expected, actual })
+    }
+
+    fn encoded(&self, answer: &Answer) -> Option<SourceError> {
+        let encoding = encoding(answer.response.headers())?;
+        Some(self.transport.encoded(&Asked::Blob(self.digest.clone()), &authority(&answer.url), &encoding))
+    }
+
+    fn protocol_error(&self, problem: String) -> SourceError {
+        SourceError::Protocol { what: self.what(), problem }
+    }
+
+    /// The blob, as messages name it.
+    pub fn what(&self) -> String {
+        self.transport.name_of(&Asked::Blob(self.digest.clone()))
     }
 }
 

@@ -15,8 +15,16 @@ use rustix::fs::{
 
 use super::Metadata;
 use super::error::{ExtractError, Shown, ShownBytes};
-use super::staging::Stamp;
 use super::warnings::Warnings;
+
+/// What a file is given while it is still open for writing, so that it need not be opened again for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The permission bits; setuid, setgid and sticky are left out.
+    pub mode: u32,
+    /// The modification time: seconds since the Unix epoch, and nanoseconds (0 to 999,999,999).
+    pub mtime: (i64, u32),
+}
 
 /// The permission bits that are kept: setuid, setgid and sticky only on request.
 pub(super) fn kept_mode(metadata: &Metadata, preserve: bool) -> u32 {

@@ -27,12 +27,13 @@ mod warnings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use attributes::Stamp;
 pub use destination::Destination;
 pub use error::{ExtractError, StageError};
 pub use live::discard_all;
 pub use options::PublishOptions;
 pub use publish::{Published, publish};
-pub use staging::{Staged, Staging, Stamp};
+pub use staging::{Staged, Staging};
 pub use tar_stream::{write_stdout, write_tar};
 
 /// Bytes read and written at a time: large enough that system calls cost nothing beside hashing.

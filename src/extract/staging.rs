@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, mkdirat, open, openat, seek, u
 use rustix::io::Errno;
 
 use super::BUFFER;
-use super::attributes::give;
+use super::attributes::{Stamp, give};
 use super::destination::Destination;
 use super::error::{ExtractError, StageError};
 use super::handle::{fresh_id, fresh_name, name_of, open_directory};
@@ -63,15 +63,6 @@ pub struct Staged {
     /// What it has been given already.
     pub(super) stamp: Option<Stamp>,
     directory: Arc<OwnedFd>,
-}
-
-/// What a file is given while it is still open for writing, so that it need not be opened again for that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// The permission bits; setuid, setgid and sticky are left out.
-    pub mode: u32,
-    /// The modification time: seconds since the Unix epoch, and nanoseconds (0 to 999,999,999).
-    pub mtime: (i64, u32),
 }
 
 impl Staging {

@@ -13,10 +13,10 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, linkat, mkdirat, openat
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::attributes::{apply, apply_to_link, kept_mode};
+use super::attributes::{Stamp, apply, apply_to_link, kept_mode};
 use super::descent::Descent;
 use super::error::{ExtractError, Shown};
-use super::staging::{Staged, Stamp};
+use super::staging::Staged;
 use super::warnings::Warnings;
 use super::{Item, MAX_DEPTH, Metadata, Node};
 

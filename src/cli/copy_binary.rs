@@ -8,7 +8,6 @@ use std::time::Instant;
 use super::failure::Failure;
 use super::get::summary;
 use super::options::CopyBinaryOptions;
-use super::output::is_closed;
 use super::progress::Display;
 use crate::artifact::get::{Request, get_from};
 use crate::artifact::list::list_artifacts;
@@ -30,9 +29,6 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
         None => same_place(&*source, &image, &what, &display).await.map_err(|error| error.for_platform(&platform))?,
     };
     let destination = parse(&destination).map_err(Error::from)?;
-    if destination == Destination::Stdout && is_closed() {
-        return Err(Failure::NoOutput);
-    }
     let request = Request {
         paths: vec![what],
         platform: platform.clone(),

@@ -16,9 +16,6 @@ pub enum Failure {
     /// Standard output took no more.
     #[error("writing to standard output: {0}")]
     Output(#[source] io::Error),
-    /// Content is to go to standard output, and there is none.
-    #[error("standard output is closed, and the content would be lost; redirect it, to /dev/null if it is not wanted")]
-    NoOutput,
     /// The machine does not let the program work.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
@@ -30,7 +27,7 @@ impl Failure {
         match self {
             _ if self.is_broken_pipe() => Exit::BrokenPipe,
             Failure::Artifact(error) => error.exit_class().into(),
-            Failure::Output(_) | Failure::NoOutput | Failure::Start(_) => Exit::Failed,
+            Failure::Output(_) | Failure::Start(_) => Exit::Failed,
         }
     }
 
@@ -40,7 +37,7 @@ impl Failure {
             Failure::Output(error) | Failure::Artifact(artifact::Error::Extract(ExtractError::Output(error))) => {
                 error.kind() == io::ErrorKind::BrokenPipe
             }
-            Failure::Artifact(_) | Failure::NoOutput | Failure::Start(_) => false,
+            Failure::Artifact(_) | Failure::Start(_) => false,
         }
     }
 }

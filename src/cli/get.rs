@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::options::GetOptions;
-use super::output::{is_closed, write_out};
+use super::output::write_out;
 use super::progress::Display;
 use super::sanitize;
 use crate::artifact::Error;
@@ -18,9 +18,6 @@ use crate::extract::Destination;
 /// Gets what `options` say, and prints what was asked to be printed.
 pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failure> {
     let begin = Instant::now();
-    if options.to_stdout() && is_closed() {
-        return Err(Failure::NoOutput);
-    }
     let destination = Destination::parse(options.output.as_deref()).map_err(Error::from)?;
     let source = options.access.open(&options.image, display.clone()).await?;
     let mistaken = mistaken_destination(&options);

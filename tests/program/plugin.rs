@@ -196,18 +196,6 @@ fn a_full_disk_behind_standard_output_is_said() {
     }
 }
 
-#[test]
-fn content_for_a_closed_standard_output_is_refused_and_for_a_discarded_one_is_not() {
-    let registry = Registry::start();
-    let reference = registry.push("team/app:1", &Image::new().layer([file("tool", "hello")]));
-    let get = ["get", &reference, "/tool", "-o", "-"];
-    let closed = ["/bin/sh", "-c", "exec \"$0\" \"$@\" >&-"];
-    artifact(&get).under(&closed).run().exits(1).says("standard output is closed");
-    assert!(registry.log().is_empty(), "nothing is asked for that has nowhere to go");
-    let discarded = ["/bin/sh", "-c", "exec \"$0\" \"$@\" > /dev/null"];
-    artifact(&get).under(&discarded).run().exits(0);
-}
-
 // Installing
 
 fn install_script() -> PathBuf {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use crate::newer;
+
 /// What a real test may need. Everything but these is the name of a program on the `PATH`.
 pub const ENGINE: &str = "a Docker engine";
 pub const BUILDKIT: &str = "BuildKit";
@@ -14,6 +16,7 @@ pub const STATIC_BINARY: &str = "a static binary";
 pub const YAML: &str = "python3 with yaml";
 pub const REFERRERS_REGISTRY: &str = "go-containerregistry's registry";
 pub const TYPING_CRANE: &str = "crane 0.22";
+pub const NEWER_DEBIAN: &str = "a newer Debian's tools";
 
 /// Whether `test` can run: true where every one of `needs` is there. Otherwise says which is missing.
 ///
@@ -31,6 +34,7 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
         TYPING_CRANE => {
             "crane is not installed, or older than 0.22, which writes no artifact types into indexes".to_owned()
         }
+        NEWER_DEBIAN => "target/newer-debian is not there; run tests/newer-debian make target/newer-debian".to_owned(),
         tool => format!("{tool} is not installed"),
     };
     assert!(std::env::var_os("DOCKER_ARTIFACT_REQUIRE_REAL").is_none(), "{test} must run here, but {reason}");
@@ -52,6 +56,7 @@ fn is_there(need: &str) -> bool {
             Command::new("python3").args(["-c", "import yaml"]).output().is_ok_and(|answer| answer.status.success())
         }
         REFERRERS_REGISTRY => referrers_registry().is_some(),
+        NEWER_DEBIAN => newer::root().is_some(),
         TYPING_CRANE => crane_version().is_some_and(|version| version >= [0, 22]),
         tool => {
             std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(tool).is_file())

@@ -5,8 +5,10 @@
 
 pub mod archive;
 mod directory;
+mod docker_config;
 pub mod error;
 pub mod files;
+mod http;
 pub mod layout;
 pub mod local;
 pub mod name;

@@ -21,9 +21,9 @@ use super::clients::{Answer, Clients, encoding};
 use super::credentials::{Credentials, DockerConfig, Login};
 use super::fault::Failure;
 use super::refusal;
-use super::shown::{authority, printable};
 use crate::progress::Progress;
 use crate::source::SourceError;
+use crate::source::http::shown::{authority, printable};
 
 /// A token answer longer than this many bytes is refused.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;

@@ -16,12 +16,14 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, Version, redirect};
 
-use super::fault::{Failure, Fault, FaultKind, Way};
+use super::fault::{Failure, Fault, Way};
 use super::proxy::Proxies;
-use super::resolver::HostNames;
-use super::shown::{authority, printable, shown};
 use super::tls::{self, Certificates};
 use crate::source::SourceError;
+use crate::source::http::fault_kind::FaultKind;
+use crate::source::http::resolver::HostNames;
+use crate::source::http::shown::{authority, printable, shown};
+use crate::source::http::tls::no_config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_REDIRECTS: u32 = 10;
@@ -126,7 +128,7 @@ impl Clients {
         }
         let tls = match url.scheme() {
             // Never used, but without it reqwest would read the system's certificates for its own.
-            "http" => tls::no_config()?,
+            "http" => no_config()?,
             _ if is_own => self.certificates.registry_config(self.insecure)?,
             _ => tls::public_config(self.insecure)?,
         };

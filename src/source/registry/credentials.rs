@@ -20,11 +20,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use super::shown::printable;
 use crate::source::SourceError;
-
-/// Looks up an environment variable.
-pub(super) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+use crate::source::docker_config::{self, Environment};
+use crate::source::http::shown::printable;
 
 /// The key that `docker login` stores Docker Hub's credentials under, from the days of the registry's first protocol.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -104,15 +102,12 @@ impl DockerConfig {
     /// Reads `config.json` in `folder`, else in `DOCKER_CONFIG`, else in `~/.docker`. A file that is not there is an
     /// empty one.
     pub fn load(folder: Option<&Path>, environment: Environment<'_>) -> Result<Self, SourceError> {
-        let from_variable = || environment("DOCKER_CONFIG").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-        let from_home = || home(environment).map(|home| home.join(".docker"));
-        let folder = folder.map(Path::to_owned).or_else(from_variable).or_else(from_home);
-        let file = match &folder {
-            Some(folder) => read_file(&folder.join("config.json"))?,
-            None => ConfigFile::default(),
-        };
+        let folder = docker_config::folder(folder, environment);
+        let file = docker_config::read(folder.as_deref())?;
         let variable = match environment(AUTH_VARIABLE).filter(|json| !json.is_empty()) {
-            Some(json) => Some(parse(&json.to_string_lossy(), &format!("the variable {AUTH_VARIABLE}"))?),
+            Some(json) => {
+                Some(docker_config::parse(&json.to_string_lossy(), &format!("the variable {AUTH_VARIABLE}"))?)
+            }
             None => None,
         };
         Ok(DockerConfig { folder, file, variable, search_path: environment("PATH") })
@@ -250,35 +245,6 @@ fn decode_auth(auth: &str) -> Option<(String, String)> {
 fn host_of(key: &str) -> &str {
     let without_scheme = key.split_once("://").map_or(key, |(_, rest)| rest);
     without_scheme.split_once('/').map_or(without_scheme, |(host, _)| host)
-}
-
-fn read_file(path: &Path) -> Result<ConfigFile, SourceError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => Ok(ConfigFile::default()),
-        Ok(text) => parse(&text, &path.display().to_string()),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(ConfigFile::default())
-        }
-        Err(error) => Err(SourceError::Credentials { message: format!("{} cannot be read: {error}", path.display()) }),
-    }
-}
-
-fn parse(text: &str, origin: &str) -> Result<ConfigFile, SourceError> {
-    serde_json::from_str(text).map_err(|error| SourceError::Credentials {
-        // Where it is wrong, not what is there: serde's own message may quote a secret.
-        message: format!(
-            "{origin} is not a Docker config: not valid JSON of its shape at line {}, column {}",
-            error.line(),
-            error.column()
-        ),
-    })
-}
-
-/// The home directory. Without `HOME` the C library is asked for it, but not a static one: that would load the machine's modules
-/// for it (nsswitch.conf), which were made for another C library, and crash.
-fn home(environment: Environment<'_>) -> Option<PathBuf> {
-    let named = environment("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    if cfg!(target_feature = "crt-static") { named } else { named.or_else(dirs::home_dir) }
 }
 
 #[cfg(all(test, unix))]

@@ -10,7 +10,6 @@
 
 mod address;
 mod auth;
-mod certificate;
 mod challenge;
 mod clients;
 mod credentials;
@@ -18,19 +17,16 @@ mod download;
 mod fault;
 mod foreign;
 #[cfg(test)]
-mod loopback;
+pub(super) mod loopback;
 mod pieces;
 mod proxy;
 mod push;
 mod reference;
 mod referrers;
 mod refusal;
-mod resolver;
 mod retry;
-mod shown;
 mod tls;
 mod transport;
-mod trust;
 
 use std::fmt;
 use std::ops::Range;
@@ -45,7 +41,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use self::auth::Authenticator;
 use self::clients::Clients;
-use self::credentials::{DockerConfig, Environment};
+use self::credentials::DockerConfig;
 use self::download::Download;
 use self::proxy::Proxies;
 use self::tls::Certificates;
@@ -57,6 +53,8 @@ use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTE
 use crate::image::platform::Choice;
 use crate::image::{Image, Layer};
 use crate::progress::Progress;
+use crate::source::docker_config::Environment;
+use crate::source::http::shown::authority;
 
 /// How to reach a registry, beyond what its reference says.
 #[derive(Clone, Debug)]
@@ -127,7 +125,7 @@ impl Registry {
             (_, false, _) => &["https"],
         };
         let clients = Clients::new(
-            shown::authority(&url),
+            authority(&url),
             certificates,
             Proxies::from_environment(environment),
             options.insecure,

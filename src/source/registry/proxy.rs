@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use reqwest::{ClientBuilder, Proxy, Url};
 
 use super::address::is_loopback;
-use super::credentials::Environment;
 use crate::source::SourceError;
+use crate::source::docker_config::Environment;
 
 /// The proxies of the environment, and who is reached without one.
 #[derive(Clone, Debug, Default)]

@@ -8,9 +8,10 @@ use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 
 use super::clients::Answer;
-use super::fault::{Fault, FaultKind, Way};
+use super::fault::{Fault, Way};
 use super::retry::retry_after;
-use super::shown::{authority, printable};
+use crate::source::http::fault_kind::FaultKind;
+use crate::source::http::shown::{authority, printable};
 
 /// The longest error answer that is read, in bytes.
 pub(super) const MAX_ERROR_BYTES: u64 = 64 << 10;

@@ -3,9 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
 
-use super::fault::{Fault, FaultKind};
+use super::fault::Fault;
 use crate::progress::Progress;
 use crate::source::SourceError;
+use crate::source::http::fault_kind::FaultKind;
 
 /// How often one thing is tried without getting any further.
 const TRIES: u32 = 5;

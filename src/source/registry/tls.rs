@@ -6,15 +6,16 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 
-use super::{certificate, trust};
 use crate::source::SourceError;
+use crate::source::http::tls::{self, Identity, Unusable};
+use crate::source::http::trust::Trust;
+
+/// The protocols that registries are spoken to in.
+const PROTOCOLS: &[&str] = &["h2", "http/1.1"];
 
 /// What `certs.d` holds for one registry.
 #[derive(Debug, Default)]
@@ -24,7 +25,7 @@ pub(super) struct Certificates {
     /// The registry's directory in each of the folders, there or not: where a certificate for it can be put.
     pub places: Vec<PathBuf>,
     roots: Vec<CertificateDer<'static>>,
-    client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    client: Option<Identity>,
 }
 
 impl Certificates {
@@ -38,7 +39,7 @@ impl Certificates {
             let mut files = match fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
                 Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
-                Err(error) => return Err(broken(&folder, &error.to_string())),
+                Err(error) => return Err(broken(Unusable::new(&folder, error.to_string()))),
             };
             certificates.present = true;
             files.sort();
@@ -51,36 +52,19 @@ impl Certificates {
 
     fn take(&mut self, file: &Path) -> Result<(), SourceError> {
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => {
-                let mut roots = read_certificates(file)?;
-                let mut store = RootCertStore::empty();
-                for root in &roots {
-                    store.add(root.clone()).map_err(|error| broken(file, &certificate::problem(&error)))?;
-                }
-                self.roots.append(&mut roots);
-            }
+            Some("crt") => self.roots.append(&mut tls::roots(file).map_err(broken)?),
             Some("cert") => {
-                let key_file = file.with_extension("key");
-                if !key_file.exists() {
-                    return Err(broken(file, &format!("its key {} is missing", key_file.display())));
+                let key = file.with_extension("key");
+                if !key.exists() {
+                    return Err(broken(Unusable::new(file, format!("its key {} is missing", key.display()))));
                 }
-                let chain = read_certificates(file)?;
-                let key = PrivateKeyDer::from_pem_slice(&read(&key_file)?)
-                    .map_err(|_| broken(&key_file, "it holds no private key in PEM format without a passphrase"))?;
-                if self.client.is_none() {
-                    let provider = ring::default_provider();
-                    rustls::sign::CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map_err(
-                        |error| {
-                            let problem = certificate::problem(&error);
-                            broken(file, &format!("it does not work with its key: {problem}"))
-                        },
-                    )?;
-                    self.client = Some((chain, key));
-                }
+                let identity = Identity::read(file, &key).map_err(broken)?;
+                self.client.get_or_insert(identity);
             }
             Some("key") if !file.with_extension("cert").exists() => {
                 let certificate = file.with_extension("cert");
-                return Err(broken(file, &format!("its certificate {} is missing", certificate.display())));
+                let problem = format!("its certificate {} is missing", certificate.display());
+                return Err(broken(Unusable::new(file, problem)));
             }
             _ => {}
         }
@@ -94,66 +78,25 @@ impl Certificates {
 
     /// TLS for the registry itself.
     pub fn registry_config(&self, insecure: bool) -> Result<ClientConfig, SourceError> {
-        config(&self.roots, self.client.as_ref(), insecure)
+        let trust = if insecure { Trust::Anyone } else { Trust::System(&self.roots) };
+        tls::config(trust, self.client.as_ref(), PROTOCOLS)
     }
 }
 
 /// TLS for every other host: the system's roots, no client certificate.
 pub(super) fn public_config(insecure: bool) -> Result<ClientConfig, SourceError> {
-    config(&[], None, insecure)
+    let trust = if insecure { Trust::Anyone } else { Trust::System(&[]) };
+    tls::config(trust, None, PROTOCOLS)
 }
 
-/// TLS that trusts nobody, for a client that never speaks it.
-pub(super) fn no_config() -> Result<ClientConfig, SourceError> {
-    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
-/// The provider is named, not taken from the process: a library must not change what its host program chose.
-fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, SourceError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    builder.with_safe_default_protocol_versions().map_err(unusable)
-}
-
-fn unusable(error: rustls::Error) -> SourceError {
-    SourceError::Io { what: "setting up TLS".to_owned(), error: std::io::Error::other(error) }
-}
-
-fn config(
-    private_roots: &[CertificateDer<'static>],
-    client: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    insecure: bool,
-) -> Result<ClientConfig, SourceError> {
-    let verifier = trust::verifier(private_roots, insecure).map_err(unusable)?;
-    let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = match client {
-        Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(unusable)?,
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, SourceError> {
-    let certificates = CertificateDer::pem_slice_iter(&read(file)?).collect::<Result<Vec<_>, _>>();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) => Err(broken(file, "it holds no certificate in PEM format")),
-        Err(_) => Err(broken(file, "it is not in PEM format")),
-    }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, SourceError> {
-    fs::read(file).map_err(|error| broken(file, &error.to_string()))
-}
-
-fn broken(file: &Path, problem: &str) -> SourceError {
-    SourceError::Credentials {
-        message: format!("the registry certificate {} cannot be used: {problem}", file.display()),
-    }
+fn broken(unusable: Unusable) -> SourceError {
+    SourceError::Credentials { message: format!("the registry certificate {unusable}") }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::super::loopback::*;
     use super::*;
     use crate::source::Store;

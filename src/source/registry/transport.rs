@@ -13,13 +13,14 @@ use reqwest::{Method, StatusCode, Url};
 use super::auth::Authenticator;
 use super::challenge::challenges;
 use super::clients::{Answer, Clients};
-use super::fault::{Failure, Fault, FaultKind};
+use super::fault::{Failure, Fault};
 use super::refusal::{self, MAX_ERROR_BYTES};
 use super::retry::Tries;
-use super::shown::authority;
 use crate::image::digest::Digest;
 use crate::progress::Progress;
 use crate::source::SourceError;
+use crate::source::http::fault_kind::FaultKind;
+use crate::source::http::shown::authority;
 
 /// What a request asks for, for the words of an error.
 #[derive(Clone, Debug)]

@@ -11,11 +11,11 @@ use reqwest::{Method, StatusCode, Url};
 use super::super::clients::{Answer, encoding};
 use super::super::foreign;
 use super::super::retry::Tries;
-use super::super::shown::{authority, printable, shown};
 use super::super::transport::{Asked, Request, Target, Transport};
 use crate::image::digest::{Digest, InvalidDigest};
 use crate::image::manifest::Descriptor;
 use crate::source::SourceError;
+use crate::source::http::shown::{authority, printable, shown};
 
 /// An answer whose body goes on where the last one ended.
 pub(super) struct Continuation {

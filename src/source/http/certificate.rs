@@ -12,7 +12,7 @@ const MAX_NAMES: usize = 5;
 
 /// Why a certificate is not trusted.
 #[derive(Debug)]
-pub(super) struct Distrust {
+pub struct Distrust {
     /// What is wrong with it.
     pub problem: String,
     /// What helps.
@@ -21,7 +21,7 @@ pub(super) struct Distrust {
 
 /// What helps against a certificate that is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remedy {
+pub enum Remedy {
     /// To trust who signed it.
     Authority,
     /// Another time, of this machine or of the certificate.
@@ -33,7 +33,7 @@ pub(super) enum Remedy {
 }
 
 /// What an error of the TLS library says about a certificate.
-pub(super) fn distrust(error: &CertificateError) -> Distrust {
+pub fn distrust(error: &CertificateError) -> Distrust {
     use CertificateError as Reason;
     let (problem, remedy) = match error {
         Reason::Expired => ("it has expired".to_owned(), Remedy::Clock),
@@ -84,7 +84,7 @@ fn of_webpki(name: &str) -> (String, Remedy) {
 }
 
 /// What any error of the TLS library says.
-pub(super) fn problem(error: &Error) -> String {
+pub fn problem(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(reason) => distrust(reason).problem,
         other => handshake_problem(other),
@@ -92,7 +92,7 @@ pub(super) fn problem(error: &Error) -> String {
 }
 
 /// What an error of the TLS library other than about the server's certificate says.
-pub(super) fn handshake_problem(error: &Error) -> String {
+pub fn handshake_problem(error: &Error) -> String {
     match error {
         Error::AlertReceived(AlertDescription::CertificateRequired) => "it asks for a client certificate".to_owned(),
         Error::AlertReceived(AlertDescription::ProtocolVersion) => "it speaks no TLS version from 1.2 on".to_owned(),

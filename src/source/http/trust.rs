@@ -1,4 +1,4 @@
-//! Which server certificates are good: those that the system or `certs.d` vouches for, or, where the user says so, any.
+//! Which server certificates are good: those that certain roots vouch for, or, where the user says so, any.
 
 use std::sync::Arc;
 
@@ -9,16 +9,28 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// Trusts the system's roots and `private_roots`, or, if `insecure`, anyone.
-pub(super) fn verifier(
-    private_roots: &[CertificateDer<'static>],
-    insecure: bool,
-) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
-    if insecure {
-        return Ok(Arc::new(TrustAnyone(ring::default_provider())));
-    }
-    let mut roots = system_roots();
-    roots.extend(private_roots.iter().cloned());
+/// Whose word counts for a server's certificate.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// That of the system's roots, and of these.
+    System(&'a [CertificateDer<'static>]),
+    /// That of these roots alone.
+    Only(&'a [CertificateDer<'static>]),
+    /// Nobody's is needed: any certificate is taken.
+    Anyone,
+}
+
+/// Takes the certificates that `trust` says.
+pub fn verifier(trust: Trust<'_>) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    let roots = match trust {
+        Trust::Anyone => return Ok(Arc::new(TrustAnyone(ring::default_provider()))),
+        Trust::Only(roots) => roots.to_vec(),
+        Trust::System(private) => {
+            let mut roots = system_roots();
+            roots.extend(private.iter().cloned());
+            roots
+        }
+    };
     Ok(Arc::new(TrustRoots::new(roots)?))
 }
 

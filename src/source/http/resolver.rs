@@ -14,7 +14,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Resolves names for HTTP clients; clones share what they have learnt.
 #[derive(Clone, Default)]
-pub(super) struct HostNames(Arc<OnceLock<TokioResolver>>);
+pub struct HostNames(Arc<OnceLock<TokioResolver>>);
 
 impl HostNames {
     /// The resolver, made when it is first needed, as it belongs to the runtime of then.

@@ -17,6 +17,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::source::engine::endpoint::EngineOptions;
+
 /// The answer to the handshake, but for the version, which is the crate's.
 const METADATA: &str = include_str!("../plugin-metadata/metadata.json");
 
@@ -52,11 +54,13 @@ pub struct Invocation {
     pub words: Vec<OsString>,
 }
 
-/// Those of Docker's global flags that concern this program; the others choose an engine, and are accepted.
+/// What Docker's global flags say.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Globals {
     /// `--config`: the folder of Docker's `config.json`.
     pub config: Option<PathBuf>,
+    /// Which engine is meant, `--config` included.
+    pub engine: EngineOptions,
     /// `--debug`, or `--log-level debug`.
     pub debug: bool,
 }
@@ -75,6 +79,17 @@ pub enum InvalidGlobal {
         /// What was typed.
         value: String,
     },
+    /// The engine's address or a context's name is not UTF-8, as no such thing is.
+    #[error("invalid argument \"{value}\" for \"{flag}\": it is not UTF-8")]
+    NotText {
+        /// The flag, with its dashes.
+        flag: String,
+        /// What was typed, as far as it can be shown.
+        value: String,
+    },
+    /// Both say which engine is meant.
+    #[error("conflicting options: {0}")]
+    Conflict(&'static str),
 }
 
 /// One of Docker's global flags (docker/cli, `cli/flags/options.go`).
@@ -163,20 +178,40 @@ impl Globals {
                 self.set(flag, dashed, value)?;
             }
         }
+        // As in Docker, an empty name of a context is none.
+        if self.engine.host.is_some() && self.engine.context.as_ref().is_some_and(|name| !name.is_empty()) {
+            return Err(InvalidGlobal::Conflict("--host and --context both say which engine is meant; leave one away"));
+        }
         Ok(words)
     }
 
     fn set(&mut self, flag: &GlobalFlag, dashed: String, value: OsString) -> Result<(), InvalidGlobal> {
-        if !flag.takes_value {
-            let on = boolean(&value)
-                .ok_or_else(|| InvalidGlobal::NotBoolean { flag: dashed, value: value.to_string_lossy().into() })?;
-            if flag.long == "debug" {
-                self.debug = on;
+        let shown = value.to_string_lossy().into_owned();
+        let is_on = match boolean(&value) {
+            None if !flag.takes_value => return Err(InvalidGlobal::NotBoolean { flag: dashed, value: shown }),
+            is_on => is_on,
+        };
+        let text = |value: OsString| {
+            value.into_string().map(Some).map_err(|_| InvalidGlobal::NotText { flag: dashed, value: shown })
+        };
+        let Globals { config, engine, debug } = self;
+        let tls = &mut engine.tls;
+        match flag.long {
+            "config" => {
+                *config = Some(PathBuf::from(&value));
+                engine.docker_config = Some(PathBuf::from(value));
             }
-        } else if flag.long == "config" {
-            self.config = Some(PathBuf::from(value));
-        } else if flag.long == "log-level" {
-            self.debug |= value == "debug";
+            "context" => engine.context = text(value)?,
+            "debug" => *debug = is_on == Some(true),
+            "host" if engine.host.is_some() => return Err(InvalidGlobal::Conflict("there may be only one --host")),
+            "host" => engine.host = text(value)?,
+            "log-level" => *debug |= value == "debug",
+            "tls" => tls.tls = is_on,
+            "tlscacert" => tls.ca = Some(PathBuf::from(value)),
+            "tlscert" => tls.cert = Some(PathBuf::from(value)),
+            "tlskey" => tls.key = Some(PathBuf::from(value)),
+            "tlsverify" => tls.verify = is_on,
+            _ => {}
         }
         Ok(())
     }
@@ -321,6 +356,7 @@ async fn closed(socket: Option<UnixStream>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::engine::endpoint::TlsOptions;
 
     fn parse(line: &str) -> Call {
         Call::parse(line.split(' ').map(OsString::from)).unwrap()
@@ -346,19 +382,29 @@ mod tests {
 
     #[test]
     fn dockers_global_flags_stand_before_the_name() {
-        let line = "docker-artifact --config /c -D -H tcp://a --host=tcp://b -c ctx --context=x -l debug --log-level=info \
+        let line = "docker-artifact --config /c -D --host=tcp://b -l debug --log-level=info \
                     --tls --tlscacert ca --tlscert=cert --tlskey key --tlsverify=false artifact get -D IMAGE /p";
         let invocation = command(line);
         assert!(invocation.by_docker);
         assert_eq!(invocation.program(), "docker artifact");
-        assert_eq!(invocation.globals, Globals { config: Some("/c".into()), debug: true });
+        let file = |name: &str| Some(PathBuf::from(name));
+        let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
+        let engine = EngineOptions {
+            host: Some("tcp://b".to_owned()),
+            context: None,
+            docker_config: file("/c"),
+            tls: TlsOptions { tls: Some(true), verify: Some(false), ca, cert, key },
+        };
+        assert_eq!(invocation.globals, Globals { config: file("/c"), debug: true, engine });
         assert_eq!(invocation.words, ["get", "-D", "IMAGE", "/p"]);
     }
 
     #[test]
     fn short_flags_may_stand_together_and_carry_their_value() {
-        assert_eq!(command("x -DHtcp://a artifact ls").words, ["ls"]);
-        assert_eq!(command("x -c=ctx -Dcctx artifact ls").words, ["ls"]);
+        let invocation = command("x -DHtcp://a artifact ls");
+        assert_eq!((invocation.words, invocation.globals.engine.host), (vec!["ls".into()], Some("tcp://a".to_owned())));
+        let invocation = command("x -c=old -Dcnew artifact ls");
+        assert_eq!((invocation.words, invocation.globals.engine.context), (vec!["ls".into()], Some("new".to_owned())));
         assert!(!command("x -D=false artifact ls").globals.debug);
         assert!(command("x -ldebug artifact ls").globals.debug);
     }
@@ -394,6 +440,15 @@ mod tests {
         assert_eq!(fails("x --config"), InvalidGlobal::NoValue("--config".into()));
         assert_eq!(fails("x -Dc"), InvalidGlobal::NoValue("--context".into()));
         assert!(matches!(fails("x --tls=maybe artifact"), InvalidGlobal::NotBoolean { .. }));
+    }
+
+    #[test]
+    fn two_engines_are_one_too_many() {
+        let fails = |line: &str| Call::parse(line.split(' ').map(OsString::from)).unwrap_err();
+        for line in ["x -H tcp://a -H tcp://b artifact ls", "x -H tcp://a -c ctx artifact ls"] {
+            assert!(matches!(fails(line), InvalidGlobal::Conflict(_)), "{line}");
+        }
+        assert_eq!(command("x -H tcp://a --context= artifact ls").words, ["ls"]);
     }
 
     #[test]

@@ -162,7 +162,9 @@ impl Error {
     pub fn exit_class(&self) -> ExitClass {
         match self {
             Error::Source(error) => match error {
-                SourceError::InvalidReference { .. } | SourceError::Ambiguous { .. } => ExitClass::Usage,
+                SourceError::InvalidReference { .. } | SourceError::Ambiguous { .. } | SourceError::Setting { .. } => {
+                    ExitClass::Usage
+                }
                 SourceError::NotFound { .. } | SourceError::NoSuchPlatform { .. } => ExitClass::NotFound,
                 SourceError::Denied { .. } | SourceError::Credentials { .. } => ExitClass::Denied,
                 SourceError::Mismatch { .. } => ExitClass::Mismatch,

@@ -59,10 +59,16 @@ pub enum SourceError {
         /// Which registry refused, which credentials were used, and what to type.
         message: String,
     },
-    /// The Docker config or a credential helper is broken.
+    /// The Docker config, a certificate or a credential helper is broken.
     #[error("{message}")]
     Credentials {
         /// Which file or helper, and what is wrong with it.
+        message: String,
+    },
+    /// A setting says where the engine is, and cannot be used.
+    #[error("{message}")]
+    Setting {
+        /// Which flag, variable or context it is, and what is wrong with it.
         message: String,
     },
     /// Content did not have the digest or the size that its descriptor promises.

@@ -6,6 +6,7 @@
 pub mod archive;
 mod directory;
 mod docker_config;
+pub mod engine;
 pub mod error;
 pub mod files;
 mod http;

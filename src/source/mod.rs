@@ -14,6 +14,7 @@ pub mod layout;
 pub mod local;
 pub mod name;
 pub mod place;
+mod reference;
 pub mod registry;
 mod select;
 

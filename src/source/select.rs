@@ -1,9 +1,8 @@
 //! Which of the images in one place is meant: the only one, or the one that a name fits.
 
-use oci_distribution::Reference;
-
 use super::SourceError;
 use super::files::{Files, shown};
+use super::reference;
 use crate::image::digest::Digest;
 
 /// The most images that an error lists.
@@ -74,11 +73,11 @@ fn matching(candidates: &[Candidate], wanted: &str) -> Vec<usize> {
     }
     // Podman's names without a registry are localhost's.
     for wanted in [wanted.to_owned(), format!("localhost/{wanted}")] {
-        let Ok(reference) = wanted.parse::<Reference>() else { continue };
+        let Ok(reference) = reference::parse(&wanted) else { continue };
         let same = |name: &String, with_tag: bool| {
             // A tag alone would read as a repository of that name.
             name.contains([':', '/'])
-                && name.parse::<Reference>().is_ok_and(|name| {
+                && reference::parse(name).is_ok_and(|name| {
                     (name.registry(), name.repository()) == (reference.registry(), reference.repository())
                         && (!with_tag || name.tag() == reference.tag())
                 })

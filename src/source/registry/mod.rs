@@ -1,6 +1,6 @@
 //! A registry: the OCI distribution-spec over HTTP.
 //!
-//! From the crate `oci_distribution` come references, token answers, error envelopes and the kinds of login. The transport is our
+//! From the crate `oci_distribution` come the type of references, token answers, error envelopes and the kinds of login. The transport is our
 //! own, on reqwest: that crate's client cannot show client certificates, repeats `GET /v2/` before each call, carries on
 //! without a token when authentication failed, and hides the `Retry-After` and `Content-Range` headers that retrying and
 //! resuming depend on.

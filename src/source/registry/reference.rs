@@ -4,6 +4,7 @@ use oci_distribution::{ParseError, Reference};
 
 use crate::image::digest::Digest;
 use crate::source::SourceError;
+use crate::source::reference;
 
 /// The host that requests to a registry go to. Docker Hub is asked where Docker asks it, which is what firewalls let through.
 pub(super) fn host_of(registry: &str) -> &str {
@@ -15,7 +16,7 @@ const LOWER_CASE: &str = "a repository's name is in lower case";
 /// Reads a reference, and its digest as one that can be verified.
 pub(super) fn parse(text: &str) -> Result<(Reference, Option<Digest>), SourceError> {
     let invalid = |problem: String| SourceError::InvalidReference { text: text.to_owned(), problem };
-    let reference: Reference = text.parse().map_err(|error| {
+    let reference = reference::parse(text).map_err(|error| {
         let name = text.split(['@']).next().unwrap_or_default();
         let repository = name.rsplit_once('/').map_or(name, |(_, last)| last).split(':').next().unwrap_or_default();
         if let Some(problem) =

@@ -63,8 +63,7 @@ pub fn roots(file: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
 
 /// TLS for a client that offers these protocols over it (ALPN), the one it likes best first.
 pub fn config(trust: Trust<'_>, identity: Option<&Identity>, protocols: &[&str]) -> Result<ClientConfig, SourceError> {
-    let verifier = trust::verifier(trust).map_err(failed)?;
-    let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+    let builder = builder()?.dangerous().with_custom_certificate_verifier(trust::verifier(trust));
     let mut config = match identity {
         Some(Identity { chain, key }) => {
             builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(failed)?

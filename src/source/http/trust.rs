@@ -1,6 +1,7 @@
 //! Which server certificates are good: those that certain roots vouch for, or, where the user says so, any.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::thread;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -20,19 +21,26 @@ pub enum Trust<'a> {
     Anyone,
 }
 
-/// Takes the certificates that `trust` says.
-pub fn verifier(trust: Trust<'_>) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
-    let roots = match trust {
-        Trust::Anyone => return Ok(Arc::new(TrustAnyone(ring::default_provider()))),
-        Trust::Only(roots) => roots.to_vec(),
-        Trust::System(private) => {
-            let mut roots = system_roots();
-            roots.extend(private.iter().cloned());
-            roots
-        }
+/// Takes the certificates that `trust` says. The system's roots are read meanwhile, by a thread of their own: it takes some
+/// milliseconds, and they are not needed before the server has shown its certificate.
+pub fn verifier(trust: Trust<'_>) -> Arc<dyn ServerCertVerifier> {
+    let (private, with_systems) = match trust {
+        Trust::Anyone => return Arc::new(TrustAnyone(ring::default_provider())),
+        Trust::Only(roots) => (roots.to_vec(), false),
+        Trust::System(private) => (private.to_vec(), true),
     };
-    Ok(Arc::new(TrustRoots::new(roots)?))
+    let load = move || Roots::new(if with_systems { [system_roots(), private].concat() } else { private });
+    let roots: Arc<LazyRoots> = Arc::new(LazyLock::new(Box::new(load)));
+    if with_systems {
+        let roots = roots.clone();
+        // Where there is no thread to be had, whoever needs them reads them.
+        let _ = thread::Builder::new().name("roots".to_owned()).spawn(move || LazyLock::force(&roots).is_ok());
+    }
+    Arc::new(TrustRoots { provider: ring::default_provider(), roots })
 }
+
+/// Roots that are read when they are first needed, and waited for by whoever needs them meanwhile.
+type LazyRoots = LazyLock<Result<Roots, rustls::Error>, Box<dyn FnOnce() -> Result<Roots, rustls::Error> + Send>>;
 
 /// The roots that the system trusts (`SSL_CERT_FILE` and `SSL_CERT_DIR` included), or, on a system without any (an image
 /// made from scratch), Mozilla's as they were when this program was built.
@@ -54,18 +62,24 @@ fn system_roots() -> Vec<CertificateDer<'static>> {
 /// on the server and in `certs.d`. Go takes it, webpki by itself does not.
 #[derive(Debug)]
 struct TrustRoots {
-    webpki: Arc<WebPkiServerVerifier>,
-    roots: Vec<CertificateDer<'static>>,
+    provider: CryptoProvider,
+    roots: Arc<LazyRoots>,
 }
 
-impl TrustRoots {
-    fn new(roots: Vec<CertificateDer<'static>>) -> Result<Self, rustls::Error> {
+#[derive(Debug)]
+struct Roots {
+    webpki: Arc<WebPkiServerVerifier>,
+    certificates: Vec<CertificateDer<'static>>,
+}
+
+impl Roots {
+    fn new(certificates: Vec<CertificateDer<'static>>) -> Result<Self, rustls::Error> {
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(roots.iter().cloned());
+        store.add_parsable_certificates(certificates.iter().cloned());
         let provider = Arc::new(ring::default_provider());
         let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider).build();
         let webpki = webpki.map_err(|error| rustls::Error::General(error.to_string()))?;
-        Ok(TrustRoots { webpki, roots })
+        Ok(Roots { webpki, certificates })
     }
 }
 
@@ -78,10 +92,13 @@ impl ServerCertVerifier for TrustRoots {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.webpki.verify_server_cert(certificate, intermediates, name, ocsp_response, now) {
+        let Roots { webpki, certificates } = LazyLock::force(&self.roots).as_ref().map_err(Clone::clone)?;
+        match webpki.verify_server_cert(certificate, intermediates, name, ocsp_response, now) {
             // "CA used as end entity" is the only complaint left that has no variant of its own once the dates have
             // been found right; what it comes before, the name, is checked here.
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.roots.contains(certificate) => {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if certificates.contains(certificate) =>
+            {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -95,7 +112,8 @@ impl ServerCertVerifier for TrustRoots {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls12_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -104,11 +122,12 @@ impl ServerCertVerifier for TrustRoots {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls13_signature(message, certificate, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

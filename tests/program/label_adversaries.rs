@@ -116,21 +116,6 @@ impl Store for Lying {
     }
 }
 
-/// Numbers that look random, and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `bound`.
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound
-    }
-
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-}
-
 /// Two layers of each compression with files of equal sizes, equal contents, other modes, hard links, and none at all.
 fn adversarial_image() -> Image {
     let layer = |name: &str, seed: u64| {
@@ -234,7 +219,7 @@ fn places(part: &Value) -> Vec<Vec<String>> {
 }
 
 /// `part` with one thing in it said otherwise.
-fn lie(part: &mut Value, dice: &mut Dice) {
+fn lie(part: &mut Value, dice: &mut Random) {
     let kinds = places(part);
     let kind = dice.one_of(&kinds);
     let (here, there) = (dice.one_of(kind).clone(), dice.one_of(kind).clone());
@@ -294,7 +279,7 @@ fn whatever_a_range_index_says_an_artifact_is_what_it_is_without() {
     let layers: u64 = image.pack().layers.iter().map(|layer| layer.bytes.len() as u64).sum();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let client = client(&reference);
-    let mut dice = Dice(1);
+    let mut dice = Random::new(1);
     for (position, name) in ["all", "one", "part"].into_iter().enumerate() {
         let get = |index: Option<&Value>| got(&runtime, Lying::new(&client, index), name).unwrap();
         let plain = get(None).0;
@@ -340,7 +325,7 @@ fn whatever_a_label_says_a_file_has_its_digest() {
     let label = |name: &str| config["config"]["Labels"][format!("org.docker-artifact.{name}")].as_str().unwrap();
     let honest: Vec<Value> = names.iter().map(|name| serde_json::from_str(label(name)).unwrap()).collect();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut dice = Dice(2);
+    let mut dice = Random::new(2);
     let (mut right, mut refused) = (0, 0);
     for case in 0..CASES {
         let mut records = honest.clone();

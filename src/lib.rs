@@ -26,5 +26,6 @@ mod tar;
 #[allow(dead_code, unused_imports)]
 mod support {
     pub mod block;
+    pub mod http;
     pub mod random;
 }

@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod block;
 pub mod entry;
+pub mod http;
 pub mod image;
 pub mod labelled;
 pub mod program;

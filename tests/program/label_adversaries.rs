@@ -11,21 +11,20 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use docker_artifact::artifact::get::{Request, get};
 use docker_artifact::artifact::range_index::ARTIFACT_TYPE;
-use docker_artifact::artifact::{Error, ExitClass, Verify};
-use docker_artifact::extract::Destination;
+use docker_artifact::artifact::{Error, ExitClass};
 use docker_artifact::image::digest::Digest;
 use docker_artifact::image::index::IndexEntry;
 use docker_artifact::image::manifest::Descriptor;
 use docker_artifact::image::platform::Choice;
-use docker_artifact::progress::{Progress, Silent};
+use docker_artifact::progress::Progress;
 use docker_artifact::source::registry::Registry as Client;
 use docker_artifact::source::{BlobReader, LayerBlob, RawManifest, Source, SourceError, Store};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::support::labelled::*;
+use crate::support::library::{directory_in_memory, get_into};
 use crate::support::*;
 
 /// How many indexes are tried of each artifact.
@@ -174,21 +173,9 @@ fn got(
     source: impl Source + 'static,
     name: &str,
 ) -> Result<(BTreeMap<String, Shape>, u64), Error> {
-    // In memory, where there is such a place: flushing every file of every case takes most of the time.
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let dir = directory_in_memory();
     let before = source.bytes_fetched();
-    let request = Request {
-        paths: vec![name.as_bytes().to_vec()],
-        platform: Choice::Host,
-        destination: Destination::Directory(dir.path().to_owned()),
-        parents: false,
-        dereference: true,
-        verify: Verify::WhereRead,
-        preserve: false,
-        trust_attached: false,
-        step: None,
-    };
-    let report = runtime.block_on(get(Arc::new(source), request, Arc::new(Silent)));
+    let report = runtime.block_on(get_into(dir.path(), Arc::new(source), name, false));
     let shapes = shapes(dir.path());
     match report {
         Ok(report) => Ok((shapes, report.fetched_bytes - before)),

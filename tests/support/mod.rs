@@ -10,6 +10,7 @@ pub mod entry;
 pub mod http;
 pub mod image;
 pub mod labelled;
+pub mod library;
 pub mod program;
 pub mod random;
 pub mod registry;

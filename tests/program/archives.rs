@@ -368,32 +368,3 @@ fn a_layout_of_several_platforms_gives_the_one_that_is_asked_for() {
         }
     }
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn random_stacks_come_out_of_an_archive_as_out_of_a_registry() {
-    use crate::stacks::{generate, write_tar};
-    let registry = Registry::start();
-    for seed in 0..12 {
-        let layers = generate(seed);
-        let mut image = Image::new();
-        for (number, layer) in layers.iter().enumerate() {
-            let layer = Layer::of_tar(write_tar(layer));
-            image = image.layer(match number % 3 {
-                0 => layer.plain(),
-                1 => layer,
-                _ => layer.zstd(),
-            });
-        }
-        let reference = registry.push(&format!("stack/{seed}:1"), &image);
-        let dir = WorkDir::new();
-        fs::create_dir(dir.path("out")).unwrap();
-        let expected = got(&reference, &["/", "-o", "out/"], &dir);
-        let listed = artifact(&["ls", "-a", "-q", &reference]).run().exits(0).out();
-        in_every_form(&image, |image, dir| {
-            fs::create_dir(dir.path("out")).unwrap();
-            assert_eq!(got(image, &["/", "-o", "out/"], dir), expected, "{seed} {image}");
-            assert_eq!(artifact(&["ls", "-a", "-q", image]).run().exits(0).out(), listed, "{seed} {image}");
-        });
-    }
-}

@@ -25,10 +25,12 @@
 mod generate;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod sources;
 
 pub use generate::generate;
 #[cfg(target_os = "linux")]
 pub use kernel::{Merged, Resolved, why_not};
+pub use sources::{Place, get, image};
 
 use crate::support::{dir, fifo, file, hardlink, opaque, symlink, tar_of, whiteout};
 

@@ -301,7 +301,7 @@ impl Files<'_> {
                 TreeKind::Symlink(target) => FileKind::Symlink(target.clone()),
                 TreeKind::Special(special) => FileKind::Special(*special),
             };
-            let layer = tree.layer.and_then(|depth| self.image.layers.iter().rev().nth(depth));
+            let layer = tree.layer.and_then(|depth| self.image.layers.iter().rev().nth(depth.0));
             self.items.push(ListedFile {
                 path: [b"/", path].concat(),
                 kind,

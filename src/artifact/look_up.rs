@@ -19,7 +19,7 @@ use crate::layer::Content;
 use crate::layer::entry::{Entry, Kind};
 use crate::progress::Progress;
 use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{LayerIndex, View, join};
+use crate::rootfs::{Depth, LayerIndex, View, join};
 use crate::source::Source;
 
 /// Why nothing but its place vouches for something.
@@ -214,7 +214,7 @@ fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
 /// Whether the uppermost layer of `view` has `thing` itself, and not only layers below it. Of a directory, what other layers have in
 /// it is left out.
 fn is_own(thing: &mut Planned, view: &View<'_>) -> bool {
-    let Some(layer) = view.layer(0) else { return false };
+    let Some(layer) = view.layer(Depth::TOP) else { return false };
     let named = match resolve(view, &thing.path, false) {
         Found::Directory(directory) => directory.path,
         Found::Leaf(leaf) => leaf.path,

@@ -14,7 +14,7 @@ use crate::extract::{Item, Metadata, Node as ItemNode, Staging};
 use crate::image::Image;
 use crate::layer::entry::Special;
 use crate::rootfs::walk::{Found, Leaf, leaf, resolve};
-use crate::rootfs::{Child, DataOffset, Directory, LayerIndex, Node, NodeKind, Pattern, View, join, split};
+use crate::rootfs::{Child, DataOffset, Depth, Directory, Node, NodeKind, Pattern, View, join, split};
 
 /// A glob that matches links to directories repeats what is in them. So many times, on average, may it repeat each name of the
 /// image, so that an image of a few bytes does not become a tree of any size.
@@ -48,8 +48,8 @@ pub struct Planned {
 pub struct Tree {
     /// Mode, owner and times.
     pub metadata: Metadata,
-    /// The layer (from the top) that it comes from.
-    pub layer: Option<usize>,
+    /// The layer that it comes from.
+    pub layer: Option<Depth>,
     /// What it is.
     pub kind: TreeKind,
 }
@@ -150,7 +150,7 @@ async fn outline_but<C: Collect>(
     loop {
         let view = survey.view();
         let broken = RefCell::default();
-        let describe = |depth| {
+        let describe = |depth: Depth| {
             let step = survey.layer(depth).and_then(|layer| layer.created_by.as_ref());
             let step = step.map(|step| format!(": `{}`", step.trim())).unwrap_or_default();
             survey.describe(depth).unwrap_or_default() + &step
@@ -194,7 +194,7 @@ pub(super) struct Context<'a, 'v> {
     /// Whether a symlink that a path names is followed.
     pub follow: bool,
     /// How messages name the layer at a depth, with its build step.
-    pub describe: &'a dyn Fn(usize) -> String,
+    pub describe: &'a dyn Fn(Depth) -> String,
     /// Hard links to nothing that were met, and left out.
     broken: &'a RefCell<Vec<BrokenLink>>,
 }
@@ -312,7 +312,7 @@ pub fn base_name(pattern: &Pattern, path: &[u8]) -> Vec<u8> {
 fn plan_glob(context: &Context<'_, '_>, position: usize, pattern: &Pattern) -> Result<Option<Vec<Planned>>, Error> {
     let view = context.view;
     let Some(paths) = pattern.expand(view) else { return Ok(None) };
-    let names: usize = (0..view.depth()).filter_map(|layer| view.layer(layer)).map(LayerIndex::nodes).sum();
+    let names: usize = view.layers().iter().map(|layer| layer.nodes()).sum();
     let most = names.saturating_mul(MAX_REPEATED).saturating_add(MIN_PLANNED);
     let (mut planned, mut count) = (Vec::new(), 0_usize);
     for path in paths {

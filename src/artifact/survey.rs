@@ -19,7 +19,7 @@ use crate::image::{Image, Layer};
 use crate::layer::entry::{Entry, Kind};
 use crate::layer::{Content, Flow};
 use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{Candidates, DataOffset, Inserted, LayerIndex, NodeKind, Pattern, View, split};
+use crate::rootfs::{Candidates, DataOffset, Depth, Inserted, LayerIndex, NodeKind, Pattern, View, split};
 use crate::source::{LayerBlob, Source};
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
@@ -77,7 +77,7 @@ pub struct Survey<C: Collect> {
     /// Whether each match of a glob is to have a base name of its own.
     apart: bool,
     indexes: Vec<Arc<LayerIndex>>,
-    contents: HashMap<(usize, DataOffset), C::Kept>,
+    contents: HashMap<(Depth, DataOffset), C::Kept>,
     keeps_xattrs: bool,
     /// What is left of [`LOOKED_UP`].
     look_ups: Arc<AtomicI64>,
@@ -163,18 +163,18 @@ impl<C: Collect> Survey<C> {
         self.indexes.len() == self.layers.len()
     }
 
-    /// The layer at this position from the top.
-    pub fn layer(&self, depth: usize) -> Option<&Layer> {
-        self.layers.get(depth)
+    /// The layer at this depth.
+    pub fn layer(&self, depth: Depth) -> Option<&Layer> {
+        self.layers.get(depth.0)
     }
 
-    /// The layer at this position from the top, as messages name it.
-    pub fn describe(&self, depth: usize) -> Option<String> {
+    /// The layer at this depth, as messages name it.
+    pub fn describe(&self, depth: Depth) -> Option<String> {
         Some(describe(self.layer(depth)?, self.layers_of_image))
     }
 
     /// What was kept of a file, where it has passed by.
-    pub fn content(&self, layer: usize, data: DataOffset) -> Option<&C::Kept> {
+    pub fn content(&self, layer: Depth, data: DataOffset) -> Option<&C::Kept> {
         self.contents.get(&(layer, data))
     }
 
@@ -202,7 +202,7 @@ impl<C: Collect> Survey<C> {
                 *count == 0 || small || (independent && *count < SIDE_BY_SIDE)
             })
             .count();
-        let opened = join_all((first..first + count).map(|depth| self.open(depth))).await;
+        let opened = join_all((first..first + count).map(|depth| self.open(Depth(depth)))).await;
         if independent {
             let opened = opened.into_iter().collect::<Result<Vec<_>, _>>()?;
             let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone()));
@@ -227,7 +227,7 @@ impl<C: Collect> Survey<C> {
     }
 
     fn add(&mut self, index: LayerIndex, contents: HashMap<DataOffset, C::Kept>, vouched: Vouched) {
-        let depth = self.indexes.len();
+        let depth = Depth(self.indexes.len());
         self.indexes.push(Arc::new(index));
         self.vouched.push(vouched);
         self.contents.extend(contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
@@ -241,7 +241,7 @@ impl<C: Collect> Survey<C> {
 
     /// Reads again those layers that hold `missing` contents: a link pointed to something that had passed by.
     pub async fn read_again(&mut self, missing: Missing) -> Result<(), Error> {
-        let mut by_layer: BTreeMap<usize, BTreeMap<DataOffset, Vec<usize>>> = BTreeMap::new();
+        let mut by_layer: BTreeMap<Depth, BTreeMap<DataOffset, Vec<usize>>> = BTreeMap::new();
         for ((depth, data), patterns) in missing {
             by_layer.entry(depth).or_default().insert(data, patterns);
         }
@@ -274,17 +274,17 @@ impl<C: Collect> Survey<C> {
         blocking(move || pass.run(blob)).await
     }
 
-    async fn open(&self, depth: usize) -> Result<(LayerBlob, NamedLayer), Error> {
+    async fn open(&self, depth: Depth) -> Result<(LayerBlob, NamedLayer), Error> {
         let (Some(layer), Some(name)) = (self.layer(depth), self.describe(depth)) else {
-            return Err(Error::Bug(format!("there is no layer at depth {depth}")));
+            return Err(Error::Bug(format!("there is no layer at depth {}", depth.0)));
         };
         let blob = self.source.layer(layer).await?;
         Ok((blob, NamedLayer { name, layer: layer.clone() }))
     }
 }
 
-/// Contents that have passed by uncollected, by layer (from the top) and offset, with the patterns that want them.
-pub type Missing = BTreeMap<(usize, DataOffset), Vec<usize>>;
+/// Contents that have passed by uncollected, by layer and offset, with the patterns that want them.
+pub type Missing = BTreeMap<(Depth, DataOffset), Vec<usize>>;
 
 /// A layer with the name that messages give it.
 struct NamedLayer {
@@ -375,7 +375,7 @@ impl<C: Collect> Pass<C> {
         if self.candidates.concern(path) && !self.is_hidden(path) {
             let view = view(&self.above, &self.index);
             match entry.kind {
-                Kind::HardLink(_) => self.candidates.note_hard_link(&view, self.above.len(), path),
+                Kind::HardLink(_) => self.candidates.note_hard_link(&view, Depth(self.above.len()), path),
                 _ => self.candidates.note_symlink(&view, path),
             }
             self.count(&view);
@@ -401,7 +401,7 @@ impl<C: Collect> Pass<C> {
             return false;
         }
         let view = view(&self.above, &self.index);
-        let here = self.above.len();
+        let here = Depth(self.above.len());
         let is_enough = self.wanted.patterns.iter().all(|pattern| {
             let Some(path) = pattern.literal() else { return false };
             let Found::Leaf(leaf) = resolve(&view, &path, self.wanted.follow) else { return false };

@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::index::tests::{directory, entry, file, hard_link, index, symlink};
-use super::index::{LayerIndex, MAX_SYMLINKS, Node, NodeKind};
-use super::view::{Child, Directory, View};
+use super::depth::Depth;
+use super::fixture::{directory, entry, file, hard_link, index, symlink};
+use super::index::LayerIndex;
+use super::node::{Node, NodeKind};
+use super::path::MAX_SYMLINKS;
+use super::spread::Directory;
+use super::view::{Child, View};
 use super::walk::{Found, leaf, resolve};
 use crate::layer::entry::{Entry, Kind};
 
@@ -251,9 +255,9 @@ fn image(seed: u64) -> Vec<Vec<Entry>> {
     (0..layers).map(|_| (0..1 + random.below(14)).map(|_| random.entry()).enumerate().map(numbered).collect()).collect()
 }
 
-fn shown(layers: usize, layer: usize, node: &Node) -> Thing {
+fn shown(layers: usize, layer: Depth, node: &Node) -> Thing {
     match &node.kind {
-        NodeKind::File { data, .. } => Thing::File(layers - 1 - layer, data.0),
+        NodeKind::File { data, .. } => Thing::File(layers - 1 - layer.0, data.0),
         NodeKind::Symlink(target) => Thing::Symlink(String::from_utf8(target.to_vec()).unwrap()),
         other => panic!("{other:?}"),
     }
@@ -270,7 +274,7 @@ fn list(view: &View<'_>, directory: &Directory, all: &mut BTreeMap<Path, Thing>)
             Child::Leaf { layer } => {
                 let path = super::join(&directory.path, &name);
                 match leaf(view, layer, &path) {
-                    Found::Leaf(leaf) => (shown(view.depth(), leaf.layer, leaf.node), path),
+                    Found::Leaf(leaf) => (shown(view.layers().len(), leaf.layer, leaf.node), path),
                     Found::BrokenLink { .. } => (Thing::Broken, path),
                     other => panic!("{other:?}"),
                 }
@@ -285,7 +289,7 @@ fn resolved(view: &View<'_>, path: &str, follow: bool) -> End {
     let path_of = |path: &[u8]| names(std::str::from_utf8(path).unwrap());
     match resolve(view, path.as_bytes(), follow) {
         Found::Directory(directory) => End::To(path_of(&directory.path), Thing::Directory),
-        Found::Leaf(leaf) => End::To(path_of(&leaf.path), shown(view.depth(), leaf.layer, leaf.node)),
+        Found::Leaf(leaf) => End::To(path_of(&leaf.path), shown(view.layers().len(), leaf.layer, leaf.node)),
         Found::BrokenLink { path, .. } => End::To(path_of(&path), Thing::Broken),
         Found::Absent { .. } => End::Absent,
         Found::NotADirectory { .. } => End::NotADirectory,
@@ -360,7 +364,7 @@ fn hard_links_that_lead_through_hard_links_take_no_more_steps_than_they_have_nam
     layers.push(index(&[symlink("a", "."), symlink("b", ".")]));
     let view = whole(&layers);
     let Found::Leaf(end) = resolve(&view, b"a", false) else { panic!("a link") };
-    assert!(matches!(&end.node.kind, NodeKind::Symlink(_)) && end.layer == count);
+    assert!(matches!(&end.node.kind, NodeKind::Symlink(_)) && end.layer == Depth(count));
     let input = (names * count) as u64;
     assert!(view.steps() <= 4 * input, "{} steps", view.steps());
 }
@@ -373,7 +377,7 @@ fn a_chain_of_hard_links_through_two_thousand_layers_takes_a_few_steps_for_each(
     layers.push(index(&[file("a"), file("b")]));
     let view = whole(&layers);
     let Found::Leaf(end) = resolve(&view, b"a", true) else { panic!("a file") };
-    assert_eq!((end.path, end.layer), (b"a".to_vec(), count));
+    assert_eq!((end.path, end.layer), (b"a".to_vec(), Depth(count)));
     assert!(view.steps() <= 4 * count as u64, "{} steps", view.steps());
     // Without its end it is a link to nothing, and that too is found without descending on the stack.
     let view = View::new(layers[..count].iter().collect(), true);

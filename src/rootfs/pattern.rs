@@ -13,7 +13,7 @@ mod states;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::index::{components, join};
+use super::path::{components, join};
 use super::view::View;
 use super::walk::{Found, resolve};
 
@@ -146,7 +146,7 @@ fn unescape(component: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::index::tests::{directory, file, index, symlink};
+    use super::super::fixture::{directory, file, index, symlink};
     use super::*;
 
     fn expand(pattern: &str) -> Vec<String> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::index::{Node, NodeKind};
+use super::node::{Node, NodeKind};
 
 /// What a parent without an entry of its own is, as far as its layer can tell.
 static IMPLIED: Node = Node {
@@ -180,6 +180,11 @@ impl Tree {
     /// The node's own place.
     pub(super) fn place(&self, node: NodeId) -> Place {
         Place { node, within: self.branch(node).label.len() }
+    }
+
+    /// Whether something can be put below `place`; what has been deleted can be made anew.
+    pub(super) fn is_directory(&self, place: Place) -> bool {
+        self.get(place).is_none_or(|node| matches!(node.kind, NodeKind::Directory { .. }))
     }
 
     /// The paths of everything whose own name is `name`.

@@ -69,7 +69,7 @@ fn list(layers: &[ReadLayer], view: &View<'_>, directory: &Directory, listing: &
                 };
                 match &leaf.node.kind {
                     NodeKind::File { data, .. } => {
-                        Seen::File { mode: leaf.node.mode, sha256: layers[leaf.layer].contents[data].clone() }
+                        Seen::File { mode: leaf.node.mode, sha256: layers[leaf.layer.0].contents[data].clone() }
                     }
                     NodeKind::Symlink(target) => Seen::Symlink(target.to_vec()),
                     NodeKind::Special(_) => Seen::Fifo { mode: leaf.node.mode },

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::Pattern;
 use super::places::{Place, Places};
 use super::states::States;
-use crate::rootfs::index::{components, split};
+use crate::rootfs::depth::Depth;
+use crate::rootfs::path::{components, split};
 use crate::rootfs::view::View;
 use crate::rootfs::walk::{Found, leaf, resolve};
 
@@ -119,9 +120,9 @@ impl Candidates {
         }
     }
 
-    /// Takes note of the hard link at the canonical `path` of the layer at `depth` (from the top), which `view` has:
+    /// Takes note of the hard link at the canonical `path` of the layer at `depth` from the top, which `view` has:
     /// where it is wanted and its target lies in a lower layer, so is that.
-    pub fn note_hard_link(&mut self, view: &View<'_>, depth: usize, path: &[u8]) {
+    pub fn note_hard_link(&mut self, view: &View<'_>, depth: Depth, path: &[u8]) {
         let wanting = self.wanting(path);
         if !wanting.is_empty()
             && let Found::Unknown { path: target } = leaf(view, depth, path)
@@ -202,8 +203,8 @@ struct Arrival {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::fixture::{file, hard_link, index, symlink};
     use super::super::super::index::LayerIndex;
-    use super::super::super::index::tests::{file, hard_link, index, symlink};
     use super::*;
 
     /// Candidates of one pattern below `top`.
@@ -258,7 +259,7 @@ mod tests {
         let layer = index(&[hard_link("dir/b", "old/a"), file("dir/c")]);
         let view = View::new(vec![&layer], false);
         let mut candidates = below(&LayerIndex::default(), "/dir");
-        candidates.note_hard_link(&view, 0, b"dir/b");
+        candidates.note_hard_link(&view, Depth::TOP, b"dir/b");
         assert_eq!(candidates.wanting_by_hard_link(b"old/a"), [0]);
         let mut all = below(&LayerIndex::default(), "/dir");
         all.absorb(candidates);

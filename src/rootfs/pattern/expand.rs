@@ -6,8 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::Pattern;
 use super::states::States;
-use crate::rootfs::index::{NodeKind, join};
-use crate::rootfs::view::{Child, Directory, View};
+use crate::rootfs::node::NodeKind;
+use crate::rootfs::path::join;
+use crate::rootfs::spread::Directory;
+use crate::rootfs::view::{Child, View};
 use crate::rootfs::walk::{Found, leaf, resolve};
 
 impl Pattern {

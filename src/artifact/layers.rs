@@ -1,11 +1,15 @@
 //! The ways to know a layer: read from its start to its end, or, where it lies uncompressed in a file, stepped through; and what
 //! vouches for what it holds then.
 
+use std::collections::BTreeMap;
+use std::io::{Seek, SeekFrom};
+
 use super::error::Error;
 use crate::image::digest::DiffId;
+use crate::layer::content::{DataOffset, FileContent, Section};
 use crate::layer::{
-    self, Ahead, Compression, Content, Decompressed, Entry, Flow, Hashed, LayerError, MAGIC, Stepped, Stream, Tracked,
-    sniff,
+    self, Ahead, Compression, Content, Decompressed, Entry, Flow, Hashed, Kind, LayerError, MAGIC, Stepped, Stream,
+    Tracked, sniff,
 };
 use crate::source::{BlobReader, LayerBlob, Promise, Source, StoredLayer};
 
@@ -76,8 +80,59 @@ pub fn scan(
     })
 }
 
+/// Whether [`contents`] of the layer can be read by themselves, for no more than what they are long.
+pub fn can_return(blob: &LayerBlob, verify: Verify) -> Result<bool, LayerError> {
+    match blob {
+        LayerBlob::Stream(_) => Ok(false),
+        LayerBlob::Stored(blob) => is_stepped(blob, verify),
+    }
+}
+
+/// Hands the contents `wanted` of a layer that has been scanned to `each`, in the order in which they lie there. Where the layer can be
+/// stepped through, nothing else of it is read; otherwise all of it is, and checked as by [`scan`].
+pub fn contents(
+    blob: LayerBlob,
+    name: &str,
+    verify: Verify,
+    tracked: bool,
+    mut wanted: Vec<FileContent>,
+    each: &mut dyn FnMut(FileContent, &mut dyn Content) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let reading = |error| Error::in_layer(name, error);
+    wanted.sort_by_key(|content| content.data);
+    if let LayerBlob::Stored(stored) = &blob
+        && is_stepped(stored, verify).map_err(reading)?
+        && wanted.iter().all(|content| !content.sparse)
+    {
+        let mut tar = stored.reader();
+        for content in wanted {
+            tar.seek(SeekFrom::Start(content.data.0)).map_err(|error| reading(error.into()))?;
+            each(content, &mut Section::new(&mut tar, content))?;
+        }
+        return Ok(());
+    }
+    let mut left: BTreeMap<DataOffset, FileContent> =
+        wanted.into_iter().map(|content| (content.data, content)).collect();
+    scan(blob, name, verify, tracked, &mut |entry, data| {
+        if let Kind::File { .. } = entry.kind
+            && let Some(content) = left.remove(&DataOffset(entry.data_offset))
+        {
+            each(content, data)?;
+        }
+        Ok(if left.is_empty() && verify == Verify::Never { Flow::Stop } else { Flow::Continue })
+    })?;
+    Ok(())
+}
+
 /// What is done with each entry.
 type Visit<'a> = dyn FnMut(&Entry, &mut dyn Content) -> Result<Flow, Error> + 'a;
+
+/// Whether a layer is stepped through: it is plain, and need not all be read.
+fn is_stepped(blob: &StoredLayer, verify: Verify) -> Result<bool, LayerError> {
+    let mut start = [0; MAGIC];
+    let length = blob.start(&mut start)?;
+    Ok(sniff(&start[..length])? == Compression::None && verify != Verify::Always)
+}
 
 fn scan_stored(
     blob: StoredLayer,
@@ -91,10 +146,7 @@ fn scan_stored(
     if verify == Verify::Always && promise.is_none() {
         return Err(Error::NoDigest { layer: name.to_owned() });
     }
-    let mut start = [0; MAGIC];
-    let length = blob.start(&mut start).map_err(reading)?;
-    let is_plain = sniff(&start[..length]).map_err(|error| Error::in_layer(name, error))? == Compression::None;
-    let is_stepped = is_plain && verify != Verify::Always;
+    let is_stepped = is_stepped(&blob, verify).map_err(|error| Error::in_layer(name, error))?;
     let vouched = match promise {
         None => Vouched::NoDigest,
         Some(_) if is_stepped || verify == Verify::Never => Vouched::NotCompared,

@@ -16,10 +16,10 @@ mod measure;
 mod names;
 mod of_layer;
 mod place;
-mod plan;
 pub mod range_index;
 mod record;
 mod request;
+mod shown;
 mod step;
 mod survey;
 

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::error::Error;
-use super::plan::{self, show, show_path};
+use super::shown::{show, show_path};
 use crate::extract::{Item, Metadata, Node};
 use crate::image::digest::Digest;
 use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{Child, Directory, View, components, join, split};
+use crate::rootfs::{Child, Directory, UNDESCRIBED, View, components, join, split};
 
 /// What stands at the one name that a destination is, where the image has no name for it: its root.
 const NAMELESS: &[u8] = b"root";
@@ -75,7 +75,7 @@ pub fn parents(view: &View<'_>, place: &[u8]) -> Arc<[Metadata]> {
     };
     let metadata = components(split(place).0).map(|name| {
         directory = directory.take().and_then(|directory| below(directory, name));
-        directory.as_ref().map_or(plan::UNDESCRIBED, |directory| plan::directory_metadata(view, directory))
+        directory.as_ref().map_or(UNDESCRIBED, |directory| view.metadata(directory))
     });
     metadata.collect()
 }
@@ -145,7 +145,7 @@ impl Arranged {
         let mut depth = 0;
         for name in components(above) {
             depth += 1;
-            let metadata = parents.next().cloned().unwrap_or(plan::UNDESCRIBED);
+            let metadata = parents.next().cloned().unwrap_or(UNDESCRIBED);
             let new = || Item { metadata, node: Node::Directory(BTreeMap::new()) };
             match &mut items.entry(name.to_vec()).or_insert_with(new).node {
                 Node::Directory(children) => items = children,
@@ -219,11 +219,11 @@ mod tests {
 
     fn directory(children: &[(&str, Item)]) -> Item {
         let children = children.iter().map(|(name, item)| (name.as_bytes().to_vec(), item.clone()));
-        Item { metadata: plan::UNDESCRIBED, node: Node::Directory(children.collect()) }
+        Item { metadata: UNDESCRIBED, node: Node::Directory(children.collect()) }
     }
 
     fn link(target: &str) -> Item {
-        Item { metadata: plan::UNDESCRIBED, node: Node::Symlink(target.into()) }
+        Item { metadata: UNDESCRIBED, node: Node::Symlink(target.into()) }
     }
 
     fn placed(path: &str, place: &str, item: Item) -> Placed {

@@ -202,10 +202,10 @@ fn plain(merged: &BTreeMap<Path, Thing>, path: &Path, follow: bool) -> End {
 }
 
 /// Random numbers from a seed (SplitMix64).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -214,7 +214,7 @@ impl Random {
     }
 
     /// A path of few names, so that they collide; now and then a deep one.
-    fn path(&mut self) -> String {
+    pub(super) fn path(&mut self) -> String {
         let depth = if self.below(12) == 0 { 8 + self.below(40) } else { 1 + self.below(4) };
         let names: Vec<&str> = (0..depth).map(|_| ["a", "b", "a-", "bb"][self.below(4)]).collect();
         names.join("/")
@@ -248,7 +248,7 @@ impl Random {
 }
 
 /// A random image, the lowest layer first.
-fn image(seed: u64) -> Vec<Vec<Entry>> {
+pub(super) fn image(seed: u64) -> Vec<Vec<Entry>> {
     let mut random = Random(seed);
     let layers = 1 + random.below(5);
     let numbered = |(number, entry): (usize, Entry)| Entry { data_offset: number as u64, ..entry };
@@ -257,7 +257,7 @@ fn image(seed: u64) -> Vec<Vec<Entry>> {
 
 fn shown(layers: usize, layer: Depth, node: &Node) -> Thing {
     match &node.kind {
-        NodeKind::File { data, .. } => Thing::File(layers - 1 - layer.0, data.0),
+        NodeKind::File(content) => Thing::File(layers - 1 - layer.0, content.data.0),
         NodeKind::Symlink(target) => Thing::Symlink(String::from_utf8(target.to_vec()).unwrap()),
         other => panic!("{other:?}"),
     }
@@ -462,14 +462,14 @@ fn extended_attributes_are_kept_only_where_they_are_wanted_and_no_more_than_can_
     let with = |path: &str| Entry { xattrs: vec![(b"user.x".to_vec(), vec![7; 1 << 20])], ..file(path) };
     let mut dropping = LayerIndex::default();
     dropping.insert(&with("f")).unwrap();
-    assert!(dropping.get(b"f").unwrap().xattrs.is_empty());
+    assert!(dropping.get(b"f").unwrap().metadata.xattrs.is_empty());
     let mut keeping = LayerIndex::keeping_xattrs(true);
     keeping.insert(&with("f")).unwrap();
     // Links share what they link to.
     for i in 0..1000 {
         keeping.insert(&hard_link(&format!("l{i}"), "f")).unwrap();
     }
-    assert_eq!(keeping.get(b"l999").unwrap().xattrs.len(), 1);
+    assert_eq!(keeping.get(b"l999").unwrap().metadata.xattrs.len(), 1);
     let refused = (0..64).find_map(|i| keeping.insert(&with(&format!("g{i}"))).err()).unwrap();
     assert!(refused.at(0).to_string().contains("more than 64 MiB of extended attributes"), "{refused}");
 }

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use super::node::{DataOffset, Node, NodeKind};
+use super::node::{Node, NodeKind};
 use super::path::{components, join, split};
 use super::placing::{self, Linked, Parent};
 use super::refused::{MAX_XATTRS, Refused, check};
 use super::tree::{Content, Place, Tree};
-use crate::layer::entry::{Entry, Kind};
+use crate::layer::content::{DataOffset, FileContent};
+use crate::layer::entry::{Entry, Kind, Metadata};
 
 /// What one extended attribute costs beside its bytes.
 const XATTR_OVERHEAD: usize = 2 * size_of::<Vec<u8>>();
@@ -63,7 +64,7 @@ impl LayerIndex {
         let kind = match &entry.kind {
             Kind::Directory => NodeKind::Directory { implied: false },
             Kind::File { size, sparse } => {
-                NodeKind::File { size: *size, sparse: *sparse, data: DataOffset(entry.data_offset) }
+                NodeKind::File(FileContent { data: DataOffset(entry.data_offset), size: *size, sparse: *sparse })
             }
             Kind::Symlink(target) => NodeKind::Symlink(target.clone().into()),
             Kind::Special(special) => NodeKind::Special(*special),
@@ -116,7 +117,8 @@ impl LayerIndex {
             *left = left.checked_sub(size).ok_or(Refused::TooManyXattrs)?;
             xattrs.clone_from(&entry.xattrs);
         }
-        Ok(Node { kind, mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs })
+        let Entry { mode, uid, gid, mtime, .. } = *entry;
+        Ok(Node { kind, metadata: Metadata { mode, uid, gid, mtime, xattrs } })
     }
 
     /// Puts `node` under a name of `parent`. Whatever is no directory on the way there is replaced by one.

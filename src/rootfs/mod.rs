@@ -9,6 +9,7 @@ mod depth;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod index;
+pub mod lookup;
 pub mod nearest;
 mod node;
 mod path;
@@ -23,7 +24,7 @@ mod ways;
 
 pub use depth::Depth;
 pub use index::{Inserted, LayerIndex};
-pub use node::{DataOffset, Node, NodeKind};
+pub use node::{Node, NodeKind, UNDESCRIBED};
 pub use path::{components, join, split};
 pub use pattern::{Candidates, InvalidPattern, Pattern};
 pub use refused::Refused;

@@ -10,11 +10,12 @@ use std::ops::ControlFlow;
 
 use super::depth::Depth;
 use super::index::LayerIndex;
-use super::node::{Node, NodeKind};
+use super::node::{Node, NodeKind, UNDESCRIBED};
 use super::path::join;
 use super::spread::{Directory, Held, Spread};
 use super::tree::{NodeId, Place};
 use super::ways::Ways;
+use crate::layer::entry::Metadata;
 
 /// Some of an image's layers, from the uppermost down, seen as one tree.
 #[derive(Debug)]
@@ -164,8 +165,19 @@ impl<'a> View<'a> {
     /// The names in `directory` and what they are, in byte order; `None` while layers that matter are not in the view, if
     /// only to the directory's own metadata.
     pub fn list(&self, directory: &Directory) -> Option<Vec<(Vec<u8>, Child)>> {
+        self.is_listable(directory).then(|| self.list_seen(directory))
+    }
+
+    /// Whether everything that could show in `directory`, and all that is said of it, is in the view.
+    pub fn is_listable(&self, directory: &Directory) -> bool {
         let is_described = self.whole || directory.described_by.is_some() || directory.spread.ended;
-        (is_described && self.is_complete(directory)).then(|| self.list_seen(directory))
+        is_described && self.is_complete(directory)
+    }
+
+    /// What the layers say of `directory`, as far as they are in the view.
+    pub fn metadata(&self, directory: &Directory) -> Metadata {
+        let described = directory.described_by.and_then(|layer| self.node(layer, &directory.path));
+        described.map_or(UNDESCRIBED, |node| node.metadata.clone())
     }
 
     /// Like [`View::list`], of the layers that are in the view, whether or not others matter. Merges the layers in one go: it

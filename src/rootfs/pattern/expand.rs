@@ -101,7 +101,7 @@ impl Walk<'_, '_> {
             self.jump(&join(path, b".."), &parent, up)?;
         }
         let children = match self.pattern.next_names(&states) {
-            None => self.view.list(&directory)?,
+            None => self.view.is_complete(&directory).then(|| self.view.list_seen(&directory))?,
             Some(names) => names.into_iter().map(|name| (name.to_vec(), self.view.child(&directory, name))).collect(),
         };
         Some(Some(Level { directory, path_ends: path.len(), states, children: children.into_iter() }))

@@ -4,6 +4,8 @@
 
 mod absent;
 mod error;
+#[cfg(test)]
+mod fixture;
 pub mod get;
 pub mod index_manifest;
 pub mod label;

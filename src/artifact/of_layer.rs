@@ -99,3 +99,6 @@ fn named(look_up: &LookUp<'_>, layer: usize) -> String {
     let layers = &look_up.image.layers;
     layers.get(layer).map_or_else(String::new, |layer| describe(layer, layers.len()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -216,6 +216,8 @@ pub fn clash_of_layers(path: &[u8], place: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::entry::Entry;
+    use crate::rootfs::fixture;
 
     fn directory(children: &[(&str, Item)]) -> Item {
         let children = children.iter().map(|(name, item)| (name.as_bytes().to_vec(), item.clone()));
@@ -284,5 +286,44 @@ mod tests {
     fn what_has_no_name_goes_into_the_destination() {
         let things = vec![placed("/d/.", "", directory(&[("b", link("1"))])), placed("/a", "a", link("2"))];
         assert_eq!(arranged(things), Ok(vec!["b -> 1".to_owned(), "a -> 2".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_named_by_two_paths_for_one_place_is_refused_before_anything_is_read() {
+        let check = |named: &[(&str, &str)]| {
+            let named = named.iter().map(|(path, place)| (path.as_bytes(), place.as_bytes().to_vec()));
+            check(named).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&[("/a/x", "x"), ("a//x", "x"), ("/b/y", "y")]), Ok(()));
+        assert_eq!(check(&[("/a/.", ""), ("/b/.", "")]), Ok(()), "what is in them may differ");
+        assert_eq!(check(&[("/a/x", "x"), ("/b/x", "x")]), Err("both /a/x and /b/x would be written as x".to_owned()));
+    }
+
+    #[test]
+    fn one_path_of_the_image_and_of_a_layer_is_one_thing_only_where_it_is_the_same_file() {
+        let [layer, other] = [b"layer", b"other"].map(|bytes| Some(Digest::of(bytes)));
+        let of_image = |file_in: &Option<Digest>| Origin { only_in: None, file_in: file_in.clone() };
+        let of_layer = Origin { only_in: layer.clone(), file_in: layer.clone() };
+        for (origin, is_one) in [(of_image(&layer), true), (of_image(&other), false), (of_image(&None), false)] {
+            let one = Placed { origin, ..placed("/a/x", "x", link("1")) };
+            let two = Placed { origin: of_layer.clone(), ..placed("/a/x", "x", link("1")) };
+            let outcome = arranged(vec![one, two]);
+            assert_eq!(outcome.is_ok(), is_one, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn the_directories_above_a_place_are_described_as_the_image_has_them_where_links_lead() {
+        let described = |path: &str, mode| Entry { mode, ..fixture::directory(path) };
+        let entries = [described("usr", 0o711), described("usr/bin", 0o750), fixture::symlink("bin", "usr/bin")];
+        let layer = fixture::index(&entries);
+        let view = View::new(vec![&layer], true);
+        let modes = |place: &str| -> Vec<u32> {
+            parents(&view, place.as_bytes()).iter().map(|metadata| metadata.mode).collect()
+        };
+        assert_eq!(modes("usr/bin/ls"), [0o711, 0o750]);
+        assert_eq!(modes("bin/ls"), [0o750]);
+        assert_eq!(modes("nowhere/at/all"), [0o755, 0o755], "what is not known is as engines make it");
+        assert!(modes("ls").is_empty());
     }
 }

@@ -257,7 +257,9 @@ impl<C: Collect> Survey<C> {
         }
         let count = if any_order { self.opened.len() } else { 1 };
         let mut opened = self.opened.drain(..count).collect::<Result<Vec<_>, _>>()?;
-        if let (1, Some((blob, layer))) = (opened.len(), opened.pop()) {
+        if opened.len() == 1
+            && let Some((blob, layer)) = opened.pop()
+        {
             let candidates = std::mem::take(&mut self.candidates);
             let mut reading = self.read(blob, layer, candidates).await?;
             self.candidates = std::mem::take(&mut reading.candidates);
@@ -403,3 +405,6 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error>
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,7 @@ impl Archive {
     /// The archive that `reader` gives, which messages call `place`; all of it is copied to a temporary file.
     pub fn from_reader(reader: impl Read, place: &str, progress: &dyn Progress) -> Result<Self, SourceError> {
         let file = spool(reader, place, None, progress)?;
-        Archive::from_plain(file, 0, place.to_owned(), "archive://-".to_owned())
+        Archive::from_plain(file, 0, place.to_owned(), place.to_owned())
     }
 
     fn from_file(mut file: File, place: String, address: String, progress: &dyn Progress) -> Result<Self, SourceError> {

@@ -199,14 +199,19 @@ pub(super) struct Context<'a, 'v> {
     broken: &'a RefCell<Vec<BrokenLink>>,
 }
 
-impl Context<'_, '_> {
+impl<'a, 'v> Context<'a, 'v> {
+    /// What is known of an `image` that shows itself, and not its layers.
+    pub fn merged(image: &'a str, view: &'a View<'v>, follow: bool, broken: &'a RefCell<Vec<BrokenLink>>) -> Self {
+        Context { image, view, follow, describe: &|_| String::new(), broken }
+    }
+
     fn leave_out(&self, path: Vec<u8>, target: &[u8]) {
         self.broken.borrow_mut().push(BrokenLink { path, target: target.to_vec() });
     }
 }
 
 /// A hard link to nothing, which is left out.
-struct BrokenLink {
+pub(super) struct BrokenLink {
     path: Vec<u8>,
     target: Vec<u8>,
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use super::arguments::RegistryArguments;
 use crate::artifact::{Error, blocking};
 use crate::progress::Progress;
+use crate::source::engine::{Engine, EngineOptions, OrEngine};
 use crate::source::name::Name;
 use crate::source::place::LocalSource;
 use crate::source::registry::{Registry, RegistryOptions};
 use crate::source::{Source, SourceError};
 
-/// How to reach a registry.
+/// How to reach a registry, and the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// HTTP without TLS.
@@ -51,6 +52,11 @@ impl Access {
         Ok(Arc::new(Registry::new(reference, options, progress)?))
     }
 
+    /// What says where the engine is.
+    fn engine(&self) -> EngineOptions {
+        EngineOptions { docker_config: self.docker_config.clone(), ..Default::default() }
+    }
+
     /// The source that an image is in: one arm for each kind of place.
     pub async fn open(&self, image: &Location, progress: Arc<dyn Progress>) -> Result<Arc<dyn Source>, Error> {
         let name = match image {
@@ -64,13 +70,17 @@ impl Access {
             Ok(Arc::new(blocking(move || Ok(open()?)).await?) as Arc<dyn Source>)
         };
         match name {
-            Name::Registry { reference, no_such_file } => {
+            Name::Registry { reference, is_prefixed, no_such_file } => {
                 if let Some(file) = no_such_file {
                     let file = file.display();
                     progress
                         .notice(&format!("there is no file {file}; looking for an image of that name in a registry"));
                 }
-                Ok(self.registry(&reference, progress)?)
+                let registry = self.registry(&reference, Arc::clone(&progress))?;
+                if is_prefixed || registry.is_pinned() {
+                    return Ok(registry);
+                }
+                Ok(Arc::new(OrEngine::new(registry, reference, self.engine(), progress)))
             }
             Name::Archive { file, image } => {
                 local(Box::new(move || LocalSource::archive(&file, image, progress))).await
@@ -79,7 +89,7 @@ impl Access {
             Name::Layout { directory, image } => {
                 local(Box::new(move || LocalSource::layout(&directory, image, progress))).await
             }
-            Name::Engine { reference } => Err(Error::Usage(no_engine(&reference))),
+            Name::Engine { reference } => Ok(Arc::new(Engine::new(&reference, &self.engine(), progress)?)),
         }
     }
 }
@@ -91,12 +101,14 @@ pub fn location(typed: &OsStr) -> Result<Location, String> {
         return Err("IMAGE is empty; write a reference such as debian:12".to_owned());
     }
     match Name::parse(text) {
-        Ok(Name::Engine { reference }) => Err(no_engine(&reference)),
         Ok(name) => {
-            if let Name::Registry { reference, .. } = &name
-                && let Some((image, path)) = with_path(reference)
-            {
-                return Err(format!("\"{text}\" is an image and a path; write them apart: {image} /{path}"));
+            let (prefix, reference) = match &name {
+                Name::Registry { reference, .. } => ("", reference.as_str()),
+                Name::Engine { reference } => ("local://", reference.as_str()),
+                Name::Archive { .. } | Name::Stdin { .. } | Name::Layout { .. } => ("", ""),
+            };
+            if let Some((image, path)) = with_path(reference) {
+                return Err(format!("\"{text}\" is an image and a path; write them apart: {prefix}{image} /{path}"));
             }
             Ok(Location::Named(name))
         }
@@ -111,15 +123,11 @@ pub fn registry(typed: &OsStr) -> Result<String, String> {
         Location::Named(Name::Registry { reference, .. }) => Ok(reference),
         Location::Named(_) | Location::Missing { .. } => {
             let typed = typed.display();
-            Err(format!("\"{typed}\": labelling files and folders is not supported yet; label the image in a registry"))
+            Err(format!(
+                "\"{typed}\": labelling anything but a registry's images is not supported yet; label the image in a registry"
+            ))
         }
     }
-}
-
-fn no_engine(reference: &str) -> String {
-    format!(
-        "\"local://{reference}\": images of an engine are not supported yet; use one in a registry, or what docker save wrote"
-    )
 }
 
 /// Splits `IMAGE:/path`, as in `docker cp`, at the first colon with a slash after it, other than that of a prefix
@@ -180,6 +188,7 @@ mod tests {
             ("alpine:3:/", "alpine:3 /"),
             ("localhost:5000/app:etc/motd", "localhost:5000/app /etc/motd"),
             ("registry://host:5000/app:1:/etc/a:/b", "host:5000/app:1 /etc/a:/b"),
+            ("local://app:1:etc/motd", "local://app:1 /etc/motd"),
         ] {
             let problem = location(typed.as_ref()).unwrap_err();
             assert!(problem.ends_with(&format!("write them apart: {apart}")), "{problem}");
@@ -209,7 +218,7 @@ mod tests {
     fn the_registry_prefix_is_taken_off_and_what_is_not_built_yet_says_so() {
         let refused = |image: &str| location(image.as_ref()).unwrap_err();
         assert_eq!(registry("registry://a/b:c".as_ref()).unwrap(), "a/b:c");
-        assert!(refused("local://alpine").contains("not supported yet"));
+        assert!(registry("local://alpine".as_ref()).unwrap_err().contains("not supported yet"));
         assert!(registry("archive://image.tar".as_ref()).unwrap_err().contains("not supported yet"));
         assert!(refused("https://ghcr.io/a/b").contains("leave the scheme away"));
         assert!(refused("").contains("IMAGE is empty"));

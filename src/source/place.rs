@@ -60,7 +60,11 @@ impl LocalSource {
         id: String,
         progress: Arc<dyn Progress>,
     ) -> Result<Self, SourceError> {
-        LocalSource::in_archive(Archive::from_reader(reader, &name, &*progress)?, Some(id), progress)
+        LocalSource::in_archive(
+            Archive::from_reader(reader, &name, "is exported by the engine", &*progress)?,
+            Some(id),
+            progress,
+        )
     }
 
     fn in_archive(archive: Archive, wanted: Option<String>, progress: Arc<dyn Progress>) -> Result<Self, SourceError> {

@@ -7,6 +7,7 @@ mod adversaries;
 mod archives;
 mod attach;
 mod copy_binary;
+mod engine;
 mod entries;
 mod faults;
 mod get;

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod archive;
+pub mod engine;
 pub mod entry;
 pub mod image;
 pub mod labelled;
@@ -13,6 +14,7 @@ pub mod registry;
 pub mod sparse;
 
 pub use archive::{FORMS, Form, archive, blob_name, tar_of, write_layout};
+pub use engine::Engine;
 pub use entry::*;
 pub use image::{Image, Index, Layer, OtherManifest, Pack, Packed, sha256};
 pub use program::{Program, Run, WorkDir, artifact, listing};

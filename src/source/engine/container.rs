@@ -95,7 +95,10 @@ impl Container {
 
     /// That there is nothing at `path`, which the engine also says where somebody has removed the container meanwhile.
     async fn absent<T>(&self, path: &[u8]) -> Result<Seen<T>, SourceError> {
-        self.api.mounts(self.listed.name()).await?;
+        if let Err(SourceError::NotFound { detail, .. }) = self.api.mounts(self.listed.name()).await {
+            let what = format!("the container {} that paths are read from", self.listed.name());
+            return Err(SourceError::Protocol { what, problem: format!("somebody has removed it ({detail})") });
+        }
         let parent = path.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |slash| &path[..slash]);
         // A directory that the engine had to put something into may have been made by it, in place of a link of the image.
         match !parent.is_empty() && self.foreign.lies(parent) == Lies::Above {

@@ -112,19 +112,17 @@ impl Container {
         let removed = thread::Builder::new().name("remove".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| SourceError::Io { what: format!("removing {name}"), error })?;
-            let removed = runtime.block_on(tokio::time::timeout(PATIENCE, async {
-                Api::connect(&endpoint, Arc::default()).await?.remove(&name).await
-            }));
-            removed.unwrap_or_else(|_| {
-                let problem = format!("no answer in {} s", PATIENCE.as_secs());
-                Err(SourceError::Network { what: format!("removing {name}"), problem })
+            runtime.block_on(async {
+                let remove = async { Api::connect(&endpoint, Arc::default()).await?.remove(&name).await };
+                tokio::time::timeout(PATIENCE, remove).await.unwrap_or_else(|_| {
+                    let problem = format!("no answer in {} s", PATIENCE.as_secs());
+                    Err(SourceError::Network { what: format!("removing {name}"), problem })
+                })
             })
         });
-        let removed = match removed {
-            Ok(thread) => thread.join().unwrap_or(Ok(())),
-            Err(error) => Err(SourceError::Io { what: format!("removing {what}"), error }),
-        };
-        if let Err(error) = removed {
+        let removed = removed.and_then(|thread| thread.join().map_err(|_| io::Error::other("removing it panicked")));
+        let removed = removed.map_err(|error| SourceError::Io { what: format!("removing {what}"), error });
+        if let Err(error) = removed.and_then(|removed| removed) {
             progress.notice(&format!(
                 "the container {what}, which was only read from, is left in the engine ({error}); the next run removes it, \
                  or docker rm -v {what}"

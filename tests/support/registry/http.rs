@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,28 +16,38 @@ pub enum Stream {
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+    /// A socket of this machine.
+    Unix(UnixStream),
 }
 
 impl Stream {
-    fn socket(&self) -> &TcpStream {
-        match self {
+    /// Closes the connection with a TCP reset in place of an orderly end, which a socket of this machine does not know.
+    pub fn reset(self) {
+        let socket = match &self {
             Stream::Plain(socket) => socket,
             Stream::Tls(stream) => &stream.sock,
-        }
-    }
-
-    /// Closes the connection with a TCP reset in place of an orderly end.
-    pub fn reset(self) {
+            Stream::Unix(_) => return,
+        };
         // A linger time of zero makes close() discard what is unsent and send RST (RFC 9293 section 3.10.4, *ABORT*).
         // Where that fails the client sees an orderly end, and its test says so.
-        let _ = socket2::SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
     }
 
     /// Says nothing more, and waits until the client goes.
     pub fn stall(&self) {
         let mut ignored = [0; 64];
-        let mut socket = self.socket();
-        while socket.read(&mut ignored).is_ok_and(|length| length > 0) {}
+        let mut read = || match self {
+            Stream::Plain(socket) => {
+                let mut socket = socket;
+                socket.read(&mut ignored)
+            }
+            Stream::Tls(stream) => (&stream.sock).read(&mut ignored),
+            Stream::Unix(socket) => {
+                let mut socket = socket;
+                socket.read(&mut ignored)
+            }
+        };
+        while read().is_ok_and(|length| length > 0) {}
     }
 }
 
@@ -45,6 +56,7 @@ impl Read for Stream {
         match self {
             Stream::Plain(socket) => socket.read(buffer),
             Stream::Tls(stream) => stream.read(buffer),
+            Stream::Unix(socket) => socket.read(buffer),
         }
     }
 }
@@ -54,6 +66,7 @@ impl Write for Stream {
         match self {
             Stream::Plain(socket) => socket.write(bytes),
             Stream::Tls(stream) => stream.write(bytes),
+            Stream::Unix(socket) => socket.write(bytes),
         }
     }
 
@@ -61,6 +74,7 @@ impl Write for Stream {
         match self {
             Stream::Plain(socket) => socket.flush(),
             Stream::Tls(stream) => stream.flush(),
+            Stream::Unix(socket) => socket.flush(),
         }
     }
 }

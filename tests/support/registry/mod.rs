@@ -6,7 +6,7 @@
 
 mod auth;
 mod fault;
-mod http;
+pub mod http;
 mod routes;
 mod store;
 mod tls;
@@ -18,11 +18,10 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-pub use fault::{Fault, Requests};
+pub use fault::{Fault, Faults, Requests};
 pub use tls::Certificates;
 
 use self::auth::{Auth, Scheme};
-use self::fault::Faults;
 use self::http::{Ending, Request, Stream};
 use self::store::Store;
 use super::image::{Pack, Packed};

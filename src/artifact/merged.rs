@@ -1,8 +1,8 @@
 //! Getting paths from a place that shows an image's rootfs by itself, without its layers: the engine.
 //!
-//! Links are followed here, name by name, as in layers: what the place says of each name goes into a [`LayerIndex`], as though it
-//! were the entry of a layer, and the same walk as ever says which name is asked for next. What the place shows and is not the
-//! image's own is left to the layers.
+//! Links are followed here, name by name, as the kernel would inside a container. What the place says of each name goes into a
+//! [`LayerIndex`], as though it were the entry of a layer, so that what is wrong with a path is said as it is of layers. What the
+//! place shows and is not the image's own is left to the layers.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ use crate::extract::{Item, MAX_DEPTH, Metadata, Node as ItemNode, Staging};
 use crate::image::digest::Digest;
 use crate::layer::entry::{Entry, Kind, Special};
 use crate::layer::{Content, Flow, LayerError};
-use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{LayerIndex, NodeKind, View, components, join, split};
+use crate::rootfs::walk::resolve;
+use crate::rootfs::{LayerIndex, MAX_SYMLINKS, NodeKind, View, components, join, split};
 use crate::source::merged::{Merged, Seen, Stat, StatKind};
 use crate::source::{BlobReader, LayerBlob, Source};
 
@@ -134,43 +134,54 @@ impl Shown<'_> {
     /// Where `path` leads: a canonical path, and what stands there; `None` where the layers have to tell. Asks the place for each
     /// name on the way once.
     async fn find(&mut self, asked: &ByPath, path: &[u8], follow: bool) -> Result<Option<(Vec<u8>, StatKind)>, Error> {
-        loop {
-            let next = match resolve(&View::new(vec![&self.known], false), path, follow) {
-                Found::Unknown { path } => self.first_unknown(&path),
-                Found::Directory(directory) => return Ok(Some((directory.path, StatKind::Directory))),
-                Found::Leaf(leaf) => {
-                    let kind = match leaf.node.kind {
-                        NodeKind::File { .. } => StatKind::File,
-                        NodeKind::Symlink(_) => StatKind::Symlink,
-                        _ => StatKind::Special,
-                    };
-                    return Ok(Some((leaf.path, kind)));
-                }
-                _ => return Err(self.refusal(asked, path, follow)),
-            };
-            match self.merged.stat(&next).await? {
-                Seen::There(stat) => {
-                    if !self.learn(next, stat).await? {
-                        return Ok(None);
+        let must_be_directory = path.ends_with(b"/") || path.ends_with(b"/.");
+        // What is left of the path, and of the targets of links in it, the next name last.
+        let mut pending: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
+        let (mut here, mut links) = (Vec::new(), 0);
+        while let Some(name) = pending.pop() {
+            if name == b".." {
+                here.truncate(split(&here).0.len());
+                continue;
+            }
+            let at = join(&here, &name);
+            if self.known.get(&at).is_none() {
+                match self.merged.stat(&at).await? {
+                    Seen::There(stat) => {
+                        if !self.learn(at.clone(), stat).await? {
+                            return Ok(None);
+                        }
                     }
+                    Seen::Absent => return Err(self.refusal(asked, path, follow)),
+                    Seen::NotTheImages => return Ok(None),
                 }
-                // All that is above it is known.
-                Seen::Absent => return Err(self.refusal(asked, path, follow)),
-                Seen::NotTheImages => return Ok(None),
             }
-        }
-    }
-
-    /// The first name on the canonical `path` that nothing is known of.
-    fn first_unknown(&self, path: &[u8]) -> Vec<u8> {
-        let mut known = Vec::new();
-        for name in components(path) {
-            known = join(&known, name);
-            if self.known.get(&known).is_none() {
-                break;
+            let is_last = pending.is_empty();
+            let kind = match self.known.get(&at).map(|node| &node.kind) {
+                Some(NodeKind::Directory { .. }) => {
+                    here = at;
+                    continue;
+                }
+                Some(NodeKind::Symlink(target)) if !is_last || follow || must_be_directory => {
+                    links += 1;
+                    if links > MAX_SYMLINKS {
+                        return Err(self.refusal(asked, path, follow));
+                    }
+                    if target.starts_with(b"/") {
+                        here.clear();
+                    }
+                    pending.extend(components(target).rev().map(<[u8]>::to_vec));
+                    continue;
+                }
+                Some(NodeKind::Symlink(_)) => StatKind::Symlink,
+                Some(NodeKind::File { .. }) => StatKind::File,
+                _ => StatKind::Special,
+            };
+            if !is_last || must_be_directory {
+                return Err(self.refusal(asked, path, follow));
             }
+            return Ok(Some((at, kind)));
         }
-        known
+        Ok(Some((here, StatKind::Directory)))
     }
 
     /// Takes in what stands at the canonical `path`. Gives whether the place could tell all of it.
@@ -185,7 +196,7 @@ impl Shown<'_> {
             StatKind::Symlink => {
                 let Seen::There(tar) = self.merged.tree(&path).await? else { return Ok(false) };
                 let name = self.image.to_owned();
-                match blocking(move || read_link(tar, &name)).await? {
+                match blocking(move || read_link(tar, &name)).await?.or(stat.leads_to) {
                     Some(target) => Kind::Symlink(target),
                     None => return Ok(false),
                 }

@@ -14,6 +14,6 @@ mod view;
 pub mod walk;
 mod ways;
 
-pub use index::{DataOffset, Inserted, LayerIndex, Node, NodeKind, Refused, components, join, split};
+pub use index::{DataOffset, Inserted, LayerIndex, MAX_SYMLINKS, Node, NodeKind, Refused, components, join, split};
 pub use pattern::{Candidates, InvalidPattern, Pattern};
 pub use view::{Child, Directory, View};

@@ -30,7 +30,7 @@ pub enum Seen<T> {
 }
 
 /// What stands at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// What it is.
     pub kind: StatKind,
@@ -38,6 +38,8 @@ pub struct Stat {
     pub mode: u32,
     /// Modification time: seconds since the Unix epoch, and nanoseconds.
     pub mtime: (i64, u32),
+    /// Where a symbolic link leads in the end, where the place says: not what it is written as.
+    pub leads_to: Option<Vec<u8>>,
     /// Whether mode and time are the image's own. The place has put something into the directory otherwise.
     pub is_the_images: bool,
 }

@@ -107,6 +107,8 @@ pub struct PathStat {
     /// When it was last changed: seconds since the Unix epoch, and nanoseconds.
     #[serde(deserialize_with = "rfc_3339")]
     pub mtime: (i64, u32),
+    #[serde(rename = "linkTarget", default)]
+    link_target: String,
 }
 
 /// What a [`PathStat`] is of.
@@ -138,6 +140,13 @@ impl PathStat {
             0x0800_0000 => PathKind::Symlink,
             _ => PathKind::Special,
         }
+    }
+
+    /// Where a symbolic link leads when all links are followed, as an absolute path.
+    pub fn leads_to(&self) -> Option<&str> {
+        // Bytes that are no UTF-8 do not survive the JSON.
+        let is_whole = self.link_target.starts_with('/') && !self.link_target.contains(char::REPLACEMENT_CHARACTER);
+        Some(self.link_target.as_str()).filter(|_| is_whole && self.kind() == PathKind::Symlink)
     }
 
     /// The permission bits with setuid, setgid and sticky, as the kernel has them.

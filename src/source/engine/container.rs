@@ -135,7 +135,8 @@ fn stat_of(stat: &PathStat) -> Stat {
         PathKind::Symlink => StatKind::Symlink,
         PathKind::Special => StatKind::Special,
     };
-    Stat { kind, mode: stat.mode(), mtime: stat.mtime, is_the_images: true }
+    let leads_to = stat.leads_to().map(|path| path.as_bytes().to_vec());
+    Stat { kind, mode: stat.mode(), mtime: stat.mtime, leads_to, is_the_images: true }
 }
 
 fn absolute(path: &[u8]) -> Vec<u8> {

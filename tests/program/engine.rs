@@ -446,3 +446,16 @@ fn a_registrys_error_stays_as_it_is_where_the_engine_cannot_help() {
     engine.requests_for("/_ping").fail(Fault::StallAfter(0));
     assert_eq!(with(&engine, &["get", &reference, "/x"]).run().exits(3).stderr, said);
 }
+
+#[test]
+fn copy_binary_copies_out_of_the_engine() {
+    let engine = Engine::start(&image(), "app:1");
+    let dir = WorkDir::new();
+    let program = dir.outside("copy_binary");
+    std::os::unix::fs::symlink(program::binary(), &program).unwrap();
+    let copy = Program::new(program).args(&["--from=local://app:1", "/bin/tool", "here/"]);
+    let run = copy.env("DOCKER_HOST", engine.host()).run_in(&dir).exits(0);
+    run.says("not checked: it is the engine's word").never_says("--verify");
+    assert_eq!(dir.listing(), ["here/ 755", r#"here/tool 755 "a tool""#]);
+    nothing_is_left(&engine);
+}

@@ -84,7 +84,6 @@ mod tests {
             assert_eq!(error.usage.unwrap(), "copy_binary [OPTIONS] --from IMAGE PATH|NAME [DEST]");
         }
         assert_eq!(options("--form=alpine /x").unwrap_err().message, "unknown flag: --form; did you mean --from?");
-        assert!(options("--from=local://alpine /x").unwrap_err().message.contains("not supported yet"));
         assert!(options("--from=alpine ").unwrap_err().message.contains("cannot be empty"));
     }
 

@@ -96,13 +96,9 @@ impl Shown<'_> {
         };
         let Seen::There(tar) = self.merged.tree(&real_path).await? else { return Ok(None) };
         let (name, staging) = (self.image.to_owned(), Arc::clone(self.staging));
-        let top = split(&real_path).1.to_vec();
-        let item = blocking(move || read_tree(tar, &name, &top, &staging)).await?;
-        let found = kind_of(&item.node);
-        if found != kind {
-            // Podman follows a link that is to be kept.
-            return Ok(None);
-        }
+        let item = blocking(move || read_tree(tar, &name, &staging)).await?;
+        // Podman follows a link that is to be kept, and Docker gives nothing of some names that are no UTF-8.
+        let Some(item) = item.filter(|item| kind_of(&item.node) == kind) else { return Ok(None) };
         let digest = match &item.node {
             ItemNode::File(staged) => staged.digest.clone(),
             _ => None,
@@ -252,22 +248,23 @@ fn read_link(tar: BlobReader, image: &str) -> Result<Option<Vec<u8>>, Error> {
     Ok(target)
 }
 
-/// Stages what `tar` holds: something of the name `top`, with all that is below it.
-fn read_tree(tar: BlobReader, image: &str, top: &[u8], staging: &Staging) -> Result<Item, Error> {
+/// Stages what `tar` holds: one thing, with all that is below it, or nothing.
+fn read_tree(tar: BlobReader, image: &str, staging: &Staging) -> Result<Option<Item>, Error> {
     let mut root = Item { metadata: plan::UNDESCRIBED, node: ItemNode::Directory(BTreeMap::new()) };
     layers::scan(LayerBlob::Stream(tar), image, Verify::Never, false, &mut |entry, data| {
         let node = node_of(entry, data, &root, staging).map_err(|problem| problem.of(image))?;
         put(&mut root, entry, node).map_err(|problem| Problem::Entry(entry, problem).of(image))?;
         Ok(Flow::Continue)
     })?;
-    match root.node {
-        ItemNode::Directory(mut children) if children.len() == 1 => children.remove(top),
-        _ => None,
+    let ItemNode::Directory(mut children) = root.node else { return Ok(None) };
+    match children.len() {
+        // Docker's name is not always the one that was asked for: bytes that are no UTF-8 do not survive on its way.
+        0 | 1 => Ok(children.pop_first().map(|(_, item)| item)),
+        several => {
+            let problem = format!("it has {several} names at its top, and one was asked for");
+            Err(Error::in_layer(image, LayerError::Malformed { offset: 0, problem }))
+        }
     }
-    .ok_or_else(|| {
-        let problem = format!("what came is not {} alone", plan::show(top));
-        Error::in_layer(image, LayerError::Malformed { offset: 0, problem })
-    })
 }
 
 /// What is wrong with an entry, or with its content.

@@ -25,7 +25,7 @@ pub enum Seen<T> {
     There(T),
     /// Nothing: the image has no such path.
     Absent,
-    /// What is not the image's, or may not be: its layers tell.
+    /// What is not the image's, or may not be, or cannot be shown: its layers tell.
     NotTheImages,
 }
 

@@ -1,5 +1,7 @@
 //! Images of a Docker engine: paths from a container that is made and removed, layers from an export, and what is left behind.
 
+use std::os::unix::ffi::OsStrExt;
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -27,7 +29,7 @@ fn image() -> Image {
         dir("app/deep/er"),
         hardlink("app/deep/er/log", "app/trace.log"),
         file("srv/a b%?#&+=\n\u{e4}", "odd"),
-        file("srv/not utf-8 \u{0}".trim_end_matches('\0'), "spaced"),
+        file(b"srv/raw-\xff", "raw"),
     ];
     Image::new()
         .layer(Layer::from(base).created_by("ADD base"))
@@ -120,10 +122,11 @@ fn every_path_comes_as_from_an_archive_of_the_same_image() {
 #[test]
 fn names_of_any_bytes_are_asked_for_as_they_are() {
     let engine = Engine::start(&image(), "app:1");
-    for (path, content) in [("/srv/a b%\\?#&+=\n\u{e4}", "odd"), ("/srv/not utf-8 ", "spaced")] {
-        let run = with(&engine, &["get", "-o", "-", "local://app:1", path]).run().exits(0);
-        assert_eq!(run.out(), content);
-    }
+    let line = ["get", "-o", "-", "local://app:1", "/srv/a b%\\?#&+=\n\u{e4}"];
+    assert_eq!(with(&engine, &line).run().exits(0).out(), "odd");
+    let bytes = std::ffi::OsStr::from_bytes(b"/srv/raw-\xff");
+    let run = with(&engine, &["get", "-o", "-", "local://app:1"]).args(&[bytes]).run().exits(0);
+    assert_eq!(run.out(), "raw");
     assert_eq!(engine.count("/get"), 0);
 }
 
@@ -253,7 +256,8 @@ fn no_container_is_left_whatever_the_engine_does() {
         ("POST ", Fault::Status(500), 1),
         ("POST ", Fault::NoAnswer, 1),
         ("GET /v1.41/containers/docker", Fault::Status(500), 1),
-        ("HEAD ", Fault::Status(500), 1),
+        // What an engine cannot show is in the layers.
+        ("HEAD ", Fault::Status(500), 0),
         ("HEAD ", Fault::NoAnswer, 1),
         ("HEAD ", Fault::Without("X-Docker-Container-Path-Stat"), 1),
         ("HEAD ", Fault::Header("X-Docker-Container-Path-Stat", "e30="), 1),
@@ -265,7 +269,7 @@ fn no_container_is_left_whatever_the_engine_does() {
         engine.requests_for(request).fail(fault.clone());
         let dir = WorkDir::new();
         with(&engine, &["get", "local://app:1", "/app/trace.log"]).run_in(&dir).exits(code);
-        assert!(dir.listing().is_empty(), "{request} {fault:?}");
+        assert_eq!(dir.listing().is_empty(), code != 0, "{request} {fault:?}");
         nothing_is_left(&engine);
     }
 }
@@ -424,8 +428,7 @@ fn a_registrys_image_is_never_the_engines_where_something_else_is_wrong() {
     get(&format!("registry://{reference}")).exits(3);
     let digest = image.pack().digest();
     get(&format!("{}/team/app@{digest}", registry.host())).exits(3);
-    registry.requests_for("/manifests/").first(9).fail(Fault::NoAnswer);
-    get(&reference).exits(1);
+    get(&format!("127.0.0.1:{}/team/app:1", unused_port())).exits(1).says("connection refused");
     registry.push("team/app:1", &image);
     registry.requests_for(&image.pack().config.unwrap().digest()).fail(Fault::Status(404));
     get(&reference).exits(3);

@@ -157,7 +157,12 @@ fn every_path_by_itself_is_what_docker_cp_shows_of_the_engines_image() {
     let mut get = plugin.get(&image);
     get.args(["--no-dereference", "--parents", "--quiet", "-o", "-", "--"]).args(expected.0.keys().map(escaped));
     let ours = stream(&mut get, |tar| Tree::from_tar(tar)).without(|_, node| !is_leaf(node));
-    ours.assert_same(&expected, Metadata::Permissions, "every path by itself");
+    // Names that were asked for one by one are files of their own, whatever they share in the image.
+    let apart = |mut tree: Tree| {
+        tree.0.values_mut().zip(0..).for_each(|(node, number)| node.inode = number);
+        tree
+    };
+    apart(ours).assert_same(&apart(expected), Metadata::Permissions, "every path by itself");
 }
 
 #[test]

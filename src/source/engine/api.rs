@@ -38,6 +38,17 @@ pub struct Api {
     fetched: Arc<AtomicU64>,
 }
 
+/// What the engine says of a path in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stated {
+    /// This stands there.
+    There(PathStat),
+    /// There is no such path, or no such container.
+    Absent,
+    /// It cannot tell. Docker follows a link to say where it leads, and fails where that is in a circle.
+    Unable,
+}
+
 /// A version of the API: `1.41`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version(u32, u32);
@@ -135,14 +146,18 @@ impl Api {
         Ok(container.mounts.unwrap_or_default())
     }
 
-    /// What stands at the absolute `path` in a container; `None` where there is no such path, or no such container.
-    pub async fn stat(&self, container: &str, path: &[u8]) -> Result<Option<PathStat>, SourceError> {
+    /// What stands at the absolute `path` in a container.
+    pub async fn stat(&self, container: &str, path: &[u8]) -> Result<Stated, SourceError> {
         let request = self.in_container(Method::HEAD, container, path).timeout(ASKING);
         let what = String::from_utf8_lossy(path);
-        let Some(answer) = found(self.send(request, &what).await)? else { return Ok(None) };
+        let answer = request.send().await.map_err(|error| self.failed(&what, &error))?;
+        if answer.status().is_server_error() {
+            return Ok(Stated::Unable);
+        }
+        let Some(answer) = found(self.accept(answer, &what).await)? else { return Ok(Stated::Absent) };
         let header = answer.headers().get("x-docker-container-path-stat").map(|value| value.as_bytes());
         match header.and_then(PathStat::parse) {
-            Some(stat) => Ok(Some(stat)),
+            Some(stat) => Ok(Stated::There(stat)),
             None => Err(self.protocol(&what, "it does not say what stands there")),
         }
     }
@@ -179,6 +194,11 @@ impl Api {
     /// The answer, where it is one of success.
     async fn send(&self, request: RequestBuilder, what: &str) -> Result<Response, SourceError> {
         let answer = request.send().await.map_err(|error| self.failed(what, &error))?;
+        self.accept(answer, what).await
+    }
+
+    /// `answer`, where it is one of success.
+    async fn accept(&self, answer: Response, what: &str) -> Result<Response, SourceError> {
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::answer::{Mount, PathKind, PathStat};
-use super::api::Api;
+use super::api::{Api, Stated};
 use super::endpoint::Endpoint;
 use super::live::{Listed, NAME};
 use super::owner;
@@ -77,8 +77,9 @@ impl Container {
             return Ok(Seen::NotTheImages);
         }
         match self.api.stat(self.listed.name(), &absolute(path)).await? {
-            Some(stat) => Ok(Seen::There(Stat { is_the_images: lies == Lies::Apart, ..stat_of(&stat) })),
-            None => self.absent(path).await,
+            Stated::There(stat) => Ok(Seen::There(Stat { is_the_images: lies == Lies::Apart, ..stat_of(&stat) })),
+            Stated::Absent => self.absent(path).await,
+            Stated::Unable => Ok(Seen::NotTheImages),
         }
     }
 

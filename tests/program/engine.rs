@@ -446,7 +446,7 @@ fn a_registrys_error_stays_as_it_is_where_the_engine_cannot_help() {
     let said = artifact(&["get", &reference, "/x"]).env("DOCKER_HOST", "unix:///nowhere").run().exits(3).stderr;
     let engine = Engine::start(&image(), "another:1");
     assert_eq!(with(&engine, &["get", &reference, "/x"]).run().exits(3).stderr, said);
-    engine.requests_for("/_ping").fail(Fault::StallAfter(0));
+    engine.requests_for("/images/").fail(Fault::StallAfter(0));
     assert_eq!(with(&engine, &["get", &reference, "/x"]).run().exits(3).stderr, said);
 }
 

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::RegistryArguments;
@@ -21,8 +20,8 @@ pub struct Access {
     pub plain_http: bool,
     /// TLS without checking the certificate.
     pub insecure: bool,
-    /// The folder of Docker's `config.json`, where one was named.
-    pub docker_config: Option<PathBuf>,
+    /// Which engine is meant, and the folder of Docker's `config.json`, where one was named.
+    pub engine: EngineOptions,
 }
 
 /// Where an image is.
@@ -40,21 +39,17 @@ pub enum Location {
 }
 
 impl Access {
-    /// What was typed, with the folder of Docker's `config.json` where one was named.
-    pub fn new(typed: RegistryArguments, docker_config: Option<PathBuf>) -> Self {
-        Access { plain_http: typed.plain_http, insecure: typed.insecure, docker_config }
+    /// What was typed, with what says which engine is meant.
+    pub fn new(typed: RegistryArguments, engine: EngineOptions) -> Self {
+        Access { plain_http: typed.plain_http, insecure: typed.insecure, engine }
     }
 
     /// The image in a registry that `reference` names.
     pub fn registry(&self, reference: &str, progress: Arc<dyn Progress>) -> Result<Arc<Registry>, SourceError> {
-        let Access { plain_http, insecure, docker_config } = self.clone();
+        let Access { plain_http, insecure, engine } = self.clone();
+        let docker_config = engine.docker_config;
         let options = RegistryOptions { plain_http, insecure, docker_config, ..Default::default() };
         Ok(Arc::new(Registry::new(reference, options, progress)?))
-    }
-
-    /// What says where the engine is.
-    fn engine(&self) -> EngineOptions {
-        EngineOptions { docker_config: self.docker_config.clone(), ..Default::default() }
     }
 
     /// The source that an image is in: one arm for each kind of place.
@@ -80,7 +75,7 @@ impl Access {
                 if is_prefixed || registry.is_pinned() {
                     return Ok(registry);
                 }
-                Ok(Arc::new(OrEngine::new(registry, reference, self.engine(), progress)))
+                Ok(Arc::new(OrEngine::new(registry, reference, self.engine.clone(), progress)))
             }
             Name::Archive { file, image } => {
                 local(Box::new(move || LocalSource::archive(&file, image, progress))).await
@@ -89,7 +84,7 @@ impl Access {
             Name::Layout { directory, image } => {
                 local(Box::new(move || LocalSource::layout(&directory, image, progress))).await
             }
-            Name::Engine { reference } => Ok(Arc::new(Engine::new(&reference, &self.engine(), progress)?)),
+            Name::Engine { reference } => Ok(Arc::new(Engine::new(&reference, &self.engine, progress)?)),
         }
     }
 }

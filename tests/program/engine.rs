@@ -383,6 +383,14 @@ fn without_an_engine_the_error_says_which_socket_was_tried() {
 }
 
 #[test]
+fn dockers_global_flags_say_which_engine_is_meant() {
+    let (engine, other) = (Engine::start(&image(), "app:1"), Engine::start(&image(), "other:1"));
+    let line = ["--host", &engine.host(), "get", "-o", "-", "local://app:1", "/app/trace.log"];
+    assert_eq!(with(&other, &line).run().exits(0).out(), "traced");
+    assert_eq!(other.asked(), [""; 0]);
+}
+
+#[test]
 fn what_is_no_reference_of_an_engine_is_wrong_usage() {
     let engine = Engine::start(&image(), "app:1");
     for reference in ["local://../containers/x", "local://a b", "local://a?b=c"] {

@@ -45,7 +45,7 @@ impl CopyBinaryOptions {
             destination,
             platform: surroundings.platform(typed.platform)?,
             display: surroundings.display_mode(ProgressMode::Auto, typed.quiet),
-            access: Access::new(typed.registry, surroundings.docker_config.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone()),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The engine's API: the few calls that are made of it, each with what it answers. Docker's own, of either image store, and
 //! Podman's compatible one.
 //!
-//! Spec: Docker Engine API, whose version is the lower of the engine's newest and [`NEWEST`].
+//! Spec: Docker Engine API, whose version is the lower of the engine's newest and the newest that is known here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -18,3 +18,14 @@ pub mod progress;
 pub mod rootfs;
 pub mod source;
 mod tar;
+
+// What the tests of the whole program stand on serves the unit tests too: the same files, of those that know nothing of
+// this library.
+#[cfg(test)]
+#[path = "../tests/support"]
+#[allow(dead_code, unused_imports)]
+mod support {
+    pub mod block;
+    pub mod http;
+    pub mod random;
+}

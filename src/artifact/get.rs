@@ -137,9 +137,12 @@ pub async fn get_from(
         placed.push(thing);
     }
     let items = place::arrange(placed, matches!(request.destination, Destination::File(_)))?;
+    // A root is a directory, also where all that it holds is one file.
+    let is_one_file = matches!(files.as_slice(), [file] if file.kind == "file");
     let published = blocking(move || match request.destination {
         Destination::Stdout => {
-            let warnings = extract::write_stdout(&items, &options, &mut std::io::stdout().lock())?;
+            let write = if is_one_file { extract::write_stdout } else { extract::write_tar };
+            let warnings = write(&items, &options, &mut std::io::stdout().lock())?;
             Ok(Published { warnings, ..Published::default() })
         }
         _ => match Arc::into_inner(staging) {

@@ -2,28 +2,7 @@
 //! them all. Seeded, so that one number is always the same stream.
 
 use super::inflate::WINDOW;
-
-/// Random numbers that are always the same: xorshift.
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        random.below(2);
-        random
-    }
-
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 16) as usize) % bound
-    }
-
-    pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.below(256) as u8).collect()
-    }
-}
+use crate::support::random::Random;
 
 /// Where a block begins, in bits from the blob's start and bytes of its content, and where the content of its member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

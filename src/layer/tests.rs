@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 
-use super::fixture::{Block, END, Random, file, pax, read_all};
+use super::fixture::{Block, END, file, pax, read_all};
 use super::*;
+use crate::support::random::Random;
 
 /// A layer with every kind of header.
 fn layer() -> Vec<u8> {
@@ -118,7 +119,7 @@ fn a_wrong_digest_is_found_at_the_end_of_the_blob() {
 fn a_wrong_digest_explains_a_damaged_layer() {
     let tar = [layer(), file("big", vec![b'x'; 300_000])].concat();
     for good in [gzip(&tar), zstd(&tar), tar] {
-        let mut random = Random(7);
+        let mut random = Random::new(7);
         for _ in 0..50 {
             let mut blob = good.clone();
             let at = random.below(blob.len());
@@ -162,7 +163,7 @@ fn an_empty_blob_is_an_empty_layer() {
 fn a_layer_cut_anywhere_is_never_taken_for_a_whole_one() {
     let tar = layer();
     let whole = read_all(&tar).unwrap();
-    let mut random = Random(1);
+    let mut random = Random::new(1);
     let cuts = (0..tar.len()).step_by(512).chain((0..2000).map(|_| random.below(tar.len()))).collect::<Vec<_>>();
     for cut in cuts {
         // A clean end is one between two entries: all before it whole, nothing of the next one there.
@@ -190,7 +191,7 @@ fn a_compressed_layer_cut_anywhere_is_an_error() {
 fn damage_anywhere_is_survived() {
     let tar = layer();
     for (seed, good) in [tar.clone(), gzip(&tar), zstd(&tar)].into_iter().enumerate() {
-        let mut random = Random(seed as u64);
+        let mut random = Random::new(seed as u64);
         for _ in 0..3000 {
             let mut blob = good.clone();
             for _ in 0..=random.below(4) {
@@ -213,7 +214,7 @@ fn damage_anywhere_is_survived() {
 fn damage_inside_headers_whose_checksum_was_mended_is_survived() {
     let tar = layer();
     let headers: Vec<_> = (0..tar.len()).step_by(512).filter(|at| tar[at + 257..].starts_with(b"ustar")).collect();
-    let mut random = Random(99);
+    let mut random = Random::new(99);
     for _ in 0..6000 {
         let mut damaged = tar.clone();
         let at = headers[random.below(headers.len())];

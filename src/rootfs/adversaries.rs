@@ -8,6 +8,7 @@ use super::index::{LayerIndex, MAX_SYMLINKS, Node, NodeKind};
 use super::view::{Child, Directory, View};
 use super::walk::{Found, leaf, resolve};
 use crate::layer::entry::{Entry, Kind};
+use crate::support::random::Random;
 
 /// How many random images are compared.
 const IMAGES: u64 = 1500;
@@ -197,18 +198,8 @@ fn plain(merged: &BTreeMap<Path, Thing>, path: &Path, follow: bool) -> End {
     End::To(real, Thing::Directory)
 }
 
-/// Random numbers from a seed (SplitMix64).
-struct Random(u64);
-
+/// What an image is made of.
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) as usize % limit
-    }
-
     /// A path of few names, so that they collide; now and then a deep one.
     fn path(&mut self) -> String {
         let depth = if self.below(12) == 0 { 8 + self.below(40) } else { 1 + self.below(4) };
@@ -245,7 +236,7 @@ impl Random {
 
 /// A random image, the lowest layer first.
 fn image(seed: u64) -> Vec<Vec<Entry>> {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let layers = 1 + random.below(5);
     let numbered = |(number, entry): (usize, Entry)| Entry { data_offset: number as u64, ..entry };
     (0..layers).map(|_| (0..1 + random.below(14)).map(|_| random.entry()).enumerate().map(numbered).collect()).collect()
@@ -327,7 +318,7 @@ fn random_trees_of_links_and_deep_names_are_what_a_plain_merging_makes_of_them()
         assert_eq!(listed, merged, "{}", explain());
         things += merged.len();
         broken += merged.values().filter(|thing| **thing == Thing::Broken).count();
-        let mut random = Random(!seed);
+        let mut random = Random::new(!seed);
         for _ in 0..20 {
             let (path, follow) = (random.path(), random.below(2) == 0);
             let expected = plain(&merged, &names(&path), follow);

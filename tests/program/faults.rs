@@ -59,9 +59,9 @@ impl Served {
     }
 
     /// The `Range` of each request for the layer.
-    fn ranges(&self) -> Vec<Option<String>> {
+    fn ranges(&self) -> Vec<String> {
         let requests = self.registry.logged("GET", &self.layer());
-        requests.iter().map(|request| request.header("range").map(str::to_owned)).collect()
+        requests.iter().map(|request| request.header("range").to_owned()).collect()
     }
 }
 
@@ -88,8 +88,7 @@ fn a_blob_that_breaks_off_is_resumed_from_its_last_byte() {
         served.recovers();
         let ranges = served.ranges();
         assert_eq!(ranges.len(), 2, "{ranges:?}");
-        let start =
-            ranges[1].as_deref().and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
+        let start = ranges[1].strip_prefix("bytes=").and_then(|range| range.split('-').next()?.parse().ok());
         // A reset may discard what was sent and not yet read, so the last byte that came can be an earlier one.
         assert!(start.is_some_and(|start: usize| start > 0 && start <= 700_000), "{ranges:?}");
     }
@@ -131,7 +130,7 @@ fn a_rest_that_is_refused_or_is_another_one_makes_it_start_over() {
         served.registry.requests_for(&served.layer()).nth(2).fail(fault);
         served.recovers().says("beginning again");
         let ranges = served.ranges();
-        assert!(ranges.len() == 3 && ranges[1].is_some() && ranges[2].is_none(), "{ranges:?}");
+        assert!(ranges.len() == 3 && !ranges[1].is_empty() && ranges[2].is_empty(), "{ranges:?}");
     }
 }
 
@@ -161,7 +160,7 @@ fn content_that_comes_encoded_is_said_to_be() {
     served.registry.requests_for("/v2/").fail(Fault::Header("Content-Encoding", "gzip"));
     served.recovers();
     for request in served.registry.log() {
-        assert_eq!(request.header("accept-encoding"), Some("identity"), "{}", request.target);
+        assert_eq!(request.header("accept-encoding"), "identity", "{}", request.target);
     }
     // Other bytes.
     let served = Served::new();
@@ -249,18 +248,14 @@ fn a_manifest_with_a_wrong_byte_is_refused_where_the_digest_is_known() {
 fn a_layer_of_another_length_than_the_manifest_says_is_refused() {
     let served = Served::new();
     served.registry.requests_for(&served.layer()).fail(Fault::ContentLength(1000));
-    let code = served.get().code;
-    assert!(matches!(code, 1 | 5), "exit code {code}");
-    served.leaves_only(&[]);
+    served.fails(5).says("does not match its digest: expected 1050112 bytes, got 1000 bytes");
 }
 
 #[test]
 fn a_layer_that_claims_more_bytes_than_come_is_refused() {
     let served = Served::new();
     served.registry.requests_for(&served.layer()).fail(Fault::ContentLength(2 << 20));
-    let code = served.get().code;
-    assert!(matches!(code, 1 | 5), "exit code {code}");
-    served.leaves_only(&[]);
+    served.fails(5).says("does not match its digest: expected 1050112 bytes, got 2097152 bytes");
 }
 
 #[test]

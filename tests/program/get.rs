@@ -103,6 +103,19 @@ fn a_dash_writes_several_things_as_a_tar_stream() {
 }
 
 #[test]
+fn a_root_that_holds_one_file_is_a_tar_stream_like_any_directory() {
+    let registry = Registry::start();
+    let reference = registry.push("app:1", &Image::new().layer([file("tool", "hello")]));
+    for arguments in [&["/"][..], &["/", "/tool"]] {
+        let run = artifact(&["get", &reference, "-o", "-"]).args(arguments).run().exits(0);
+        let mut stream = tar::Archive::new(&run.stdout[..]);
+        let names = stream.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned());
+        assert_eq!(names.collect::<Vec<_>>(), [std::path::Path::new("tool")], "{arguments:?}");
+    }
+    assert_eq!(artifact(&["get", &reference, "/*", "-o", "-"]).run().exits(0).out(), "hello");
+}
+
+#[test]
 fn an_existing_file_is_replaced_whole() {
     let (_registry, reference) = tool_image();
     let dir = WorkDir::new();

@@ -7,6 +7,7 @@ mod adversaries;
 mod archives;
 mod attach;
 mod copy_binary;
+mod damaged;
 mod engine;
 mod entries;
 mod faults;

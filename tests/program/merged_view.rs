@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::panic::resume_unwind;
 
-use crate::stacks::{Merged, Resolved, Seen, StackEntry, generate, write_tar};
+use crate::stacks::{Merged, Place, Resolved, Seen, StackEntry, generate, get, image, write_tar};
 use docker_artifact::layer::{self, Decompressed, Flow, Kind, LayerError};
 use docker_artifact::rootfs::walk::{self, Found};
 use docker_artifact::rootfs::{Child, DataOffset, Directory, LayerIndex, NodeKind, View};
@@ -113,7 +113,11 @@ fn compare(seed: u64) -> usize {
             assert_eq!(resolve(&view, &path, follow), wanted, "\"{path}\" (follow: {follow}) in {}", explain());
         }
     }
-    expected.len()
+    let (names, place) = (expected.len(), Place::of(seed));
+    let mut written = expected;
+    written.retain(|_, seen| !matches!(seen, Seen::Fifo { .. }));
+    assert_eq!(get(&image(&stack), place, true), written, "got from {place:?}: {}", explain());
+    names
 }
 
 /// Paths through all that is there: every name, and through every symlink to the others.
@@ -132,16 +136,32 @@ fn paths_to_try(seed: u64, listing: &BTreeMap<Vec<u8>, Seen>) -> Vec<String> {
     paths
 }
 
-#[test]
-fn the_view_of_random_stacks_is_the_kernels() {
-    if !can_run("the_view_of_random_stacks_is_the_kernels") {
-        return;
-    }
-    // Mounting is mostly waiting.
-    let names: usize = std::thread::scope(|scope| {
-        let compare_each = |first: u64| (first..STACKS).step_by(THREADS).map(compare).sum::<usize>();
+/// Compares each stack by `compare`, and gives the sum of what that gives.
+fn each_stack(compare: fn(u64) -> usize) -> usize {
+    // Mounting, and starting the program, is mostly waiting.
+    std::thread::scope(|scope| {
+        let compare_each = move |first: u64| (first..STACKS).step_by(THREADS).map(compare).sum::<usize>();
         let threads: Vec<_> = (0..THREADS as u64).map(|first| scope.spawn(move || compare_each(first))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).sum()
-    });
+    })
+}
+
+#[test]
+fn the_view_of_random_stacks_is_the_kernels_and_so_is_what_each_source_gives() {
+    if !can_run("the_view_of_random_stacks_is_the_kernels_and_so_is_what_each_source_gives") {
+        return;
+    }
+    let names = each_stack(compare);
     assert!(names > 10 * STACKS as usize, "{names} names in {STACKS} stacks are too few to mean much");
+}
+
+#[test]
+fn random_stacks_come_out_of_every_source_as_out_of_a_registry() {
+    each_stack(|seed| {
+        let (stack, place) = (generate(seed), Place::of(seed));
+        let image = image(&stack);
+        let expected = get(&image, Place::Registry, false);
+        assert_eq!(get(&image, place, false), expected, "got from {place:?}: stack {seed}: {stack:#?}");
+        expected.len()
+    });
 }

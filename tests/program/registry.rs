@@ -215,8 +215,7 @@ fn a_client_certificate_is_shown_to_the_registry_that_asks_for_it() {
     let dir = WorkDir::new();
     let folder = format!(".docker/certs.d/{}", registry.host());
     dir.write_home(&format!("{folder}/ca.crt"), &registry.certificates.authority);
-    let code = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).code;
-    assert!(matches!(code, 1 | 4), "without the certificate: exit code {code}");
+    artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(1).says("it asks for a client certificate");
     dir.write_home(&format!("{folder}/client.cert"), &registry.certificates.client);
     dir.write_home(&format!("{folder}/client.key"), &registry.certificates.client_key);
     assert_eq!(content(&dir, &reference), "mutual");
@@ -301,8 +300,7 @@ fn a_broken_helper_is_an_error_that_names_it() {
         let dir = WorkDir::new();
         dir.script("docker-credential-broken", script);
         dir.docker_config(&json!({"credsStore": "broken"}));
-        let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).says("docker-credential-broken");
-        assert_ne!(run.code, 0);
+        artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(4).says("docker-credential-broken");
     }
 }
 
@@ -325,8 +323,7 @@ fn a_broken_config_is_an_error_that_names_the_file() {
     let (_registry, reference) = guarded(true);
     let dir = WorkDir::new();
     dir.write_home(".docker/config.json", "{ this is no JSON");
-    let run = artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).says(".docker/config.json");
-    assert_ne!(run.code, 0);
+    artifact(&["get", &reference, "/bin/tool"]).run_in(&dir).exits(4).says(".docker/config.json");
 }
 
 #[test]
@@ -423,7 +420,7 @@ fn a_redirect_takes_no_credentials_along() {
         dir.docker_config(&json!({"auths": {registry.host(): {"auth": basic("ann", SECRET)}}}));
         assert_eq!(content(&dir, &reference), "redirected");
         let requests = at_storage(&registry);
-        assert!(!requests.is_empty() && requests.iter().all(|request| request.header("authorization").is_none()));
+        assert!(!requests.is_empty() && requests.iter().all(|request| request.header("authorization").is_empty()));
     }
 }
 

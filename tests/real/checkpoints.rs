@@ -7,25 +7,12 @@ use std::process::Command;
 use docker_artifact::layer::checkpoint::{ExtentReader, Tracked};
 use docker_artifact::layer::{Decompressed, Stream};
 
+use crate::random::Random;
 use crate::tools::{can_run, run};
 
-/// Text that compresses as programs do, with repeats from far back: always the same.
+/// Bytes that compress as programs do, with repeats from far back.
 fn content(length: usize) -> Vec<u8> {
-    let mut state = 7_u64;
-    let mut bytes: Vec<u8> = Vec::with_capacity(length + 256);
-    while bytes.len() < length {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let random = (state >> 33) as usize;
-        let back = bytes.len().min(random % 40_000);
-        if back > 200 && !random.is_multiple_of(3) {
-            let from = bytes.len() - back;
-            bytes.extend_from_within(from..from + 20 + random % 150);
-        } else {
-            bytes.extend_from_slice(format!("{random:x} of {}\n", random % 97).as_bytes());
-        }
-    }
-    bytes.truncate(length);
-    bytes
+    Random::new(7).compressible(length)
 }
 
 fn check(name: &str, blob: &[u8], wanted: &[Range<u64>]) {

@@ -16,6 +16,9 @@ mod login;
 mod newer;
 mod platforms;
 mod plugin;
+#[path = "../support/random.rs"]
+#[allow(dead_code)]
+mod random;
 mod recipes;
 mod registry;
 mod single_paths;

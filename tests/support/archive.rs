@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::entry::{Entry, file};
+use super::entry::{file, tar_of};
 use super::image::{Content, Pack, Packed, sha256};
 
 /// What an archive of images looks like.
@@ -28,14 +28,6 @@ pub const FORMS: [Form; 4] = [Form::Docker25, Form::Docker110, Form::Legacy, For
 /// An archive of this form with the image under the name `tag`.
 pub fn archive(image: &dyn Pack, form: Form, tag: &str) -> Vec<u8> {
     tar_of(files(&image.pack(), form, tag).iter().map(|(name, bytes)| file(name, bytes)))
-}
-
-/// A tar of these members, with its end mark.
-pub fn tar_of(entries: impl IntoIterator<Item = Entry>) -> Vec<u8> {
-    let mut tar = Vec::new();
-    entries.into_iter().for_each(|entry| entry.write(&mut tar));
-    tar.extend([0; 1024]);
-    tar
 }
 
 /// Writes an OCI layout of the image into the folder `directory`.

@@ -4,10 +4,9 @@
 //! It shows in a container what Docker shows in one that was never started: the image's layers, and its own files over them.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::Read;
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -16,10 +15,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tar::EntryType;
 
-use super::archive::{Form, archive, tar_of, uncompressed};
-use super::entry::{dir, fifo, file, hardlink, symlink};
+use super::archive::{Form, archive, uncompressed};
+use super::entry::{dir, fifo, file, hardlink, symlink, tar_of};
+use super::http::{self, Request, Response, Service};
 use super::image::{Pack, Packed, sha256};
-use super::registry::http::{Ending, Request, Response, Stream};
 use super::registry::{Faults, Requests};
 
 /// What Docker puts into every container, so that its mounts have something to cover.
@@ -105,14 +104,7 @@ impl Engine {
             release: Condvar::new(),
         });
         let listener = UnixListener::bind(folder.path().join("docker.sock")).expect("a socket of our own");
-        let serving = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for socket in listener.incoming().map_while(Result::ok) {
-                let shared = Arc::clone(&serving);
-                // A client that goes away ends its connection and nothing more.
-                std::thread::spawn(move || serve(&shared, socket));
-            }
-        });
+        http::spawn_unix(listener, Arc::clone(&shared) as Arc<dyn Service>);
         Engine { folder, shared }
     }
 
@@ -226,26 +218,18 @@ fn trimmed(path: &[u8]) -> Vec<u8> {
     path.strip_suffix(b"/").unwrap_or(path).to_vec()
 }
 
-fn serve(shared: &Shared, socket: UnixStream) -> std::io::Result<()> {
-    let mut connection = BufReader::new(Stream::Unix(socket));
-    while let Some(request) = Request::read(&mut connection)? {
-        shared.log.lock().expect("no thread panics here").push(format!("{} {}", request.method, request.target));
-        let fault = shared.faults.take(&request);
-        let response = shared.answer(&request);
-        let response = fault.map_or(response.clone(), |fault| fault.befall(response));
-        if response.ending == Ending::NoAnswer {
-            return Ok(());
-        }
-        let goes_on = response.write(connection.get_mut(), request.method == "HEAD", &AtomicU64::new(0))?;
-        if let Ending::Stall(_) = response.ending {
-            shared.stalled();
-            connection.get_ref().stall();
-        }
-        if !goes_on {
-            return Ok(());
-        }
+impl Service for Shared {
+    fn answer(&self, request: Request) -> Response {
+        self.log.lock().expect("no thread panics here").push(format!("{} {}", request.method, request.target));
+        let fault = self.faults.take(&request);
+        let response = self.response(&request);
+        fault.map_or(response.clone(), |fault| fault.befall(response))
     }
-    Ok(())
+
+    fn has_stalled(&self) {
+        *self.stalled.lock().expect("no thread panics here") += 1;
+        self.stall.notify_all();
+    }
 }
 
 impl Shared {
@@ -253,15 +237,10 @@ impl Shared {
         self.image.config.as_ref().expect("an image has a config").digest()
     }
 
-    fn stalled(&self) {
-        *self.stalled.lock().expect("no thread panics here") += 1;
-        self.stall.notify_all();
-    }
-
-    fn answer(&self, request: &Request) -> Response {
+    fn response(&self, request: &Request) -> Response {
         let path = request.path();
         if path == "/_ping" {
-            return Response::new(200, b"OK".to_vec()).header("Api-Version", "1.41");
+            return Response::new(200, &[("Api-Version", "1.41")], b"OK".to_vec());
         }
         let Some(path) = path.strip_prefix("/v1.41/") else { return refused(400, "client version is too old") };
         let parts: Vec<&str> = path.split('/').collect();
@@ -300,7 +279,7 @@ impl Shared {
                 steps.reverse();
                 Response::json(&json!(steps))
             }
-            "get" => Response::new(200, archive(&self.image, self.form, &self.tag)),
+            "get" => Response::new(200, &[], archive(&self.image, self.form, &self.tag)),
             _ => refused(404, "page not found"),
         }
     }
@@ -312,7 +291,7 @@ impl Shared {
         }
         let mut held = self.held.lock().expect("no thread panics here");
         if *held {
-            self.stalled();
+            self.has_stalled();
             held = self.release.wait_while(held, |held| *held).expect("no thread panics here");
         }
         drop(held);
@@ -346,7 +325,7 @@ impl Shared {
             ("DELETE", []) => {
                 assert_eq!(request.target.split_once('?').map(|(_, query)| query), Some("v=1&force=1"));
                 containers.remove(at);
-                Response::empty(204)
+                Response::new(204, &[], Vec::new())
             }
             ("GET", ["json"]) => {
                 let mounts = self.mounts.iter().map(|mount| json!({"Type": "volume", "Destination": mount}));
@@ -357,7 +336,7 @@ impl Shared {
                 let Some((path, shown)) = self.shown.get_key_value(&trimmed(&path)) else {
                     return refused(404, &format!("Could not find the file {}", path.escape_ascii()));
                 };
-                let response = Response::new(200, self.archive(path));
+                let response = Response::new(200, &[], self.archive(path));
                 response.header("X-Docker-Container-Path-Stat", &STANDARD.encode(shown.stat(path).to_string()))
             }
             _ => refused(404, "page not found"),
@@ -424,7 +403,7 @@ fn rfc_3339(mut seconds: u64) -> String {
 }
 
 fn refused(status: u16, message: &str) -> Response {
-    Response::new(status, json!({"message": message}).to_string().into_bytes())
+    Response::new(status, &[], json!({"message": message}).to_string().into_bytes())
 }
 
 fn id_of(name: &str) -> String {

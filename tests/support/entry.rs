@@ -3,6 +3,7 @@
 
 use tar::{EntryType, Header};
 
+use super::block::{Block, END, pax_record, put};
 use super::sparse::{self, SparseFormat};
 
 /// The modification time of every entry that names none: the same in every run, so that digests are too.
@@ -109,6 +110,14 @@ pub fn typed(name: &str, type_flag: u8, content: impl AsRef<[u8]>) -> Entry {
 /// These bytes between two entries, as they are.
 pub fn raw(bytes: impl AsRef<[u8]>) -> Entry {
     Entry { content: bytes.as_ref().to_vec(), raw: true, ..Entry::new("", EntryType::Regular, 0) }
+}
+
+/// A tar of these members, with its end mark.
+pub fn tar_of(entries: impl IntoIterator<Item = Entry>) -> Vec<u8> {
+    let mut tar = Vec::new();
+    entries.into_iter().for_each(|entry| entry.write(&mut tar));
+    tar.extend(END);
+    tar
 }
 
 impl Entry {
@@ -218,9 +227,9 @@ impl Entry {
         let prefix = if self.names == Names::UstarPrefix { take_prefix(&mut name) } else { Vec::new() };
         match self.names {
             Names::Gnu => {
-                write_gnu_name(out, EntryType::GNULongName, &name);
+                write_gnu_name(out, b'L', &name);
                 if !self.target.is_empty() {
-                    write_gnu_name(out, EntryType::GNULongLink, &self.target);
+                    write_gnu_name(out, b'K', &self.target);
                 }
             }
             Names::Pax => records.extend(self.name_records(&name)),
@@ -229,7 +238,7 @@ impl Entry {
         }
         if !records.is_empty() {
             let content: Vec<u8> = records.iter().flat_map(|(key, value)| pax_record(key, value)).collect();
-            write_extension(out, EntryType::XHeader, b"PaxHeaders/entry", &content);
+            out.extend(Block::new("PaxHeaders/entry", b'x', content.len() as u64).with(content));
         }
         header.set_mode(self.mode);
         header.set_mtime(self.mtime);
@@ -248,15 +257,8 @@ impl Entry {
         if let Some(change) = self.tamper {
             change(&mut header);
         }
-        header.set_cksum();
-        if let Some(change) = self.tamper_checked {
-            change(&mut header);
-        }
-        out.extend_from_slice(header.as_bytes());
-        out.extend_from_slice(&map_blocks);
-        out.extend_from_slice(&inline_map);
-        out.extend_from_slice(&self.content);
-        pad(out);
+        let data = [&map_blocks[..], &inline_map, &self.content].concat();
+        out.extend(Block::of(header).corrupted(self.tamper_checked, data));
     }
 
     fn name_records(&self, name: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -277,41 +279,7 @@ fn take_prefix(name: &mut Vec<u8>) -> Vec<u8> {
     prefix
 }
 
-/// Copies as much of `bytes` into `field` as fits.
-fn put(field: &mut [u8], bytes: &[u8]) {
-    field.fill(0);
-    let length = bytes.len().min(field.len());
-    field[..length].copy_from_slice(&bytes[..length]);
-}
-
-fn pad(out: &mut Vec<u8>) {
-    out.resize(out.len().next_multiple_of(512), 0);
-}
-
-fn write_gnu_name(out: &mut Vec<u8>, kind: EntryType, name: &[u8]) {
-    let mut content = name.to_vec();
-    content.push(0);
-    write_extension(out, kind, b"././@LongLink", &content);
-}
-
-fn write_extension(out: &mut Vec<u8>, kind: EntryType, name: &[u8], content: &[u8]) {
-    let mut header = if kind == EntryType::XHeader { Header::new_ustar() } else { Header::new_gnu() };
-    header.set_entry_type(kind);
-    header.set_mode(0o644);
-    header.set_size(content.len() as u64);
-    put(&mut header.as_old_mut().name, name);
-    header.set_cksum();
-    out.extend_from_slice(header.as_bytes());
-    out.extend_from_slice(content);
-    pad(out);
-}
-
-/// `LENGTH KEY=VALUE\n`, where LENGTH counts its own digits (POSIX pax, *pax Extended Header*).
-fn pax_record(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let rest = key.len() + value.len() + 3;
-    let mut length = rest + 1;
-    while length != rest + length.to_string().len() {
-        length = rest + length.to_string().len();
-    }
-    [length.to_string().as_bytes(), b" ", key, b"=", value, b"\n"].concat()
+fn write_gnu_name(out: &mut Vec<u8>, kind: u8, name: &[u8]) {
+    let content = [name, b"\0"].concat();
+    out.extend(Block::new("././@LongLink", kind, content.len() as u64).gnu().with(content));
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::entry::Entry;
+use super::entry::{Entry, tar_of};
 
 /// A blob or a manifest with its media type.
 #[derive(Clone)]
@@ -115,12 +115,7 @@ impl From<Vec<Entry>> for Layer {
 impl Layer {
     /// A gzip layer with these entries.
     pub fn new(entries: impl IntoIterator<Item = Entry>) -> Self {
-        let mut tar = Vec::new();
-        for entry in entries {
-            entry.write(&mut tar);
-        }
-        tar.extend([0; 1024]);
-        Layer::of_tar(tar)
+        Layer::of_tar(tar_of(entries))
     }
 
     /// A gzip layer whose "tar" is these bytes, whatever they are.

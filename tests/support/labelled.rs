@@ -13,20 +13,6 @@ use serde_json::Value;
 
 use super::*;
 
-/// Bytes that hardly compress, always the same for a seed.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
 /// An image with two small tools above another layer.
 pub fn tools() -> Image {
     let layer = [dir("bin"), file("bin/tool", "hello").mode(0o755), file("bin/other", "other")];

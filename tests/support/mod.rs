@@ -5,18 +5,24 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod archive;
+pub mod block;
 pub mod engine;
 pub mod entry;
+pub mod http;
 pub mod image;
 pub mod labelled;
+pub mod library;
 pub mod program;
+pub mod random;
 pub mod registry;
 pub mod sparse;
 
-pub use archive::{FORMS, Form, archive, blob_name, tar_of, write_layout};
+pub use archive::{FORMS, Form, archive, blob_name, write_layout};
+pub use block::Block;
 pub use engine::Engine;
 pub use entry::*;
 pub use image::{Image, Index, Layer, OtherManifest, Pack, Packed, sha256};
 pub use program::{Program, Run, WorkDir, artifact, listing};
+pub use random::{Random, noise};
 pub use registry::{Fault, Place, Registry, unused_port};
 pub use sparse::SparseFormat;

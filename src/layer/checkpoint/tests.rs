@@ -3,30 +3,13 @@
 use std::io::Write;
 use std::ops::Range;
 
-use super::super::odd_deflate::{Odd, Random};
+use super::super::odd_deflate::Odd;
 use super::*;
+use crate::support::random::Random;
 
-/// Bytes that compress, with stretches that do not: seeded, so always the same.
+/// Bytes that compress, with stretches that do not.
 fn content(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 64);
-    while bytes.len() < length {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let random = state >> 24;
-        match random % 5 {
-            0 => bytes.extend_from_slice(&random.to_le_bytes()),
-            1 => bytes.extend_from_slice(b"the quick brown fox jumps over the lazy dog "),
-            2 => bytes.extend(std::iter::repeat_n(b'.', (random % 300) as usize)),
-            _ => {
-                let back = (random as usize % 30_000).min(bytes.len());
-                let from = bytes.len() - back;
-                let until = (from + (random as usize >> 8) % 200).min(bytes.len());
-                bytes.extend_from_within(from..until);
-            }
-        }
-    }
-    bytes.truncate(length);
-    bytes
+    Random::new(0).compressible(length)
 }
 
 fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::support::random::Random;
 
 fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -24,7 +25,7 @@ fn zstd_frame_with_window(log: u8) -> Vec<u8> {
 
 /// Some megabytes that compress, but not to nothing.
 fn text() -> Vec<u8> {
-    (0..200_000_u32).flat_map(|number| format!("{:x} ", number.wrapping_mul(2_654_435_761)).into_bytes()).collect()
+    Random::new(0).compressible(2 << 20)
 }
 
 fn decompress(blob: &[u8]) -> io::Result<Vec<u8>> {

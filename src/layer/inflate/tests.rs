@@ -1,7 +1,8 @@
 //! The decoder by itself: its stops, its starts, and that nothing it is asked does harm.
 
-use super::super::odd_deflate::{Odd, Random};
+use super::super::odd_deflate::Odd;
 use super::*;
+use crate::support::random::Random;
 
 /// The data of one member with these blocks, without header and trailer, and what it decompresses to.
 fn raw(blocks: impl FnOnce(&mut Odd)) -> (Vec<u8>, Vec<u8>) {

@@ -5,41 +5,31 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use tar::Header;
 
 use super::{Archive, Selected};
 use crate::image::digest::Digest;
 use crate::progress::Progress;
 use crate::source::SourceError;
 use crate::source::local::LocalImage;
+use crate::support::block::{self, Block};
 
 /// A tar in the making.
 #[derive(Clone, Default)]
 pub(in crate::source) struct Tar(pub(in crate::source) Vec<u8>);
 
-/// A header of this type.
-pub(in crate::source) fn header(name: impl AsRef<[u8]>, kind: u8, size: u64) -> Header {
-    let mut header = Header::new_ustar();
-    header.as_old_mut().name[..name.as_ref().len()].copy_from_slice(name.as_ref());
-    header.as_old_mut().linkflag = [kind];
-    header.set_mode(0o644);
-    header.set_size(size);
-    header.set_cksum();
-    header
-}
-
 impl Tar {
     /// Appends a header and its padded data.
-    pub(in crate::source) fn member(mut self, header: &Header, data: impl AsRef<[u8]>) -> Self {
-        self.0.extend_from_slice(header.as_bytes());
-        self.0.extend_from_slice(data.as_ref());
-        self.0.resize(self.0.len().next_multiple_of(512), 0);
+    pub(in crate::source) fn member(self, header: Block, data: impl AsRef<[u8]>) -> Self {
+        self.blocks(&header.with(data))
+    }
+
+    fn blocks(mut self, blocks: &[u8]) -> Self {
+        self.0.extend_from_slice(blocks);
         self
     }
 
     pub(in crate::source) fn file(self, name: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Self {
-        let header = header(name, b'0', data.as_ref().len() as u64);
-        self.member(&header, data)
+        self.blocks(&block::file(name, data))
     }
 
     pub(in crate::source) fn json(self, name: &str, value: &Value) -> Self {
@@ -47,28 +37,17 @@ impl Tar {
     }
 
     pub(in crate::source) fn link(self, name: &str, kind: u8, target: &str) -> Self {
-        let mut header = header(name, kind, 0);
-        header.set_link_name_literal(target).unwrap();
-        header.set_cksum();
-        self.member(&header, "")
+        self.member(Block::new(name, kind, 0).link(target), "")
     }
 
     /// A PAX header with these records.
     pub(in crate::source) fn pax(self, records: &[(&str, &str)]) -> Self {
-        let mut body = String::new();
-        for (key, value) in records {
-            let rest = format!(" {key}={value}\n");
-            let length = (rest.len()..).find(|length| rest.len() + length.to_string().len() == *length).unwrap();
-            body += &format!("{length}{rest}");
-        }
-        let header = header("PaxHeaders/x", b'x', body.len() as u64);
-        self.member(&header, body)
+        self.blocks(&block::pax(records))
     }
 
     /// The whole, with its end mark.
-    pub(in crate::source) fn end(mut self) -> Vec<u8> {
-        self.0.resize(self.0.len() + 1024, 0);
-        self.0
+    pub(in crate::source) fn end(self) -> Vec<u8> {
+        self.blocks(&block::END).0
     }
 }
 

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{StackEntry, What};
+use crate::support::Random;
 
 /// Names that sort before and after a slash, hide, and are no ASCII.
 const NAMES: [&str; 7] = ["a", "b", "a.", "a0", "-", "ü", ".wx"];
 
 /// Two to six layers, the lowest first: the same for the same seed, always.
 pub fn generate(seed: u64) -> Vec<Vec<StackEntry>> {
-    let mut generator = Generator { state: seed, merged: BTreeMap::new(), contents: 0 };
-    let layers = 2 + generator.below(5);
+    let mut generator = Generator { random: Random::new(seed), merged: BTreeMap::new(), contents: 0 };
+    let layers = 2 + generator.random.below(5);
     (0..layers).map(|layer| generator.layer(layer == 0)).collect()
 }
 
@@ -30,7 +31,7 @@ impl Type {
 }
 
 struct Generator {
-    state: u64,
+    random: Random,
     /// The tree as the layers so far make it.
     merged: BTreeMap<String, Type>,
     contents: u64,
@@ -46,6 +47,11 @@ struct Layer {
     opaque: BTreeSet<String>,
     /// Where a directory was replaced: nothing further happens there.
     sealed: BTreeSet<String>,
+}
+
+/// One of `from`, if there is one.
+fn pick<T: Clone>(random: &mut Random, from: &[T]) -> Option<T> {
+    (!from.is_empty()).then(|| random.one_of(from).clone())
 }
 
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
@@ -104,28 +110,11 @@ impl Layer {
 }
 
 impl Generator {
-    /// A number below `limit` (SplitMix64).
-    fn below(&mut self, limit: usize) -> usize {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) as usize % limit
-    }
-
-    fn one_in(&mut self, chances: usize) -> bool {
-        self.below(chances) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
-        if from.is_empty() { None } else { Some(from[self.below(from.len())].clone()) }
-    }
-
     fn layer(&mut self, is_base: bool) -> Vec<StackEntry> {
         let mut layer = Layer::default();
-        let steps = if is_base { 6 + self.below(20) } else { 1 + self.below(14) };
+        let steps = if is_base { 6 + self.random.below(20) } else { 1 + self.random.below(14) };
         for _ in 0..steps {
-            match self.below(20) {
+            match self.random.below(20) {
                 0..4 => self.add_directory(&mut layer),
                 4..9 => self.add_file(&mut layer),
                 9..12 => self.add_symlink(&mut layer),
@@ -144,12 +133,13 @@ impl Generator {
     fn path(&mut self, layer: &Layer) -> String {
         let known: Vec<&String> = self.merged.keys().chain(layer.tree.keys()).collect();
         let known: Vec<String> = known.into_iter().cloned().collect();
-        let name = NAMES[self.below(NAMES.len())];
-        match (self.below(4), self.pick(&known)) {
+        let name = NAMES[self.random.below(NAMES.len())];
+        match (self.random.below(4), pick(&mut self.random, &known)) {
             (0, Some(there)) => there,
             (1 | 2, Some(there)) if there.matches('/').count() < 4 => format!("{there}/{name}"),
             _ => {
-                let parents: Vec<&str> = (0..self.below(3)).map(|_| NAMES[self.below(NAMES.len())]).collect();
+                let parents: Vec<&str> =
+                    (0..self.random.below(3)).map(|_| NAMES[self.random.below(NAMES.len())]).collect();
                 parents.into_iter().chain([name]).collect::<Vec<_>>().join("/")
             }
         }
@@ -164,7 +154,7 @@ impl Generator {
     fn add_directory(&mut self, layer: &mut Layer) {
         let path = self.path(layer);
         if layer.may_hold(&path) && !layer.whiteouts.contains(&path) {
-            let mode = [0o755, 0o700, 0o1777, 0o2750][self.below(4)];
+            let mode = [0o755, 0o700, 0o1777, 0o2750][self.random.below(4)];
             layer.put(&path, What::Directory, mode);
         }
     }
@@ -172,10 +162,10 @@ impl Generator {
     fn add_file(&mut self, layer: &mut Layer) {
         let Some(path) = self.leaf_path(layer) else { return };
         self.contents += 1;
-        let content = format!("content {} ", self.contents).repeat([0, 1, 3, 200][self.below(4)]);
-        let mode = [0o644, 0o755, 0o600, 0o4755, 0o444][self.below(5)];
+        let content = format!("content {} ", self.contents).repeat([0, 1, 3, 200][self.random.below(4)]);
+        let mode = [0o644, 0o755, 0o600, 0o4755, 0o444][self.random.below(5)];
         layer.put(&path, What::File(content.into_bytes()), mode);
-        if self.one_in(2) {
+        if self.random.one_in(2) {
             self.delete_what_was_in(&path, layer);
         }
     }
@@ -189,12 +179,12 @@ impl Generator {
     fn add_symlink(&mut self, layer: &mut Layer) {
         let Some(path) = self.leaf_path(layer) else { return };
         let to = self.path(layer);
-        let target = match self.below(6) {
+        let target = match self.random.below(6) {
             0 | 1 => format!("/{to}"),
             2 => to,
             3 => format!("../{to}"),
             4 => format!("./{to}/.."),
-            _ => NAMES[self.below(NAMES.len())].to_owned(),
+            _ => NAMES[self.random.below(NAMES.len())].to_owned(),
         };
         layer.put(&path, What::Symlink(target), 0o777);
     }
@@ -202,7 +192,7 @@ impl Generator {
     fn add_hard_link(&mut self, layer: &mut Layer) {
         let leaves = layer.tree.iter().filter(|(_, kind)| !kind.is_directory());
         let targets: Vec<String> = leaves.map(|(path, _)| path.clone()).collect();
-        let (Some(path), Some(target)) = (self.leaf_path(layer), self.pick(&targets)) else { return };
+        let (Some(path), Some(target)) = (self.leaf_path(layer), pick(&mut self.random, &targets)) else { return };
         if !are_on_one_line(&path, &target) {
             let mode = layer.modes[&target];
             layer.put(&path, What::HardLink(target), mode);
@@ -212,7 +202,7 @@ impl Generator {
     fn add_hard_link_below(&mut self, layer: &mut Layer) {
         let files = self.merged.iter().filter(|(path, kind)| **kind == Type::File && layer.leaves_alone(path));
         let targets: Vec<String> = files.map(|(path, _)| path.clone()).collect();
-        let (Some(path), Some(target)) = (self.leaf_path(layer), self.pick(&targets)) else { return };
+        let (Some(path), Some(target)) = (self.leaf_path(layer), pick(&mut self.random, &targets)) else { return };
         if !are_on_one_line(&path, &target) {
             layer.put(&path, What::HardLink(target), 0o644);
         }
@@ -226,8 +216,8 @@ impl Generator {
 
     fn add_whiteout(&mut self, layer: &mut Layer) {
         let below: Vec<String> = self.merged.keys().cloned().collect();
-        let path = match self.pick(&below) {
-            Some(path) if !self.one_in(5) => path,
+        let path = match pick(&mut self.random, &below) {
+            Some(path) if !self.random.one_in(5) => path,
             _ => self.path(layer),
         };
         if layer.may_hold(&path) && !layer.tree.contains_key(&path) && !layer.whiteouts.contains(&path) {
@@ -247,7 +237,7 @@ impl Generator {
         }
         let mark = StackEntry { path: path.clone(), what: What::Opaque, mode: 0o644 };
         let there = layer.tree.get(&path).copied();
-        if there.is_none_or(Type::is_directory) && self.one_in(3) {
+        if there.is_none_or(Type::is_directory) && self.random.one_in(3) {
             for ancestor in ancestors(&path).chain([path.as_str()]) {
                 layer.tree.entry(ancestor.to_owned()).or_insert(Type::Implied);
             }
@@ -256,7 +246,7 @@ impl Generator {
             return;
         }
         let is_there = there == Some(Type::Directory);
-        let mark_first = !is_there && there.is_none_or(Type::is_directory) && self.one_in(2);
+        let mark_first = !is_there && there.is_none_or(Type::is_directory) && self.random.one_in(2);
         if mark_first {
             layer.entries.push(mark.clone());
         }

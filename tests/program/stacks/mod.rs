@@ -25,12 +25,14 @@
 mod generate;
 #[cfg(target_os = "linux")]
 mod kernel;
+mod sources;
 
 pub use generate::generate;
 #[cfg(target_os = "linux")]
 pub use kernel::{Merged, Resolved, why_not};
+pub use sources::{Place, get, image};
 
-use tar::{Builder, EntryType, Header};
+use crate::support::{dir, fifo, file, hardlink, opaque, symlink, tar_of, whiteout};
 
 /// One entry of a layer.
 #[derive(Clone, Debug)]
@@ -67,33 +69,16 @@ pub enum Seen {
 
 /// A layer as its tar.
 pub fn write_tar(layer: &[StackEntry]) -> Vec<u8> {
-    let mut builder = Builder::new(Vec::new());
-    for entry in layer {
-        let mut header = Header::new_ustar();
-        header.set_mode(entry.mode);
-        header.set_mtime(1_700_000_000);
-        header.set_uid(0);
-        header.set_gid(0);
-        let (parent, base) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
-        let beside = |name: String| if parent.is_empty() { name } else { format!("{parent}/{name}") };
-        let (kind, name) = match &entry.what {
-            What::File(_) => (EntryType::Regular, entry.path.clone()),
-            What::Directory => (EntryType::Directory, format!("{}/", entry.path)),
-            What::Symlink(_) => (EntryType::Symlink, entry.path.clone()),
-            What::HardLink(_) => (EntryType::Link, entry.path.clone()),
-            What::Fifo => (EntryType::Fifo, entry.path.clone()),
-            What::Whiteout => (EntryType::Regular, beside(format!(".wh.{base}"))),
-            What::Opaque => (EntryType::Regular, format!("{}/.wh..wh..opq", entry.path)),
+    tar_of(layer.iter().map(|StackEntry { path, what, mode }| {
+        let entry = match what {
+            What::File(content) => file(path, content),
+            What::Directory => dir(path),
+            What::Symlink(target) => symlink(path, target),
+            What::HardLink(target) => hardlink(path, target),
+            What::Fifo => fifo(path),
+            What::Whiteout => whiteout(path),
+            What::Opaque => opaque(path),
         };
-        header.set_entry_type(kind);
-        let content: &[u8] = if let What::File(content) = &entry.what { content } else { &[] };
-        header.set_size(content.len() as u64);
-        header.set_path(name).expect("generated names fit a header");
-        if let What::Symlink(target) | What::HardLink(target) = &entry.what {
-            header.set_link_name_literal(target).expect("generated targets fit a header");
-        }
-        header.set_cksum();
-        builder.append(&header, content).expect("writing to memory does not fail");
-    }
-    builder.into_inner().expect("writing to memory does not fail")
+        entry.mode(*mode)
+    }))
 }

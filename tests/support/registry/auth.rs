@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::http::{Request, Response, form, value_of};
+use crate::support::http::{Request, Response, form, value_of};
 
 /// How a registry asks for credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -51,7 +51,7 @@ impl Auth {
     /// Lets the request pass, or gives the answer that asks for (other) credentials. `scope` is what it needs, such as
     /// `repository:team/app:pull`; `base` is the registry's own URL.
     pub fn check(&self, request: &Request, scope: Option<&str>, base: &str) -> Result<(), Response> {
-        let header = request.header("authorization").unwrap_or_default();
+        let header = request.header("authorization");
         let accepted = match self.scheme {
             Scheme::Open => true,
             Scheme::Basic => {
@@ -92,9 +92,9 @@ impl Auth {
     /// The token server.
     pub fn token(&self, request: &Request) -> Response {
         let is_post = request.method == "POST";
-        let fields = if is_post { form(&String::from_utf8_lossy(&request.body)) } else { request.query() };
+        let fields = if is_post { form(&request.text()) } else { request.query() };
         let field = |name: &str| value_of(fields.clone(), name);
-        let header = request.header("authorization").unwrap_or_default();
+        let header = request.header("authorization");
         let asked: Vec<String> =
             fields.iter().filter(|(key, _)| key == "scope").map(|(_, value)| value.clone()).collect();
         let is_known = match field("grant_type").as_deref() {

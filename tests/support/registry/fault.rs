@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use super::http::{Ending, Request, Response};
+use crate::support::http::{Ending, Length, Request, Response};
 
 /// What goes wrong with one request.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl Fault {
             Fault::ResetAfter(bytes) => response.ending = Ending::Reset(*bytes),
             Fault::CutAfter(bytes) => response.ending = Ending::Cut(*bytes),
             Fault::StallAfter(bytes) => response.ending = Ending::Stall(*bytes),
-            Fault::ContentLength(length) => response.content_length = Some(*length),
+            Fault::ContentLength(length) => response.length = Length::Said(*length),
             Fault::ContentRange(range) if response.status == 206 => {
                 response = response.header("Content-Range", range);
             }
@@ -138,8 +138,8 @@ impl Fault {
             Fault::StatusWith(status, name, value) => {
                 response = Response::error(*status, code(*status)).header(name, value);
             }
-            Fault::Dropped => response = Response::empty(201),
-            Fault::Redirect(location) => response = Response::empty(307).header("Location", location),
+            Fault::Dropped => response = Response::status(201),
+            Fault::Redirect(location) => response = Response::status(307).header("Location", location),
         }
         response
     }

@@ -1,29 +1,27 @@
 //! A registry in this process, on a port of its own on 127.0.0.1, that fails when it is told to and remembers what it was
 //! asked.
 //!
-//! Each connection has its thread, as nothing here needs to be fast, only exact. Up to three listeners share one store: the
-//! registry itself, a storage that blob requests are redirected to, and a forward proxy.
+//! Up to three listeners share one store: the registry itself, a storage that blob requests are redirected to, and a forward
+//! proxy.
 
 mod auth;
 mod fault;
-pub mod http;
 mod routes;
 mod store;
-mod tls;
 
-use std::io::{self, BufReader};
+use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::ServerConfig;
 
 pub use fault::{Fault, Faults, Requests};
-pub use tls::Certificates;
 
 use self::auth::{Auth, Scheme};
-use self::http::{Ending, Request, Stream};
 use self::store::Store;
+use super::http::{self, Authority, Ending, Request, Response, Service, Stream};
 use super::image::{Pack, Packed};
 
 /// How a registry behaves. Ends in [`Options::start`].
@@ -158,17 +156,25 @@ impl Options {
 
     /// Starts the registry. It serves until the process ends.
     pub fn start(mut self) -> Registry {
-        let (certificates, config) = tls::make(&self.names, self.client_certificate);
-        let registry = listen();
-        let storage = self.redirect.map(|_| listen());
-        let proxy = self.proxy.then(listen);
+        let authority = Authority::new();
+        let (client, client_key) = authority.sign("client.test");
+        let certificates = Certificates {
+            authority: authority.certificate.pem(),
+            client: client.pem(),
+            client_key: client_key.serialize_pem(),
+        };
+        let mut names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        names.append(&mut self.names);
+        let registry = http::listen();
+        let storage = self.redirect.map(|_| http::listen());
+        let proxy = self.proxy.then(http::listen);
         let shared = Arc::new(Shared {
             registry_port: port(&registry),
             storage_port: storage.as_ref().map(port),
             proxy_port: proxy.as_ref().map(port),
             auth: std::mem::take(&mut self.auth),
+            tls: authority.server_for(names, self.client_certificate),
             options: self,
-            tls: config,
             store: Mutex::default(),
             faults: Faults::default(),
             log: Mutex::default(),
@@ -179,8 +185,7 @@ impl Options {
         let listeners = [(Some(registry), Place::Registry), (storage, Place::Storage), (proxy, Place::Proxy)];
         for (listener, place) in listeners {
             let Some(listener) = listener else { continue };
-            let shared = shared.clone();
-            std::thread::spawn(move || accept(&shared, &listener, place));
+            http::spawn(listener, shared.tls(place), Arc::new(At { shared: shared.clone(), place }));
         }
         Registry { shared, certificates }
     }
@@ -191,6 +196,16 @@ pub struct Registry {
     shared: Arc<Shared>,
     /// What a client needs to trust it and to be trusted.
     pub certificates: Certificates,
+}
+
+/// What a client needs to trust a registry and to be trusted by it, as PEM texts.
+pub struct Certificates {
+    /// The authority that signed the server's certificate.
+    pub authority: String,
+    /// A certificate that the server accepts from clients.
+    pub client: String,
+    /// The key of `client`.
+    pub client_key: String,
 }
 
 /// What all threads of a registry share.
@@ -225,23 +240,22 @@ pub enum Place {
 pub struct Logged {
     /// Where it came to.
     pub place: Place,
-    /// The method.
-    pub method: String,
-    /// The path with its query.
-    pub target: String,
-    /// The headers, names in lower case.
-    pub headers: Vec<(String, String)>,
+    /// What was asked.
+    request: Request,
     /// The status of the answer.
     pub status: u16,
     sent: Arc<AtomicU64>,
 }
 
-impl Logged {
-    /// The header `name` (in lower case).
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
+impl Deref for Logged {
+    type Target = Request;
 
+    fn deref(&self) -> &Request {
+        &self.request
+    }
+}
+
+impl Logged {
     /// How many bytes of the answer's body were sent.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)
@@ -358,78 +372,37 @@ impl Shared {
         self.storage_port.map(|port| format!("{scheme}://127.0.0.1:{port}"))
     }
 
-    fn speaks_tls(&self, place: Place) -> bool {
-        match place {
+    fn tls(&self, place: Place) -> Option<Arc<ServerConfig>> {
+        let speaks_tls = match place {
             Place::Registry => self.options.tls,
             Place::Storage => self.options.tls && self.options.redirect == Some(Redirect::SameScheme),
             Place::Proxy => false,
+        };
+        speaks_tls.then(|| self.tls.clone())
+    }
+
+    fn record(&self, place: Place, request: Request, response: &Response) {
+        let (status, sent) = (response.status, response.sent.clone());
+        self.log.lock().expect("no thread panics here").push(Logged { place, request, status, sent });
+    }
+}
+
+/// One of the listeners.
+struct At {
+    shared: Arc<Shared>,
+    place: Place,
+}
+
+impl Service for At {
+    fn answer(&self, asked: Request) -> Response {
+        let shared = &*self.shared;
+        if asked.method == "CONNECT" {
+            let response = Response { ending: Ending::Tunnel, ..Response::status(200) };
+            shared.record(self.place, asked, &response);
+            return response;
         }
-    }
-
-    fn record(&self, place: Place, request: &Request, status: u16) -> Arc<AtomicU64> {
-        let sent = Arc::new(AtomicU64::new(0));
-        self.log.lock().expect("no thread panics here").push(Logged {
-            place,
-            method: request.method.clone(),
-            target: request.target.clone(),
-            headers: request.headers.clone(),
-            status,
-            sent: sent.clone(),
-        });
-        sent
-    }
-}
-
-/// A port of 127.0.0.1 that nobody listens on.
-pub fn unused_port() -> u16 {
-    port(&listen())
-}
-
-fn listen() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").expect("the loopback interface has a free port")
-}
-
-fn port(listener: &TcpListener) -> u16 {
-    listener.local_addr().expect("a bound socket has an address").port()
-}
-
-fn accept(shared: &Arc<Shared>, listener: &TcpListener, place: Place) {
-    for socket in listener.incoming().map_while(Result::ok) {
-        let is_refused =
-            shared.refused.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1)).is_ok();
-        if is_refused {
-            Stream::Plain(socket).reset();
-            continue;
-        }
-        let shared = shared.clone();
-        std::thread::spawn(move || {
-            // A client that goes away, or that speaks something else, ends its connection and nothing more.
-            let _ = open(&shared, socket, place).and_then(|stream| serve(&shared, stream, place));
-        });
-    }
-}
-
-fn open(shared: &Shared, socket: TcpStream, place: Place) -> io::Result<Stream> {
-    socket.set_nodelay(true)?;
-    if !shared.speaks_tls(place) {
-        return Ok(Stream::Plain(socket));
-    }
-    let connection = ServerConnection::new(shared.tls.clone()).map_err(io::Error::other)?;
-    Ok(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))
-}
-
-/// Answers one request after the other, until the client goes or a fault ends the connection.
-fn serve(shared: &Shared, stream: Stream, place: Place) -> io::Result<()> {
-    let mut connection = BufReader::new(stream);
-    while let Some(mut request) = Request::read(&mut connection)? {
-        if request.method == "CONNECT" {
-            shared.record(place, &request, 200);
-            let Stream::Plain(mut socket) = connection.into_inner() else { return Ok(()) };
-            io::Write::write_all(&mut socket, b"HTTP/1.1 200 Connected\r\n\r\n")?;
-            return open(shared, socket, Place::Registry).and_then(|stream| serve(shared, stream, Place::Registry));
-        }
-        let fault = shared.faults.take(&request);
-        let asked = request.clone();
+        let fault = shared.faults.take(&asked);
+        let mut request = asked.clone();
         if let Some(fault) = &fault {
             fault.befall_request(&mut request);
         }
@@ -437,32 +410,39 @@ fn serve(shared: &Shared, stream: Stream, place: Place) -> io::Result<()> {
         if let Some((_, rest)) = request.target.split_once("://") {
             request.target = rest.find('/').map_or("/", |slash| &rest[slash..]).to_owned();
         }
-        let response = if place == Place::Storage {
-            routes::storage(shared, &request)
-        } else {
-            routes::registry(shared, &request)
+        let response = match self.place {
+            Place::Storage => routes::storage(shared, &request),
+            Place::Registry | Place::Proxy => routes::registry(shared, &request),
         };
-        let response = fault.map_or(response.clone(), |fault| fault.befall(response));
-        let sent = shared.record(place, &asked, response.status);
-        if response.ending == Ending::NoAnswer {
-            connection.into_inner().reset();
-            return Ok(());
-        }
-        let goes_on = response.write(connection.get_mut(), request.method == "HEAD", &sent)?;
-        match response.ending {
-            Ending::Reset(_) => {
-                connection.into_inner().reset();
-                return Ok(());
-            }
-            Ending::Stall(_) => {
-                *shared.stalled.lock().expect("no thread panics here") += 1;
-                shared.stall.notify_all();
-                connection.get_ref().stall();
-                return Ok(());
-            }
-            _ if !goes_on || request.header("connection") == Some("close") => return Ok(()),
-            _ => {}
-        }
+        let response = match fault {
+            Some(fault) => fault.befall(response),
+            None => response,
+        };
+        shared.record(self.place, asked, &response);
+        response
     }
-    Ok(())
+
+    fn refuses(&self) -> bool {
+        let refused = &self.shared.refused;
+        refused.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| count.checked_sub(1)).is_ok()
+    }
+
+    fn has_stalled(&self) {
+        *self.shared.stalled.lock().expect("no thread panics here") += 1;
+        self.shared.stall.notify_all();
+    }
+
+    fn tunnel(&self, socket: TcpStream) -> io::Result<()> {
+        let registry = At { shared: self.shared.clone(), place: Place::Registry };
+        http::serve(Stream::open(socket, self.shared.tls(Place::Registry))?, &registry)
+    }
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+pub fn unused_port() -> u16 {
+    port(&http::listen())
+}
+
+fn port(listener: &TcpListener) -> u16 {
+    listener.local_addr().expect("a bound socket has an address").port()
 }

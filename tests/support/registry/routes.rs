@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::Shared;
-use super::http::{Request, Response};
+use crate::support::http::{Request, Response};
 use crate::support::image::{Content, sha256};
 
 /// The answer of the registry itself.
@@ -43,7 +43,7 @@ pub fn registry(shared: &Shared, request: &Request) -> Response {
 /// signature for all the credentials there are, and refuses requests that bring others.
 pub fn storage(shared: &Shared, request: &Request) -> Response {
     let digest = request.path().rsplit('/').next().unwrap_or_default();
-    if request.header("authorization").is_some() || request.query_value("signature").is_none() {
+    if !request.header("authorization").is_empty() || request.query_value("signature").is_none() {
         return Response::error(400, "UNSUPPORTED");
     }
     match shared.store.lock().expect("no thread panics here").any_blob(digest) {
@@ -102,7 +102,7 @@ fn manifests(shared: &Shared, request: &Request, name: &str, id: &str) -> Respon
     let mut store = shared.store.lock().expect("no thread panics here");
     let repository = store.repository(name);
     if request.method == "PUT" {
-        let media_type = request.header("content-type").unwrap_or_default().to_owned();
+        let media_type = request.header("content-type").to_owned();
         let digest = sha256(&request.body);
         if id.contains(':') && id != digest {
             return Response::error(400, "DIGEST_INVALID");
@@ -113,7 +113,7 @@ fn manifests(shared: &Shared, request: &Request, name: &str, id: &str) -> Respon
         if !id.contains(':') {
             repository.tags.insert(id.to_owned(), digest.clone());
         }
-        let response = Response::empty(201)
+        let response = Response::status(201)
             .header("Location", &format!("/v2/{name}/manifests/{digest}"))
             .header("Docker-Content-Digest", &digest);
         let tells = shared.options.referrers && !shared.options.untyped_referrers;
@@ -129,14 +129,14 @@ fn manifests(shared: &Shared, request: &Request, name: &str, id: &str) -> Respon
             true => {
                 repository.manifests.remove(id);
                 repository.tags.retain(|_, digest| digest != id);
-                Response::empty(202)
+                Response::status(202)
             }
         };
     }
     let subject = id.strip_prefix("sha256-").filter(|_| shared.options.digest_tags).map(|hex| format!("sha256:{hex}"));
     let id = subject.as_deref().filter(|_| shared.options.forgets_lists).unwrap_or(id);
     match repository.manifest(id).or_else(|| repository.manifest(subject.as_deref()?)) {
-        Some(manifest) => Response::new(200, manifest.bytes.clone())
+        Some(manifest) => Response::of(200, manifest.bytes.clone())
             .header("Content-Type", &manifest.media_type)
             .header("Docker-Content-Digest", &manifest.digest()),
         None => Response::error(404, "MANIFEST_UNKNOWN"),
@@ -149,7 +149,7 @@ fn blobs(shared: &Shared, request: &Request, name: &str, digest: &str) -> Respon
         None => Response::error(404, "BLOB_UNKNOWN"),
         Some(bytes) => match shared.storage_base() {
             Some(base) if request.method == "GET" => {
-                Response::empty(307).header("Location", &format!("{base}/storage/{digest}?signature=once-only"))
+                Response::status(307).header("Location", &format!("{base}/storage/{digest}?signature=once-only"))
             }
             _ => content(request, bytes.clone()).header("Docker-Content-Digest", digest),
         },
@@ -160,9 +160,9 @@ fn blobs(shared: &Shared, request: &Request, name: &str, digest: &str) -> Respon
 fn content(request: &Request, bytes: Arc<[u8]>) -> Response {
     let total = bytes.len();
     let whole =
-        Response::new(200, bytes).header("Content-Type", "application/octet-stream").header("Accept-Ranges", "bytes");
-    let Some(text) = request.header("range") else { return whole };
-    match parse_range(text, total) {
+        Response::of(200, bytes).header("Content-Type", "application/octet-stream").header("Accept-Ranges", "bytes");
+    match parse_range(request.header("range"), total) {
+        _ if request.header("range").is_empty() => whole,
         Some(range) => {
             let content_range = format!("bytes {}-{}/{total}", range.start, range.end - 1);
             Response { status: 206, range, ..whole }.header("Content-Range", &content_range)
@@ -183,7 +183,7 @@ fn uploads(shared: &Shared, request: &Request, name: &str, id: &str) -> Response
     let mut store = shared.store.lock().expect("no thread panics here");
     let digest = request.query_value("digest");
     let created = |digest: &str| {
-        Response::empty(201)
+        Response::status(201)
             .header("Location", &format!("/v2/{name}/blobs/{digest}"))
             .header("Docker-Content-Digest", digest)
     };
@@ -196,7 +196,7 @@ fn uploads(shared: &Shared, request: &Request, name: &str, id: &str) -> Response
         }
         if digest.is_none() {
             let id = store.start_upload();
-            return Response::empty(202).header("Location", &format!("/v2/{name}/blobs/uploads/{id}"));
+            return Response::status(202).header("Location", &format!("/v2/{name}/blobs/uploads/{id}"));
         }
     }
     let mut bytes = store.uploads.remove(id).unwrap_or_default();
@@ -207,7 +207,7 @@ fn uploads(shared: &Shared, request: &Request, name: &str, id: &str) -> Response
         None => {
             let last = bytes.len().saturating_sub(1);
             store.uploads.insert(id.to_owned(), bytes);
-            Response::empty(202)
+            Response::status(202)
                 .header("Location", &format!("/v2/{name}/blobs/uploads/{id}"))
                 .header("Range", &format!("0-{last}"))
         }

@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
 
-use super::super::fixture::{LAYERS, Tar, config, docker, everything, header, hex, id, layers, open};
+use super::super::fixture::{LAYERS, Tar, config, docker, everything, hex, id, layers, open};
 use super::super::{Archive, Selected};
 use super::*;
+use crate::support::block::Block;
 
 fn image(bytes: &[u8], wanted: Option<&str>) -> Result<LocalImage, SourceError> {
     match open(bytes)?.select(wanted)? {
@@ -148,7 +149,7 @@ fn what_does_not_fit_together_is_refused() {
     }
     let deep = Tar::default().file("manifest.json", "[".repeat(100_000));
     assert!(problem(deep).contains("manifest.json cannot be read"));
-    let large = Tar::default().member(&header("manifest.json", b'0', 9 << 20), vec![b' '; 9 << 20]);
+    let large = Tar::default().member(Block::new("manifest.json", b'0', 9 << 20), vec![b' '; 9 << 20]);
     assert!(problem(large).contains("more than any manifest or config may have"));
     assert!(problem(archive(&json!([]))).contains("it holds none"));
 }

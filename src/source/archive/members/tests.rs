@@ -1,10 +1,9 @@
 use std::io::{Seek, SeekFrom, Write};
 
-use tar::EntryType;
-
-use super::super::fixture::{Tar, file, header};
+use super::super::fixture::{Tar, file};
 use super::*;
 use crate::source::files::{Count, read_small};
+use crate::support::block::Block;
 
 fn members(bytes: &[u8]) -> Result<Members, SourceError> {
     let stored = Stored::new(file(bytes), 0, Count::default()).unwrap();
@@ -24,7 +23,7 @@ fn text(members: &Members, name: &str) -> Option<String> {
 fn a_large_member_costs_its_header() {
     let size = 5 << 30;
     let mut file = tempfile::tempfile().unwrap();
-    file.write_all(header("large", b'0', size).as_bytes()).unwrap();
+    file.write_all(&Block::new("large", b'0', size).with("")).unwrap();
     file.seek(SeekFrom::Current(size as i64)).unwrap();
     file.write_all(&Tar::default().file("small", "here").end()).unwrap();
     let stored = Stored::new(file, 0, Count::default()).unwrap();
@@ -39,7 +38,8 @@ fn a_large_member_costs_its_header() {
 #[test]
 fn a_member_is_found_however_its_name_is_written() {
     let members =
-        members(&Tar::default().member(&header("./a//b/", 0, 0), "").file("/c/./d", "1").file("./", "").end()).unwrap();
+        members(&Tar::default().member(Block::new("./a//b/", 0, 0), "").file("/c/./d", "1").file("./", "").end())
+            .unwrap();
     assert!(!members.contains("a/b"), "an old folder");
     assert_eq!(text(&members, "c/d").unwrap(), "1");
     assert_eq!(text(&members, "./c/d").unwrap(), "1");
@@ -56,7 +56,7 @@ fn names_that_climb_are_never_found() {
 #[test]
 fn the_last_of_several_members_with_one_name_counts() {
     let tar = Tar::default().file("a", "old").file("b", "kept").file("./a", "new");
-    let tar = tar.file("c", "file").member(&header("c", b'6', 0), "").file("d", "file").link("d", b'2', "b");
+    let tar = tar.file("c", "file").member(Block::new("c", b'6', 0), "").file("d", "file").link("d", b'2', "b");
     let members = members(&tar.end()).unwrap();
     assert_eq!(text(&members, "a").unwrap(), "new");
     assert!(members.find("c").unwrap().is_none(), "a FIFO took its place");
@@ -113,11 +113,11 @@ fn links_in_a_circle_are_refused() {
 #[test]
 fn long_names_of_both_dialects_are_read() {
     let long = format!("{}/layer.tar", "n".repeat(200));
-    let gnu = header("././@LongLink", b'L', long.len() as u64 + 1);
+    let gnu = Block::new("././@LongLink", b'L', long.len() as u64 + 1);
     let tar = Tar::default()
         .pax(&[("comment", "with a line\nbreak"), ("path", &long)])
         .file("short", "by PAX")
-        .member(&gnu, format!("{}\0", long.replace('n', "m")))
+        .member(gnu, format!("{}\0", long.replace('n', "m")))
         .file("short", "by GNU")
         .pax(&[("linkpath", &long)])
         .link("link", b'2', "short")
@@ -132,24 +132,19 @@ fn long_names_of_both_dialects_are_read() {
 
 #[test]
 fn a_pax_size_replaces_the_headers() {
-    let tar = Tar::default().pax(&[("size", "5")]).member(&header("a", b'0', 0), "12345").file("b", "next");
+    let tar = Tar::default().pax(&[("size", "5")]).member(Block::new("a", b'0', 0), "12345").file("b", "next");
     let members = members(&tar.end()).unwrap();
     assert_eq!((text(&members, "a").unwrap(), text(&members, "b").unwrap()), ("12345".to_owned(), "next".to_owned()));
 }
 
 #[test]
 fn a_sparse_member_is_an_error_only_where_it_is_wanted() {
-    let mut old = tar::Header::new_gnu();
-    old.as_old_mut().name[..3].copy_from_slice(b"old");
-    old.set_entry_type(EntryType::GNUSparse);
-    old.set_mode(0o644);
-    old.set_size(4);
-    old.as_gnu_mut().unwrap().set_is_extended(true);
-    old.set_cksum();
+    // Its map goes on in further blocks.
+    let old = Block::new("old", b'S', 4).gnu().set(482, [1]);
     let mut extension = [[0; 512]; 2].concat();
     extension[504] = 1;
     let tar = Tar::default()
-        .member(&old, [extension, b"data".to_vec()].concat())
+        .member(old, [extension, b"data".to_vec()].concat())
         .pax(&[("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.name", "new")])
         .file("GNUSparseFile.0/new", "0\n")
         .file("whole", "here");
@@ -200,23 +195,23 @@ fn what_is_no_tar_is_refused() {
 fn sizes_that_cannot_be_are_refused() {
     let tar = Tar::default().file("a", "1");
     for size in [u64::MAX, u64::MAX - 511, 1 << 63, 1 << 40] {
-        let error = problem(&tar.clone().member(&header("b", b'0', size), "").end());
+        let error = problem(&tar.clone().member(Block::new("b", b'0', size), "").end());
         assert!(error.contains("truncated") || error.contains("size"), "{size}: {error}");
         let error = problem(&tar.clone().pax(&[("size", &size.to_string())]).file("b", "").end());
         assert!(error.contains("truncated") || error.contains("size"), "{size}: {error}");
     }
     for kind in [b'x', b'L', b'K'] {
-        let error = problem(&tar.clone().member(&header("b", kind, 2 << 20), vec![0; 2 << 20]).end());
+        let error = problem(&tar.clone().member(Block::new("b", kind, 2 << 20), vec![0; 2 << 20]).end());
         assert!(error.contains("larger than any name"), "{error}");
     }
     for size in ["", "x", "-1", "99999999999999999999"] {
         let body = format!("{} size={size}\n", size.len() + 8 + usize::from(size.len() > 1));
-        let records = tar.clone().member(&header("x", b'x', body.len() as u64), &body);
+        let records = tar.clone().member(Block::new("x", b'x', body.len() as u64), &body);
         let read = members(&records.file("b", "2").end());
         assert_eq!(read.is_ok(), size.is_empty(), "{size}");
     }
     for body in ["5 a=\n", "9 path=x\n", "3 a\n", "999 path=x\n", "path=x\n", "-1 path=x\n", "0 \n", "1"] {
-        let read = members(&tar.clone().member(&header("x", b'x', body.len() as u64), body).file("b", "2").end());
+        let read = members(&tar.clone().member(Block::new("x", b'x', body.len() as u64), body).file("b", "2").end());
         assert_eq!(read.is_ok(), body.starts_with("5 ") || body.starts_with("9 "), "{body}");
     }
 }

@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::super::fixture::{Tar, Told};
 use super::*;
+use crate::support::random::noise;
 
 /// `xz` of a tar of 2048 bytes whose only member `hello` holds `world`.
 const XZ: &str = "/Td6WFoAAATm1rRGAgAhAQwAAACPmEGc4Af/AEFdADQZSduFWz9vCt0Vi9OHQmEDU+OOM0pn4M8CGv6OjwjXIdUl3TO8nljr/sgPPmf6RuYH3YQLjI4s\
@@ -31,8 +32,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn tar() -> Vec<u8> {
-    let noise: Vec<u8> = (0..200_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 23) as u8).collect();
-    Tar::default().file("noise", noise).end()
+    Tar::default().file("noise", noise(1, 200_000)).end()
 }
 
 fn copied(reader: impl Read) -> Result<Vec<u8>, SourceError> {

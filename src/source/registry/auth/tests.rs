@@ -145,7 +145,7 @@ async fn an_identity_token_is_exchanged_by_post() {
     config_for(&server, r#"{"identitytoken":"id"}"#).open(&server).manifest(None).await.unwrap();
     let expected = "grant_type=refresh_token&service=s+p&client_id=docker-artifact&scope=repository%3Aapp%3Apull&\
                     refresh_token=id";
-    assert_eq!(server.received()[1].body, expected);
+    assert_eq!(server.received()[1].text(), expected);
 }
 
 #[tokio::test]

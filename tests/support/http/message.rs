@@ -1,83 +1,10 @@
-//! HTTP/1.1 by hand (RFC 9112), because a test must decide on each byte: where an answer stops, and whether the connection
-//! then closes cleanly, is reset or falls silent.
+//! Requests and answers, read and written by hand (RFC 9112).
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use rustls::{ServerConnection, StreamOwned};
-
-/// A connection, with or without TLS.
-pub enum Stream {
-    /// Plain TCP.
-    Plain(TcpStream),
-    /// TLS over TCP.
-    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
-    /// A socket of this machine.
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// Closes the connection with a TCP reset in place of an orderly end, which a socket of this machine does not know.
-    pub fn reset(self) {
-        let socket = match &self {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(stream) => &stream.sock,
-            Stream::Unix(_) => return,
-        };
-        // A linger time of zero makes close() discard what is unsent and send RST (RFC 9293 section 3.10.4, *ABORT*).
-        // Where that fails the client sees an orderly end, and its test says so.
-        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
-    }
-
-    /// Says nothing more, and waits until the client goes.
-    pub fn stall(&self) {
-        let mut ignored = [0; 64];
-        let mut read = || match self {
-            Stream::Plain(socket) => {
-                let mut socket = socket;
-                socket.read(&mut ignored)
-            }
-            Stream::Tls(stream) => (&stream.sock).read(&mut ignored),
-            Stream::Unix(socket) => {
-                let mut socket = socket;
-                socket.read(&mut ignored)
-            }
-        };
-        while read().is_ok_and(|length| length > 0) {}
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(socket) => socket.read(buffer),
-            Stream::Tls(stream) => stream.read(buffer),
-            Stream::Unix(socket) => socket.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(socket) => socket.write(bytes),
-            Stream::Tls(stream) => stream.write(bytes),
-            Stream::Unix(socket) => socket.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Stream::Plain(socket) => socket.flush(),
-            Stream::Tls(stream) => stream.flush(),
-            Stream::Unix(socket) => socket.flush(),
-        }
-    }
-}
+use super::Stream;
 
 /// A request, read whole.
 #[derive(Clone, Debug)]
@@ -93,9 +20,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// The header `name` (in lower case).
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    /// The header `name` (in lower case), or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The target without its query.
@@ -125,15 +57,20 @@ impl Request {
             Request { method: method.to_owned(), target: target.to_owned(), headers: Vec::new(), body: Vec::new() };
         while let Some(text) = line(connection)?.filter(|text| !text.is_empty()) {
             let (name, value) = text.split_once(':').ok_or(ErrorKind::InvalidData)?;
-            request.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            let (name, value) = (name.to_ascii_lowercase(), value.trim());
+            // Several of one name are one list (RFC 9110 section 5.3, *Field Order*).
+            match request.headers.iter_mut().find(|(key, _)| *key == name) {
+                Some((_, values)) => values.push_str(&format!(", {value}")),
+                None => request.headers.push((name, value.to_owned())),
+            }
         }
-        if request.header("expect").is_some() {
+        if !request.header("expect").is_empty() {
             connection.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        if request.header("transfer-encoding").is_some() {
+        if !request.header("transfer-encoding").is_empty() {
             request.body = chunked(connection)?;
-        } else if let Some(length) = request.header("content-length") {
-            request.body = vec![0; length.parse().map_err(|_| ErrorKind::InvalidData)?];
+        } else if !request.header("content-length").is_empty() {
+            request.body = vec![0; request.header("content-length").parse().map_err(|_| ErrorKind::InvalidData)?];
             connection.read_exact(&mut request.body)?;
         }
         Ok(Some(request))
@@ -209,10 +146,23 @@ pub struct Response {
     pub body: Arc<[u8]>,
     /// Which part of them.
     pub range: std::ops::Range<usize>,
-    /// What `Content-Length` says, where that is not the body's length.
-    pub content_length: Option<u64>,
+    /// What is said of the body's length.
+    pub length: Length,
     /// How much of it is sent, and what happens then.
     pub ending: Ending,
+    /// How many bytes of the body have been sent.
+    pub sent: Arc<AtomicU64>,
+}
+
+/// What `Content-Length` says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Length {
+    /// The truth.
+    True,
+    /// This.
+    Said(u64),
+    /// Nothing: the header is missing.
+    Unsaid,
 }
 
 /// How an answer ends.
@@ -220,7 +170,7 @@ pub struct Response {
 pub enum Ending {
     /// It is sent whole, and the connection stays open.
     Whole,
-    /// The connection closes cleanly after so many bytes of the body.
+    /// The connection closes in order after so many bytes of the body.
     Cut(usize),
     /// The connection is reset after so many bytes of the body.
     Reset(usize),
@@ -228,30 +178,72 @@ pub enum Ending {
     Stall(usize),
     /// The connection is reset before any answer.
     NoAnswer,
+    /// The connection closes in order before any answer.
+    HangUp,
+    /// The connection is for something else from now on (RFC 9110 section 9.3.6, *CONNECT*).
+    Tunnel,
 }
 
 impl Response {
     /// An answer with this body.
-    pub fn new(status: u16, body: impl Into<Arc<[u8]>>) -> Self {
-        let body = body.into();
+    pub fn new(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { headers, ..Response::of(status, body.as_ref().into()) }
+    }
+
+    /// An answer with this body, which is not copied.
+    pub fn of(status: u16, body: Arc<[u8]>) -> Self {
         let range = 0..body.len();
-        Response { status, headers: Vec::new(), body, range, content_length: None, ending: Ending::Whole }
+        let (length, ending, sent) = (Length::True, Ending::Whole, Arc::default());
+        Response { status, headers: Vec::new(), body, range, length, ending, sent }
+    }
+
+    /// An answer of status 200 with this body.
+    pub fn ok(body: impl AsRef<[u8]>) -> Self {
+        Response::new(200, &[], body)
     }
 
     /// An answer without a body.
-    pub fn empty(status: u16) -> Self {
-        Response::new(status, Vec::new())
+    pub fn status(status: u16) -> Self {
+        Response::new(status, &[], "")
+    }
+
+    /// An answer that says it has `length` bytes, whatever it has.
+    pub fn promising(length: usize, status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
+        Response { length: Length::Said(length as u64), ..Response::new(status, headers, body) }
+    }
+
+    /// An answer in chunks, whose length nobody says beforehand.
+    pub fn chunked(body: &[u8]) -> Self {
+        let mut chunks = Vec::new();
+        for chunk in body.chunks(1000) {
+            chunks.extend(format!("{:x}\r\n", chunk.len()).bytes());
+            chunks.extend(chunk);
+            chunks.extend(b"\r\n");
+        }
+        chunks.extend(b"0\r\n\r\n");
+        Response::until_closed(200, &[("Transfer-Encoding", "chunked")], chunks)
+    }
+
+    /// An answer that ends where the connection does, and says no length.
+    pub fn until_closed(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
+        Response { length: Length::Unsaid, ..Response::new(status, headers, body) }
+    }
+
+    /// No answer: the connection ends.
+    pub fn nothing() -> Self {
+        Response { ending: Ending::HangUp, ..Response::status(200) }
     }
 
     /// An error as the distribution-spec writes them (*Error Codes*).
     pub fn error(status: u16, code: &str) -> Self {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"the registry says {code}"}}]}}"#);
-        Response::new(status, body.into_bytes()).header("Content-Type", "application/json")
+        Response::new(status, &[("Content-Type", "application/json")], body)
     }
 
     /// A JSON document.
     pub fn json(value: &serde_json::Value) -> Self {
-        Response::new(200, value.to_string().into_bytes()).header("Content-Type", "application/json")
+        Response::new(200, &[("Content-Type", "application/json")], value.to_string())
     }
 
     /// With one more header; one of the same name gives way.
@@ -261,28 +253,39 @@ impl Response {
         self
     }
 
+    /// Sends nothing more then, and does not close the connection either.
+    pub fn then_stall(self) -> Self {
+        Response { ending: Ending::Stall(usize::MAX), ..self }
+    }
+
     /// Sends the answer, counting the body's bytes in `sent`. Gives whether the connection can go on.
-    pub fn write(&self, stream: &mut Stream, is_head: bool, sent: &AtomicU64) -> io::Result<bool> {
+    pub fn write(&self, stream: &mut Stream, is_head: bool) -> io::Result<bool> {
         let body = self.body.get(self.range.clone()).unwrap_or_default();
-        let length = self.content_length.unwrap_or(body.len() as u64);
-        let mut head = format!("HTTP/1.1 {} {}\r\nContent-Length: {length}\r\n", self.status, reason(self.status));
+        let limit = match self.ending {
+            Ending::NoAnswer | Ending::HangUp => return Ok(false),
+            Ending::Cut(limit) | Ending::Reset(limit) | Ending::Stall(limit) => limit,
+            Ending::Whole | Ending::Tunnel => body.len(),
+        };
+        let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
+        match self.length {
+            _ if self.ending == Ending::Tunnel => {}
+            Length::True => head.push_str(&format!("Content-Length: {}\r\n", body.len())),
+            Length::Said(length) => head.push_str(&format!("Content-Length: {length}\r\n")),
+            Length::Unsaid => {}
+        }
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
         stream.write_all(head.as_bytes())?;
-        let limit = match self.ending {
-            Ending::Whole => body.len(),
-            Ending::Cut(limit) | Ending::Reset(limit) | Ending::Stall(limit) => limit,
-            Ending::NoAnswer => 0,
-        };
         let body = if is_head { &[] } else { &body[..limit.min(body.len())] };
         for chunk in body.chunks(64 << 10) {
             stream.write_all(chunk)?;
-            sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
+            self.sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
         }
         stream.flush()?;
-        Ok(self.ending == Ending::Whole && length == self.range.len() as u64)
+        let closes = self.headers.iter().any(|(name, value)| name == "Connection" && value == "close");
+        Ok(self.ending == Ending::Whole && self.length == Length::True && !closes)
     }
 }
 

@@ -57,9 +57,7 @@ pub struct Invocation {
 /// What Docker's global flags say.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Globals {
-    /// `--config`: the folder of Docker's `config.json`.
-    pub config: Option<PathBuf>,
-    /// Which engine is meant, `--config` included.
+    /// Which engine is meant, and with `--config` the folder of Docker's `config.json`.
     pub engine: EngineOptions,
     /// `--debug`, or `--log-level debug`.
     pub debug: bool,
@@ -194,13 +192,10 @@ impl Globals {
         let text = |value: OsString| {
             value.into_string().map(Some).map_err(|_| InvalidGlobal::NotText { flag: dashed, value: shown })
         };
-        let Globals { config, engine, debug } = self;
+        let Globals { engine, debug } = self;
         let tls = &mut engine.tls;
         match flag.long {
-            "config" => {
-                *config = Some(PathBuf::from(&value));
-                engine.docker_config = Some(PathBuf::from(value));
-            }
+            "config" => engine.docker_config = Some(PathBuf::from(value)),
             "context" => engine.context = text(value)?,
             "debug" => *debug = is_on == Some(true),
             "host" if engine.host.is_some() => return Err(InvalidGlobal::Conflict("there may be only one --host")),
@@ -395,7 +390,7 @@ mod tests {
             docker_config: file("/c"),
             tls: TlsOptions { tls: Some(true), verify: Some(false), ca, cert, key },
         };
-        assert_eq!(invocation.globals, Globals { config: file("/c"), debug: true, engine });
+        assert_eq!(invocation.globals, Globals { debug: true, engine });
         assert_eq!(invocation.words, ["get", "-D", "IMAGE", "/p"]);
     }
 
@@ -414,7 +409,7 @@ mod tests {
         let invocation = command("/usr/bin/docker-artifact --config=/c get IMAGE /p");
         assert!(!invocation.by_docker);
         assert_eq!(invocation.program(), "docker-artifact");
-        assert_eq!(invocation.globals.config, Some("/c".into()));
+        assert_eq!(invocation.globals.engine.docker_config, Some("/c".into()));
         assert_eq!(invocation.words, ["get", "IMAGE", "/p"]);
     }
 
@@ -455,7 +450,7 @@ mod tests {
     fn a_path_that_is_no_text_arrives_whole() {
         let words = [b"x".as_slice(), b"--config=/\xff", b"get"].map(|word| OsString::from_vec(word.to_vec()));
         let Ok(Call::Command(invocation)) = Call::parse(words) else { panic!("a command") };
-        assert_eq!(invocation.globals.config, Some(PathBuf::from(OsString::from_vec(b"/\xff".to_vec()))));
+        assert_eq!(invocation.globals.engine.docker_config, Some(PathBuf::from(OsString::from_vec(b"/\xff".to_vec()))));
     }
 
     #[test]

@@ -16,12 +16,12 @@ use super::look_up::{LookUp, Scope, Thing};
 use super::place::{self, Origin, Placed};
 pub use super::request::Request;
 use super::survey::blocking;
-use super::{names, of_layer};
+use super::{merged, names, of_layer};
 use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, Staging};
 use crate::image::Image;
 use crate::image::label::Record;
 use crate::progress::Progress;
-use crate::source::Source;
+use crate::source::{LayersFor, Source};
 
 /// What was got.
 #[derive(Debug)]
@@ -55,17 +55,34 @@ pub async fn get_from(
 ) -> Result<Report, Error> {
     request.check()?;
     let options = PublishOptions { preserve: request.preserve };
+    let merged = merged::of(&*source, &request);
+    let mut image = match merged {
+        Some(_) => image,
+        None => source.with_layers(&image, LayersFor::Reading).await?,
+    };
     for layer in &image.layers {
         progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
     let name = source.name();
-    let (asked, layers) = match &request.step {
+    let (mut asked, layers) = match &request.step {
         Some(step) => (of_layer::sort(&request.paths)?, step.layers(&image, &name)?),
         None => (names::sort(&*source, &image, &request, &*progress).await?, Vec::new()),
     };
     check_places(&asked, &request)?;
     let staging = Arc::new(Staging::new(&request.destination)?);
+    let mut unverified = Unverified { was_asked: request.verify == Verify::Never, ..Unverified::default() };
     let mut things = Vec::new();
+    let mut shown_bytes = None;
+    if let Some(merged) = merged {
+        let labelled = asked.by_label.drain(..).map(names::ByPath::of_label);
+        let all = labelled.chain(std::mem::take(&mut asked.by_path)).collect();
+        (things, asked.by_path) = merged::things(merged, (&name, &request, &staging), all).await?;
+        unverified.by_engine = things.iter().any(|thing| thing.fetched.proof == Proof::Engine);
+        match asked.by_path.is_empty() {
+            true => shown_bytes = Some(merged.image_bytes()),
+            false => image = source.with_layers(&image, LayersFor::Reading).await?,
+        }
+    }
     let by_label =
         ByLabel { source: &source, image: &image, index: &asked.index, staging: &staging, progress: &*progress };
     let mut by_path = asked.by_path;
@@ -79,7 +96,6 @@ pub async fn get_from(
             }
         }
     }
-    let mut unverified = Unverified { was_asked: request.verify == Verify::Never, ..Unverified::default() };
     let (legacy, by_path): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|wanted| wanted.only_in.is_some());
     // A legacy label names one layer; what else the image holds does not matter.
     let rounds = legacy.into_iter().map(|wanted| vec![wanted]).chain((!by_path.is_empty()).then_some(by_path));
@@ -138,7 +154,7 @@ pub async fn get_from(
     Ok(Report {
         image: source.address(image.digest.as_ref()),
         files,
-        image_bytes: image.size(),
+        image_bytes: shown_bytes.unwrap_or_else(|| image.size()),
         fetched_bytes: source.bytes_fetched(),
         unverified,
     })

@@ -22,6 +22,8 @@ pub enum Proof {
     Layer,
     /// Its place alone: layers were not read to their end, or nothing promises what they hold.
     Place,
+    /// The engine's word: it showed what the layers come to, and no layer was read.
+    Engine,
 }
 
 /// How much is read for the sake of a layer's digest.

@@ -18,7 +18,7 @@ use crate::layer::entry::Special;
 use crate::progress::Progress;
 use crate::rootfs::lookup::{Lookup, Tree, TreeKind};
 use crate::rootfs::{Pattern, join};
-use crate::source::Source;
+use crate::source::{LayersFor, Source};
 
 /// What is in an image.
 #[derive(Debug)]
@@ -101,6 +101,10 @@ pub async fn list_artifacts(
     let indexed: HashSet<&Record> = attached.iter().map(|(_, record)| record).collect();
     let mut items: Vec<ListedArtifact> =
         labels.into_iter().map(|artifact| listed(artifact, image, &indexed, &served)).collect();
+    if source.merged().is_some() {
+        // A path costs its own bytes there, and a layer the whole image.
+        items.iter_mut().filter(|item| matches!(item.read, Read::Layer { .. })).for_each(|item| item.read = Read::Path);
+    }
     for (name, record) in attached {
         if named.insert(name.clone()) {
             items.push(of_record(name, record, image, Read::Attached));
@@ -261,6 +265,7 @@ pub async fn list_files(
     progress: &dyn Progress,
 ) -> Result<Listing<ListedFile>, Error> {
     let patterns: Arc<[Pattern]> = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
+    let image = source.with_layers(&image, LayersFor::Reading).await?;
     for layer in &image.layers {
         progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }

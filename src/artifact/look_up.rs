@@ -30,6 +30,8 @@ pub struct Unverified {
     pub layers: BTreeMap<usize, u64>,
     /// Whether there is a layer without a digest.
     pub has_no_digest: bool,
+    /// Whether it is the engine's word, as no layer was read.
+    pub by_engine: bool,
     /// Whether it was asked for.
     pub was_asked: bool,
 }
@@ -58,7 +60,7 @@ pub struct Fetched {
 impl Fetched {
     /// Whether every byte of it was checked against a digest.
     pub fn is_verified(&self) -> bool {
-        self.proof != Proof::Place
+        !matches!(self.proof, Proof::Place | Proof::Engine)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod list;
 mod listing;
 mod look_up;
 mod measure;
+mod merged;
 mod names;
 mod of_layer;
 mod place;

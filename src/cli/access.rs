@@ -2,26 +2,26 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::RegistryArguments;
 use crate::artifact::{Error, blocking};
 use crate::progress::Progress;
+use crate::source::engine::{Engine, EngineOptions, OrEngine};
 use crate::source::name::Name;
 use crate::source::place::LocalSource;
 use crate::source::registry::{Registry, RegistryOptions};
 use crate::source::{Source, SourceError};
 
-/// How to reach a registry.
+/// How to reach a registry, and the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// HTTP without TLS.
     pub plain_http: bool,
     /// TLS without checking the certificate.
     pub insecure: bool,
-    /// The folder of Docker's `config.json`, where one was named.
-    pub docker_config: Option<PathBuf>,
+    /// Which engine is meant, and the folder of Docker's `config.json`, where one was named.
+    pub engine: EngineOptions,
 }
 
 /// Where an image is.
@@ -39,14 +39,15 @@ pub enum Location {
 }
 
 impl Access {
-    /// What was typed, with the folder of Docker's `config.json` where one was named.
-    pub fn new(typed: RegistryArguments, docker_config: Option<PathBuf>) -> Self {
-        Access { plain_http: typed.plain_http, insecure: typed.insecure, docker_config }
+    /// What was typed, with what says which engine is meant.
+    pub fn new(typed: RegistryArguments, engine: EngineOptions) -> Self {
+        Access { plain_http: typed.plain_http, insecure: typed.insecure, engine }
     }
 
     /// The image in a registry that `reference` names.
     pub fn registry(&self, reference: &str, progress: Arc<dyn Progress>) -> Result<Arc<Registry>, SourceError> {
-        let Access { plain_http, insecure, docker_config } = self.clone();
+        let Access { plain_http, insecure, engine } = self.clone();
+        let docker_config = engine.docker_config;
         let options = RegistryOptions { plain_http, insecure, docker_config, ..Default::default() };
         Ok(Arc::new(Registry::new(reference, options, progress)?))
     }
@@ -64,13 +65,17 @@ impl Access {
             Ok(Arc::new(blocking(move || Ok(open()?)).await?) as Arc<dyn Source>)
         };
         match name {
-            Name::Registry { reference, no_such_file } => {
+            Name::Registry { reference, is_prefixed, no_such_file } => {
                 if let Some(file) = no_such_file {
                     let file = file.display();
                     progress
                         .notice(&format!("there is no file {file}; looking for an image of that name in a registry"));
                 }
-                Ok(self.registry(&reference, progress)?)
+                let registry = self.registry(&reference, Arc::clone(&progress))?;
+                if is_prefixed || registry.is_pinned() {
+                    return Ok(registry);
+                }
+                Ok(Arc::new(OrEngine::new(registry, reference, self.engine.clone(), progress)))
             }
             Name::Archive { file, image } => {
                 local(Box::new(move || LocalSource::archive(&file, image, progress))).await
@@ -79,7 +84,7 @@ impl Access {
             Name::Layout { directory, image } => {
                 local(Box::new(move || LocalSource::layout(&directory, image, progress))).await
             }
-            Name::Engine { reference } => Err(Error::Usage(no_engine(&reference))),
+            Name::Engine { reference } => Ok(Arc::new(Engine::new(&reference, &self.engine, progress)?)),
         }
     }
 }
@@ -91,12 +96,14 @@ pub fn location(typed: &OsStr) -> Result<Location, String> {
         return Err("IMAGE is empty; write a reference such as debian:12".to_owned());
     }
     match Name::parse(text) {
-        Ok(Name::Engine { reference }) => Err(no_engine(&reference)),
         Ok(name) => {
-            if let Name::Registry { reference, .. } = &name
-                && let Some((image, path)) = with_path(reference)
-            {
-                return Err(format!("\"{text}\" is an image and a path; write them apart: {image} /{path}"));
+            let (prefix, reference) = match &name {
+                Name::Registry { reference, .. } => ("", reference.as_str()),
+                Name::Engine { reference } => ("local://", reference.as_str()),
+                Name::Archive { .. } | Name::Stdin { .. } | Name::Layout { .. } => ("", ""),
+            };
+            if let Some((image, path)) = with_path(reference) {
+                return Err(format!("\"{text}\" is an image and a path; write them apart: {prefix}{image} /{path}"));
             }
             Ok(Location::Named(name))
         }
@@ -111,15 +118,11 @@ pub fn registry(typed: &OsStr) -> Result<String, String> {
         Location::Named(Name::Registry { reference, .. }) => Ok(reference),
         Location::Named(_) | Location::Missing { .. } => {
             let typed = typed.display();
-            Err(format!("\"{typed}\": labelling files and folders is not supported yet; label the image in a registry"))
+            Err(format!(
+                "\"{typed}\": labelling anything but a registry's images is not supported yet; label the image in a registry"
+            ))
         }
     }
-}
-
-fn no_engine(reference: &str) -> String {
-    format!(
-        "\"local://{reference}\": images of an engine are not supported yet; use one in a registry, or what docker save wrote"
-    )
 }
 
 /// Splits `IMAGE:/path`, as in `docker cp`, at the first colon with a slash after it, other than that of a prefix
@@ -180,6 +183,7 @@ mod tests {
             ("alpine:3:/", "alpine:3 /"),
             ("localhost:5000/app:etc/motd", "localhost:5000/app /etc/motd"),
             ("registry://host:5000/app:1:/etc/a:/b", "host:5000/app:1 /etc/a:/b"),
+            ("local://app:1:etc/motd", "local://app:1 /etc/motd"),
         ] {
             let problem = location(typed.as_ref()).unwrap_err();
             assert!(problem.ends_with(&format!("write them apart: {apart}")), "{problem}");
@@ -209,7 +213,7 @@ mod tests {
     fn the_registry_prefix_is_taken_off_and_what_is_not_built_yet_says_so() {
         let refused = |image: &str| location(image.as_ref()).unwrap_err();
         assert_eq!(registry("registry://a/b:c".as_ref()).unwrap(), "a/b:c");
-        assert!(refused("local://alpine").contains("not supported yet"));
+        assert!(registry("local://alpine".as_ref()).unwrap_err().contains("not supported yet"));
         assert!(registry("archive://image.tar".as_ref()).unwrap_err().contains("not supported yet"));
         assert!(refused("https://ghcr.io/a/b").contains("leave the scheme away"));
         assert!(refused("").contains("IMAGE is empty"));

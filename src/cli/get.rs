@@ -88,6 +88,7 @@ fn row(file: &Fetched, image: &str) -> Value {
             Proof::File => "file",
             Proof::Layer => "layer",
             Proof::Place => "place",
+            Proof::Engine => "engine",
         },
     })
 }
@@ -117,6 +118,10 @@ pub fn summary(report: &Report, took: Duration, can_verify: bool) -> String {
 fn why_not(unverified: &Unverified, can_verify: bool) -> String {
     match unverified {
         Unverified { was_asked: true, .. } => "not verified".to_owned(),
+        Unverified { by_engine: true, .. } => {
+            let hint = if can_verify { "; --verify checks the image's layers, and reads all of it" } else { "" };
+            format!("not checked: it is the engine's word{hint}")
+        }
         Unverified { has_no_digest: true, .. } => {
             "not verified: the image has no digests of its layers to check them against".to_owned()
         }
@@ -215,6 +220,11 @@ mod tests {
         assert_eq!(line(one.clone()), "not checked against the layer's digest; --verify does, and reads 1.20 GB");
         let two = line(Unverified { layers: [(0, 1), (1, 2)].into(), ..one.clone() });
         assert!(two.starts_with("not checked against the layers' digests; --verify does"), "{two}");
+        let engine = line(Unverified { by_engine: true, ..Unverified::default() });
+        assert_eq!(
+            engine,
+            "not checked: it is the engine's word; --verify checks the image's layers, and reads all of it"
+        );
         let none = line(Unverified { has_no_digest: true, ..one });
         assert_eq!(none, "not verified: the image has no digests of its layers to check them against");
     }

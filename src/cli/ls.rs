@@ -17,6 +17,7 @@ use crate::image::Layer;
 use crate::image::label::Record;
 use crate::image::platform::Choice;
 use crate::progress::Progress as _;
+use crate::source::LayersFor;
 
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
@@ -69,6 +70,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
             (rows(&listing.map_err(of_platform)?, file), FILES)
         }
         What::Layers => {
+            let image = source.with_layers(&image, LayersFor::Listing).await.map_err(Error::from)?;
             let listing = Listing::new(&*source, &image, image.layers.clone());
             (rows(&listing, layer), LAYERS)
         }

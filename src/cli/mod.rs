@@ -39,6 +39,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::extract;
 use crate::plugin::{self, Invocation};
+use crate::source::engine;
 
 /// Runs a command, reports how it went, and gives the exit code.
 pub fn run(invocation: Invocation) -> Exit {
@@ -97,6 +98,7 @@ fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>
         told.store(true, Ordering::SeqCst);
         extract::discard_all();
         display.clear();
+        engine::discard_all();
         std::process::exit(Exit::from(why).code().into());
     })
     .map_err(Failure::Start)?;
@@ -111,6 +113,7 @@ fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>
             std::thread::park();
         }
         extract::discard_all();
+        engine::discard_all();
     }
     outcome
 }

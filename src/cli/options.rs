@@ -18,6 +18,7 @@ use surroundings::Surroundings;
 
 use super::arguments::{self, Arguments, Command, Stop, UsageError};
 use crate::plugin::Invocation;
+use crate::source::engine::EngineOptions;
 
 /// Everything that a run needs to know.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Options {
         let Arguments { debug, command, .. } = arguments::parse(&invocation.words, program)?;
         let debug = debug || invocation.globals.debug;
         let Some(command) = command else { return Err(Stop::Print(String::new())) };
-        let surroundings = Surroundings::here(debug, invocation.globals.config);
+        let surroundings = Surroundings::here(debug, invocation.globals.engine);
         let (name, action) = match command {
             Command::Get(typed) => ("get", GetOptions::new(typed, &surroundings).map(Action::Get)),
             Command::Label(typed) => ("label", LabelOptions::new(typed, &surroundings).map(Action::Label)),
@@ -64,7 +65,8 @@ impl Options {
     pub fn copy_binary(words: &[OsString]) -> Result<Self, Stop> {
         let typed = arguments::parse_copy_binary(words)?;
         let debug = typed.debug;
-        let action = CopyBinaryOptions::new(typed, &Surroundings::here(debug, None)).map(Action::CopyBinary);
+        let action =
+            CopyBinaryOptions::new(typed, &Surroundings::here(debug, EngineOptions::default())).map(Action::CopyBinary);
         Options::of(arguments::COPY_BINARY.to_owned(), debug, action, arguments::copy_binary_usage)
     }
 

@@ -25,7 +25,7 @@ mod ways;
 pub use depth::Depth;
 pub use index::{Inserted, LayerIndex};
 pub use node::{Node, NodeKind, UNDESCRIBED};
-pub use path::{components, join, split};
+pub use path::{MAX_SYMLINKS, components, join, split};
 pub use pattern::{Candidates, InvalidPattern, Pattern};
 pub use refused::Refused;
 pub use spread::Directory;

@@ -12,7 +12,9 @@ pub mod files;
 mod http;
 pub mod layout;
 pub mod local;
+pub mod merged;
 pub mod name;
+mod pieces;
 pub mod place;
 mod reference;
 pub mod registry;
@@ -20,12 +22,15 @@ mod select;
 
 use std::io::Read;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 
 pub use error::SourceError;
 pub use place::{Promise, StoredLayer};
+
+use merged::Merged;
 
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
@@ -69,13 +74,37 @@ pub trait Source: Send + Sync {
     fn image<'a>(&'a self, choice: &'a Choice, progress: &'a dyn Progress)
     -> BoxFuture<'a, Result<Image, SourceError>>;
 
-    /// Opens a layer of the [`image`](Self::image).
+    /// The same `image` with what this takes of its layers. Most places know that at once; one that has layers only as a part of
+    /// the whole is asked for the whole here.
+    fn with_layers<'a>(
+        &'a self,
+        image: &'a Arc<Image>,
+        _to: LayersFor,
+    ) -> BoxFuture<'a, Result<Arc<Image>, SourceError>> {
+        Box::pin(ready(Ok(Arc::clone(image))))
+    }
+
+    /// Opens a layer of the image, as [`with_layers`](Self::with_layers) gives it for reading.
     fn layer<'a>(&'a self, layer: &'a Layer) -> BoxFuture<'a, Result<LayerBlob, SourceError>>;
 
     /// The place as one that has manifests and blobs by their digests; `None` where it has not.
     fn store(&self) -> Option<&dyn Store> {
         None
     }
+
+    /// The place as one that shows the rootfs by itself; `None` where it has only layers.
+    fn merged(&self) -> Option<&dyn Merged> {
+        None
+    }
+}
+
+/// What an image's layers are needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayersFor {
+    /// To tell of them: sizes and build steps.
+    Listing,
+    /// To read them, or to name one by its step.
+    Reading,
 }
 
 /// A layer's blob, opened.

@@ -17,6 +17,8 @@ pub enum Name {
     Registry {
         /// The reference, not parsed yet.
         reference: String,
+        /// Whether the prefix was written, so that it is no image of anything but a registry.
+        is_prefixed: bool,
         /// REF is written as an archive's name, and there is no such file: worth saying where there is no such image either.
         no_such_file: Option<PathBuf>,
     },
@@ -76,7 +78,9 @@ fn parse(text: &str, stat: &dyn Fn(&Path) -> Option<Kind>) -> Result<Name, Sourc
         |problem: &str| Err(SourceError::InvalidReference { text: text.to_owned(), problem: problem.to_owned() });
     match text.split_once("://") {
         Some(("registry", "")) => invalid("write registry://REFERENCE"),
-        Some(("registry", reference)) => Ok(Name::Registry { reference: reference.to_owned(), no_such_file: None }),
+        Some(("registry", reference)) => {
+            Ok(Name::Registry { reference: reference.to_owned(), is_prefixed: true, no_such_file: None })
+        }
         Some(("local", "")) => invalid("write local://REFERENCE"),
         Some(("local", reference)) => Ok(Name::Engine { reference: reference.to_owned() }),
         Some(("archive", rest)) => match split_archive(rest) {
@@ -109,7 +113,7 @@ fn without_prefix(text: &str, stat: &dyn Fn(&Path) -> Option<Kind>) -> Result<Na
         return Err(SourceError::InvalidReference { text: text.to_owned(), problem });
     }
     let (file, image) = split_archive(text);
-    let registry = |no_such_file| Name::Registry { reference: text.to_owned(), no_such_file };
+    let registry = |no_such_file| Name::Registry { reference: text.to_owned(), is_prefixed: false, no_such_file };
     let is_path = text.starts_with(['/', '.']) && is_path(text);
     let is_archive = is_archive(file);
     if !is_path && !is_archive {
@@ -189,7 +193,7 @@ mod tests {
     }
 
     fn registry(reference: &str) -> Name {
-        Name::Registry { reference: reference.to_owned(), no_such_file: None }
+        Name::Registry { reference: reference.to_owned(), is_prefixed: false, no_such_file: None }
     }
 
     fn archive(file: &str, image: Option<&str>) -> Name {
@@ -204,9 +208,11 @@ mod tests {
     fn a_prefix_says_what_it_is() {
         let engine = |reference: &str| Name::Engine { reference: reference.to_owned() };
         let stdin = |image: Option<&str>| Name::Stdin { image: image.map(str::to_owned) };
+        let prefixed =
+            |reference: &str| Name::Registry { reference: reference.to_owned(), is_prefixed: true, no_such_file: None };
         for (text, name) in [
-            ("registry://app.tar", registry("app.tar")),
-            ("registry://localhost:5000/app:1", registry("localhost:5000/app:1")),
+            ("registry://app.tar", prefixed("app.tar")),
+            ("registry://localhost:5000/app:1", prefixed("localhost:5000/app:1")),
             ("local://app:1", engine("app:1")),
             ("archive://app.tar", archive("app.tar", None)),
             ("archive://alpine", archive("alpine", None)),
@@ -279,7 +285,10 @@ mod tests {
     fn a_reference_may_end_as_an_archive_does() {
         for text in ["none.tar", "localhost:5000/x.tar", "registry.test/x.tar.gz"] {
             let no_such_file = Some(PathBuf::from(text));
-            assert_eq!(read(text).unwrap(), Name::Registry { reference: text.to_owned(), no_such_file });
+            assert_eq!(
+                read(text).unwrap(),
+                Name::Registry { reference: text.to_owned(), is_prefixed: false, no_such_file }
+            );
         }
     }
 

@@ -52,6 +52,21 @@ impl LocalSource {
         LocalSource::in_archive(Archive::from_stdin(&*progress)?, wanted, progress)
     }
 
+    /// The image of this `id` in the archive that an engine gives for it through `reader`; all of it is copied to a temporary file.
+    /// Messages call the place `name`.
+    pub(super) fn exported(
+        reader: impl Read,
+        name: String,
+        id: String,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Self, SourceError> {
+        LocalSource::in_archive(
+            Archive::from_reader(reader, &name, "is exported by the engine", &*progress)?,
+            Some(id),
+            progress,
+        )
+    }
+
     fn in_archive(archive: Archive, wanted: Option<String>, progress: Arc<dyn Progress>) -> Result<Self, SourceError> {
         let chosen = archive.select(wanted.as_deref())?;
         let shown = archive.place().to_owned();

@@ -324,7 +324,6 @@ fn what_is_written_as_a_file_and_is_none_is_not_found() {
     artifact(&["get", "x.tar:/trace.log", "-"]).run_in(&dir).exits(0);
     artifact(&["get", "archive://x.tar#1:/trace.log", "-"]).run_in(&dir).exits(0);
     artifact(&["label", "x.tar", "/a"]).run_in(&dir).exits(2).says("not supported yet");
-    artifact(&["get", "local://app", "/a"]).run_in(&dir).exits(2).says("not supported yet");
 }
 
 #[test]

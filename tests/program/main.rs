@@ -8,6 +8,7 @@ mod archives;
 mod attach;
 mod copy_binary;
 mod damaged;
+mod engine;
 mod entries;
 mod faults;
 mod get;

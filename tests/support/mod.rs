@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod block;
+pub mod engine;
 pub mod entry;
 pub mod http;
 pub mod image;
@@ -18,6 +19,7 @@ pub mod sparse;
 
 pub use archive::{FORMS, Form, archive, blob_name, write_layout};
 pub use block::Block;
+pub use engine::Engine;
 pub use entry::*;
 pub use image::{Image, Index, Layer, OtherManifest, Pack, Packed, sha256};
 pub use program::{Program, Run, WorkDir, artifact, listing};

@@ -13,8 +13,9 @@ container would see it: through all layers, following symbolic links; \"*\", \"?
 \"[...]\" and \"**\" match names. DEST is as in --output. Content is verified
 before it appears under its name.
 
-IMAGE is a reference, or a file from \"docker save\", an OCI archive or layout:
-./FILE, FILE.tar, archive://FILE, oci-dir://DIR, or \"-\" for standard input.";
+IMAGE is a reference, an image of the Docker engine (local://REF), or a file
+from \"docker save\", an OCI archive or layout: ./FILE, FILE.tar,
+archive://FILE, oci-dir://DIR, or \"-\" for standard input.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\

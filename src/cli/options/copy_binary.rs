@@ -45,7 +45,7 @@ impl CopyBinaryOptions {
             destination,
             platform: surroundings.platform(typed.platform)?,
             display: surroundings.display_mode(ProgressMode::Auto, typed.quiet),
-            access: Access::new(typed.registry, surroundings.docker_config.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone()),
         })
     }
 }
@@ -84,7 +84,6 @@ mod tests {
             assert_eq!(error.usage.unwrap(), "copy_binary [OPTIONS] --from IMAGE PATH|NAME [DEST]");
         }
         assert_eq!(options("--form=alpine /x").unwrap_err().message, "unknown flag: --form; did you mean --from?");
-        assert!(options("--from=local://alpine /x").unwrap_err().message.contains("not supported yet"));
         assert!(options("--from=alpine ").unwrap_err().message.contains("cannot be empty"));
     }
 

@@ -105,7 +105,7 @@ impl GetOptions {
             step,
             display,
             format: typed.format.as_deref().map(|typed| format(typed, &WRITTEN)).transpose()?,
-            access: Access::new(typed.registry, surroundings.docker_config.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone()),
         })
     }
 

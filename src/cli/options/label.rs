@@ -97,7 +97,7 @@ impl LabelOptions {
             request: Request { add, remove, platforms, attach: typed.attach, dry_run, expected },
             output,
             display: surroundings.display_mode(typed.progress, typed.quiet),
-            access: Access::new(typed.registry, surroundings.docker_config.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone()),
         })
     }
 }

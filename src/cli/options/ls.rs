@@ -110,7 +110,7 @@ impl LsOptions {
             what,
             whole: typed.no_trunc,
             display: surroundings.display_mode(typed.progress, typed.quiet),
-            access: Access::new(typed.registry, surroundings.docker_config.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone()),
         })
     }
 }

@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, stderr};
-use std::path::PathBuf;
 
 use super::problem::Problem;
 use crate::cli::arguments::ProgressMode;
 use crate::cli::progress::DisplayMode;
 use crate::image::platform::Choice;
+use crate::source::engine::EngineOptions;
 
 /// What counts besides what was typed.
 pub(super) struct Surroundings {
@@ -16,18 +16,18 @@ pub(super) struct Surroundings {
     terminal: bool,
     /// Whether bars would stay whole there: log lines tear them, and so does a terminal that cannot move its cursor.
     undisturbed: bool,
-    /// The folder of Docker's `config.json`, where one was named.
-    pub(super) docker_config: Option<PathBuf>,
+    /// Which engine is meant, and the folder of Docker's `config.json`, where one was named.
+    pub(super) engine: EngineOptions,
 }
 
 impl Surroundings {
-    pub(super) fn here(debug: bool, docker_config: Option<PathBuf>) -> Self {
+    pub(super) fn here(debug: bool, engine: EngineOptions) -> Self {
         let smart = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         Surroundings {
             default_platform: std::env::var_os("DOCKER_DEFAULT_PLATFORM"),
             terminal: stderr().is_terminal(),
             undisturbed: smart && !debug,
-            docker_config,
+            engine,
         }
     }
 
@@ -59,7 +59,7 @@ mod tests {
 
     fn surroundings(default_platform: Option<&str>, terminal: bool, undisturbed: bool) -> Surroundings {
         let default_platform = default_platform.map(OsString::from);
-        Surroundings { default_platform, terminal, undisturbed, docker_config: None }
+        Surroundings { default_platform, terminal, undisturbed, engine: EngineOptions::default() }
     }
 
     #[test]

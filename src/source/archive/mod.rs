@@ -21,7 +21,7 @@ use std::sync::Arc;
 use self::docker::DockerImages;
 use self::legacy::LegacyImages;
 use self::members::Members;
-use self::spool::{Compression, spool};
+use self::spool::{Compression, NOT_BY_PLACE, spool};
 use super::files::{Count, Files, Stored};
 use super::layout::{INDEX, Layout, MARKER};
 use super::local::{LocalImage, malformed};
@@ -75,10 +75,16 @@ impl Archive {
         Archive::from_file(file.into(), place, "archive://-".to_owned(), progress)
     }
 
-    /// The archive that `reader` gives, which messages call `place`; all of it is copied to a temporary file.
-    pub fn from_reader(reader: impl Read, place: &str, progress: &dyn Progress) -> Result<Self, SourceError> {
-        let file = spool(reader, place, None, progress)?;
-        Archive::from_plain(file, 0, place.to_owned(), "archive://-".to_owned())
+    /// The archive that `reader` gives, which messages call `place`; all of it is copied to a temporary file. `why` goes into the
+    /// notice of that: `cannot be read by place`.
+    pub fn from_reader(
+        reader: impl Read,
+        place: &str,
+        why: &str,
+        progress: &dyn Progress,
+    ) -> Result<Self, SourceError> {
+        let file = spool(reader, place, None, why, progress)?;
+        Archive::from_plain(file, 0, place.to_owned(), place.to_owned())
     }
 
     fn from_file(mut file: File, place: String, address: String, progress: &dyn Progress) -> Result<Self, SourceError> {
@@ -88,7 +94,7 @@ impl Archive {
             return Err(malformed(&place, "it is a folder; write oci-dir://DIR for an OCI layout"));
         }
         if !metadata.is_file() {
-            let file = spool(file, &place, None, progress)?;
+            let file = spool(file, &place, None, NOT_BY_PLACE, progress)?;
             return Archive::from_plain(file, 0, place, address);
         }
         let start = file.stream_position().map_err(reading)?;
@@ -99,7 +105,7 @@ impl Archive {
             _ if read == 0 => Err(malformed(&place, "it is empty")),
             Compression::None => Archive::from_plain(file, start, place, address),
             _ => {
-                let copy = spool(stored.reader(), &place, Some(stored.length()), progress)?;
+                let copy = spool(stored.reader(), &place, Some(stored.length()), NOT_BY_PLACE, progress)?;
                 Archive::from_plain(copy, 0, place, address)
             }
         }

@@ -65,18 +65,22 @@ impl Compression {
     }
 }
 
+/// Why an archive that is not compressed is copied.
+pub(super) const NOT_BY_PLACE: &str = "cannot be read by place";
+
 /// Copies the archive that `reader` gives, decompressed, to a temporary file, and tells `progress` how much it was. `length` is
-/// how many bytes `reader` has, where that is known.
+/// how many bytes `reader` has, where that is known; `why` says why one that is not compressed has to be copied.
 pub(super) fn spool(
     reader: impl Read,
     place: &str,
     length: Option<u64>,
+    why: &str,
     progress: &dyn Progress,
 ) -> Result<File, SourceError> {
     let failed = Rc::new(Cell::new(false));
     progress.start(place, place, length);
     let input = Input { reader, failed: failed.clone(), place, progress };
-    let copied = copy(BufReader::with_capacity(BUFFER, input), &failed, place, progress);
+    let copied = copy(BufReader::with_capacity(BUFFER, input), &failed, place, why, progress);
     progress.finish(place);
     copied
 }
@@ -85,12 +89,12 @@ fn copy<R: Read>(
     mut input: BufReader<Input<'_, R>>,
     failed: &Cell<bool>,
     place: &str,
+    why: &str,
     progress: &dyn Progress,
 ) -> Result<File, SourceError> {
-    let reading = |error| SourceError::Io { what: format!("reading {place}"), error };
     // The marks have ten bytes at most, and a first read may bring fewer.
     let mut start = Vec::with_capacity(BLOCK);
-    input.by_ref().take(BLOCK as u64).read_to_end(&mut start).map_err(reading)?;
+    input.by_ref().take(BLOCK as u64).read_to_end(&mut start).map_err(|error| reading(place, error))?;
     if start.is_empty() {
         return Err(malformed(place, "it is empty"));
     }
@@ -130,7 +134,7 @@ fn copy<R: Read>(
         }
     }
     let how = match compression {
-        Compression::None => "cannot be read by place".to_owned(),
+        Compression::None => why.to_owned(),
         compression => format!("is {compression}-compressed"),
     };
     progress.notice(&format!("{place} {how}; copied {} of it to a temporary file", DecimalBytes(total)));
@@ -165,7 +169,7 @@ fn check_start(start: &[u8], place: &str, compression: Compression) -> Result<()
 /// Why reading stopped: the reader itself, or what came from it.
 fn damaged(place: &str, compression: Compression, failed: &Cell<bool>, error: io::Error) -> SourceError {
     if failed.get() || compression == Compression::None {
-        return SourceError::Io { what: format!("reading {place}"), error };
+        return reading(place, error);
     }
     match error.kind() {
         io::ErrorKind::UnexpectedEof => malformed(
@@ -173,6 +177,14 @@ fn damaged(place: &str, compression: Compression, failed: &Cell<bool>, error: io
             format!("the archive is truncated: its {compression} stream ends too early; save or copy it again"),
         ),
         _ => malformed(place, format!("its {compression} stream is damaged: {error}")),
+    }
+}
+
+/// The reader's own failure, which may be one of a source behind it.
+fn reading(place: &str, error: io::Error) -> SourceError {
+    match error.downcast::<SourceError>() {
+        Ok(error) => error,
+        Err(error) => SourceError::Io { what: format!("reading {place}"), error },
     }
 }
 

@@ -61,7 +61,7 @@ fn a_file_a_pipe_and_a_compressed_file_hold_the_same() {
             (whole.clone(), 1),
             "{form}"
         );
-        let pipe = Archive::from_reader(gzip(&bytes).as_slice(), "standard input", &told).unwrap();
+        let pipe = Archive::from_reader(gzip(&bytes).as_slice(), "standard input", "", &told).unwrap();
         assert_eq!((everything(&pipe, None).unwrap(), told.notices.lock().unwrap().len()), (whole, 2), "{form}");
     }
 }
@@ -106,11 +106,11 @@ fn an_archive_that_is_cut_anywhere_is_an_error_or_whole() {
         for length in (0..bytes.len()).step_by(512).chain(scattered) {
             let (_folder, path) = on_disk("cut.tar", &bytes[..length]);
             cut(form, length, &whole, Archive::open(&path, &Silent));
-            cut(form, length, &whole, Archive::from_reader(&bytes[..length], "standard input", &Silent));
+            cut(form, length, &whole, Archive::from_reader(&bytes[..length], "standard input", "", &Silent));
         }
         let compressed = gzip(&bytes);
         for length in (10..compressed.len()).step_by(compressed.len() / 60) {
-            cut(form, length, &whole, Archive::from_reader(&compressed[..length], "standard input", &Silent));
+            cut(form, length, &whole, Archive::from_reader(&compressed[..length], "standard input", "", &Silent));
         }
     }
 }

@@ -13,10 +13,10 @@ use bytes::Bytes;
 
 use self::ask::{Asking, Continuation};
 use super::clients::Answer;
-use super::pieces::{self, PIECE_BYTES, Piece, Sender};
 use super::transport::Transport;
 use crate::image::digest::{Digest, Hasher};
 use crate::image::manifest::Descriptor;
+use crate::source::pieces::{self, PIECE_BYTES, Piece, Sender};
 use crate::source::{BlobReader, SourceError};
 
 /// A blob, or a part of one, to be fetched.

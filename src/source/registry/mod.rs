@@ -18,7 +18,6 @@ mod fault;
 mod foreign;
 #[cfg(test)]
 pub(super) mod loopback;
-mod pieces;
 mod proxy;
 mod push;
 mod reference;

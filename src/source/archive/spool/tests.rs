@@ -36,7 +36,7 @@ fn tar() -> Vec<u8> {
 }
 
 fn copied(reader: impl Read) -> Result<Vec<u8>, SourceError> {
-    let mut file = spool(reader, "x", None, &crate::progress::Silent)?;
+    let mut file = spool(reader, "x", None, NOT_BY_PLACE, &crate::progress::Silent)?;
     let mut bytes = Vec::new();
     io::Seek::rewind(&mut file).unwrap();
     file.read_to_end(&mut bytes).unwrap();
@@ -92,7 +92,7 @@ fn the_copy_has_no_name_and_its_size_is_told() {
     let tar = tar();
     let compressed = gzip(&tar);
     let told = Told::default();
-    let file = spool(compressed.as_slice(), "x.tar.gz", Some(7), &told).unwrap();
+    let file = spool(compressed.as_slice(), "x.tar.gz", Some(7), NOT_BY_PLACE, &told).unwrap();
     assert_eq!(rustix::fs::fstat(&file).unwrap().st_nlink, 0);
     let notice = "x.tar.gz is gzip-compressed; copied 201.73 kB of it to a temporary file";
     assert_eq!(*told.notices.lock().unwrap(), [notice]);
@@ -106,7 +106,7 @@ fn a_compressed_stream_that_is_cut_is_truncated() {
         // Ten bytes tell what it is.
         for length in (10..bytes.len()).step_by(bytes.len() / 100) {
             let told = Told::default();
-            let error = spool(&bytes[..length], "x", None, &told).unwrap_err().to_string();
+            let error = spool(&bytes[..length], "x", None, NOT_BY_PLACE, &told).unwrap_err().to_string();
             assert!(error.contains(&format!("truncated: its {how} stream")), "{how} {length}: {error}");
             assert_eq!(*told.open.lock().unwrap(), 0);
         }
@@ -141,7 +141,7 @@ fn what_is_no_tar_is_not_copied() {
         }
     }
     let mut endless = Endless(0);
-    let error = spool(&mut endless, "x", None, &crate::progress::Silent).unwrap_err().to_string();
+    let error = spool(&mut endless, "x", None, NOT_BY_PLACE, &crate::progress::Silent).unwrap_err().to_string();
     assert!(error.contains("it does not begin with a tar header"), "{error}");
     assert!(endless.0 <= 2 * BUFFER as u64);
     let error = copied(gzip(&[b'x'; 5000]).as_slice()).unwrap_err().to_string();

@@ -8,12 +8,10 @@ use super::labelled::RangeIndex;
 use super::layers::Verify;
 use super::names::no_such_artifact;
 use super::shown::show;
-use super::survey::{Collect, File, Survey};
-use crate::extract::StageError;
+use super::survey::{NoContent, Survey};
 use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Mode, Record, artifacts};
 use crate::image::{Image, Layer};
-use crate::layer::Content;
 use crate::layer::entry::Special;
 use crate::progress::Progress;
 use crate::rootfs::lookup::{Lookup, Tree, TreeKind};
@@ -329,17 +327,5 @@ impl Files<'_> {
         if let TreeKind::Directory(children) = &tree.kind {
             children.iter().for_each(|(name, child)| self.add(&join(path, name), child, below));
         }
-    }
-}
-
-/// Lets all content pass by.
-struct NoContent;
-
-impl Collect for NoContent {
-    type Kept = ();
-    const TRACKS: bool = false;
-
-    fn collect(&self, _: &Layer, _: &[usize], _: File, _: &mut dyn Content) -> Result<(), StageError> {
-        Ok(())
     }
 }

@@ -12,10 +12,10 @@ use super::names;
 use super::place::{self, Origin, Placed};
 use super::request::Request;
 use super::shown::show_path;
-use super::survey::{Collect, File, Survey};
+use super::survey::{Collect, File, NoContent, Survey};
 use crate::extract::{Item, Node, StageError, Staged, Staging};
 use crate::image::digest::Digest;
-use crate::image::{Image, Layer};
+use crate::image::{Image, Layer, LayerPosition};
 use crate::layer::Content;
 use crate::progress::Progress;
 use crate::rootfs::lookup::{Lookup, Planned, Tree, TreeKind};
@@ -26,8 +26,8 @@ use crate::source::Source;
 /// Why nothing but its place vouches for something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unverified {
-    /// The layers that no digest was compared with, by their positions from the bottom, with their lengths in bytes, as stored.
-    pub layers: BTreeMap<usize, u64>,
+    /// The layers that no digest was compared with, by their positions, with their lengths in bytes, as stored.
+    pub layers: BTreeMap<LayerPosition, u64>,
     /// Whether there is a layer without a digest.
     pub has_no_digest: bool,
     /// Whether it is the engine's word, as no layer was read.
@@ -77,10 +77,20 @@ pub(super) enum Scope {
     Image,
     /// The one with this blob.
     Blob(Digest),
-    /// The one at this position, from the bottom.
-    Alone(usize),
+    /// The one at this position.
+    Alone(LayerPosition),
     /// What that one has, reached by links of the layers below it too.
-    UpTo(usize),
+    UpTo(LayerPosition),
+}
+
+/// Where something is, that is not got.
+pub(super) struct Sighting {
+    /// Where the path stands among what was asked for.
+    pub(super) position: usize,
+    /// The path, for display.
+    pub(super) path: String,
+    /// The canonical path of what it leads to.
+    pub(super) real_path: Vec<u8>,
 }
 
 /// Looking up what stands at paths.
@@ -115,6 +125,42 @@ impl LookUp<'_> {
         self.find(scope, asked, (0..asked.len()).collect(), unverified).await
     }
 
+    /// Where as much of it is as is there, without any content.
+    pub(super) async fn sightings(&self, scope: &Scope, asked: &[names::ByPath]) -> Result<Vec<Sighting>, Error> {
+        let mut survey = self.survey(scope, asked, (0..asked.len()).collect(), Arc::new(NoContent));
+        let mut planned = survey.outline(self.name).await?.planned;
+        if let Scope::UpTo(_) = scope {
+            planned.retain_mut(|thing| is_own(thing, &survey.view()));
+        }
+        planned.retain(|thing| !matches!(thing.tree.kind, TreeKind::Special(_)));
+        let sightings = planned.into_iter().filter_map(|thing| {
+            let asked = asked.get(thing.pattern)?;
+            let path = show_path(asked.path.as_ref().unwrap_or(&thing.path));
+            Some(Sighting { position: asked.position, path, real_path: thing.real_path })
+        });
+        Ok(sightings.collect())
+    }
+
+    fn survey<C: Collect>(
+        &self,
+        scope: &Scope,
+        asked: &[names::ByPath],
+        optional: BTreeSet<usize>,
+        collector: Arc<C>,
+    ) -> Survey<C> {
+        let LookUp { source, image, request, .. } = *self;
+        let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
+        let lookup = Lookup { patterns, follow: request.dereference, optional, needs_content: true };
+        let verify = request.verify.of(&**source);
+        let survey = Survey::new(Arc::clone(source), image, collector, lookup, verify).keeping_xattrs(request.preserve);
+        match scope {
+            Scope::Image => survey,
+            Scope::Blob(blob) => survey.only_in(blob),
+            Scope::Alone(layer) => survey.alone(*layer),
+            Scope::UpTo(layer) => survey.up_to(*layer),
+        }
+    }
+
     async fn find(
         &self,
         scope: &Scope,
@@ -122,18 +168,8 @@ impl LookUp<'_> {
         optional: BTreeSet<usize>,
         unverified: &mut Unverified,
     ) -> Result<Vec<Thing>, Error> {
-        let LookUp { source, name, image, staging, request, progress } = *self;
-        let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
-        let lookup = Lookup { patterns, follow: request.dereference, optional, needs_content: true };
-        let verify = request.verify.of(&**source);
-        let mut survey = Survey::new(Arc::clone(source), image, Arc::clone(staging), lookup, verify)
-            .keeping_xattrs(request.preserve);
-        survey = match scope {
-            Scope::Image => survey,
-            Scope::Blob(blob) => survey.only_in(blob),
-            Scope::Alone(index) => survey.alone(*index),
-            Scope::UpTo(index) => survey.up_to(*index),
-        };
+        let LookUp { name, staging, request, progress, .. } = *self;
+        let mut survey = self.survey(scope, asked, optional, Arc::clone(staging));
         if !request.parents && matches!(scope, Scope::Image | Scope::Blob(_)) {
             survey = survey.with_names_apart();
         }
@@ -185,7 +221,7 @@ impl LookUp<'_> {
 
 impl Unverified {
     fn add(&mut self, survey: &Survey<Staging>) {
-        self.layers.extend(survey.not_compared().map(|layer| (layer.index, layer.size())));
+        self.layers.extend(survey.not_compared().map(|layer| (layer.position(), layer.size())));
         self.has_no_digest |= survey.vouched() == Vouched::NoDigest;
     }
 }

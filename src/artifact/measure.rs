@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::survey::{Collect, File};
 use crate::extract::StageError;
-use crate::image::Layer;
 use crate::image::digest::{Digest, Hasher};
+use crate::image::{Layer, LayerPosition};
 use crate::layer::Content;
 use crate::layer::checkpoint::Extent;
 use crate::layer::content::FileContent;
@@ -18,7 +18,7 @@ const GAP: u64 = 64 * 1024;
 /// Collects digests and extents, by pattern and layer.
 #[derive(Debug, Default)]
 pub struct Measure {
-    extents: Mutex<HashMap<(usize, usize), Vec<Extent>>>,
+    extents: Mutex<HashMap<(usize, LayerPosition), Vec<Extent>>>,
 }
 
 /// What is kept of a file.
@@ -31,13 +31,13 @@ pub struct Measured {
 }
 
 impl Measure {
-    /// The extents that hold what the pattern at `pattern` matched in the layer at `layer` (from the bottom), in their order.
-    pub fn extents(&self, pattern: usize, layer: usize) -> Vec<Extent> {
+    /// The extents that hold what the pattern at `pattern` matched in the layer at `layer`, in their order.
+    pub fn extents(&self, pattern: usize, layer: LayerPosition) -> Vec<Extent> {
         let extents = self.extents.lock().unwrap_or_else(PoisonError::into_inner);
         extents.get(&(pattern, layer)).cloned().unwrap_or_default()
     }
 
-    fn add(&self, patterns: &[usize], layer: usize, extent: &Extent) {
+    fn add(&self, patterns: &[usize], layer: LayerPosition, extent: &Extent) {
         let mut all = self.extents.lock().unwrap_or_else(PoisonError::into_inner);
         for pattern in patterns {
             let extents = all.entry((*pattern, layer)).or_default();
@@ -70,7 +70,7 @@ impl Collect for Measure {
         if !sparse {
             let digest = digest_of(data, size).map_err(StageError::Read)?;
             if let Some(extent) = data.extent().filter(|_| size > 0) {
-                self.add(patterns, layer.index, &extent);
+                self.add(patterns, layer.position(), &extent);
             }
             return Ok(Measured { digest, sparse });
         }

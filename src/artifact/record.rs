@@ -51,7 +51,7 @@ pub fn part(
     let mut extents = Vec::new();
     for layer in &image.layers {
         let (Some(diff_id), Some(blob)) = (&layer.diff_id, layer.digest()) else { continue };
-        for extent in measure.extents(planned.pattern, layer.index) {
+        for extent in measure.extents(planned.pattern, layer.position()) {
             let holds = |entry: &Listed| holds(entry, diff_id, &extent.uncompressed);
             if entries.iter().any(holds) {
                 extents.push(StoredExtent::new(diff_id.clone(), blob.clone(), &extent));

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use crate::image::digest::DiffId;
-use crate::image::{Image, Layer};
+use crate::image::{Image, Layer, LayerPosition};
 
 /// The fewest digits of a digest that name a layer.
 const MIN_DIGITS: usize = 6;
@@ -17,13 +17,13 @@ pub enum Step {
 }
 
 impl Step {
-    /// The positions of the layers of `image` (from the bottom) that are meant, the uppermost first; at least one. Messages call the
+    /// The positions of the layers of `image` that are meant, the uppermost first; at least one. Messages call the
     /// image `name`.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`] where there is none, and [`Error::History`] where steps cannot be told apart from layers.
-    pub fn layers(&self, image: &Image, name: &str) -> Result<Vec<usize>, Error> {
+    pub fn layers(&self, image: &Image, name: &str) -> Result<Vec<LayerPosition>, Error> {
         match self {
             Step::Layer(text) => by_place(text, image, name),
             Step::CreatedBy(text) => by_step(text, image, name),
@@ -31,7 +31,7 @@ impl Step {
     }
 }
 
-fn by_place(text: &str, image: &Image, name: &str) -> Result<Vec<usize>, Error> {
+fn by_place(text: &str, image: &Image, name: &str) -> Result<Vec<LayerPosition>, Error> {
     let missing = |hint: String| Error::NotFound { image: name.to_owned(), path: format!("layer {text}"), hint };
     let count = image.layers.len();
     if let Ok(number) = text.parse::<usize>()
@@ -39,7 +39,7 @@ fn by_place(text: &str, image: &Image, name: &str) -> Result<Vec<usize>, Error> 
     {
         let index = number.checked_sub(1).filter(|index| *index < count);
         let hint = || format!("; it has {count}, the lowest of which is 1; see docker artifact ls --layers");
-        return index.map(|index| vec![index]).ok_or_else(|| missing(hint()));
+        return index.map(|index| vec![LayerPosition(index)]).ok_or_else(|| missing(hint()));
     }
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     if digits.len() < MIN_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -60,7 +60,7 @@ fn by_place(text: &str, image: &Image, name: &str) -> Result<Vec<usize>, Error> 
     };
     match found.as_slice() {
         [] => Err(missing("; see docker artifact ls --layers --no-trunc".to_owned())),
-        [first, others @ ..] if others.iter().all(|other| is_same(first, other)) => Ok(vec![first.index]),
+        [first, others @ ..] if others.iter().all(|other| is_same(first, other)) => Ok(vec![first.position()]),
         several => Err(Error::Ambiguous {
             what: digits.to_owned(),
             fits: format!("begins the digests of {} layers of {name}", several.len()),
@@ -70,14 +70,14 @@ fn by_place(text: &str, image: &Image, name: &str) -> Result<Vec<usize>, Error> 
     }
 }
 
-fn by_step(text: &str, image: &Image, name: &str) -> Result<Vec<usize>, Error> {
+fn by_step(text: &str, image: &Image, name: &str) -> Result<Vec<LayerPosition>, Error> {
     let steps = image.config.history.iter().filter(|step| !step.empty_layer).count();
     let layers = image.layers.len();
     if steps != layers {
         return Err(Error::History { image: name.to_owned(), steps, layers });
     }
     let fits = |layer: &&Layer| layer.created_by.as_ref().is_some_and(|step| step.contains(text));
-    let found: Vec<usize> = image.layers.iter().rev().filter(fits).map(|layer| layer.index).collect();
+    let found: Vec<LayerPosition> = image.layers.iter().rev().filter(fits).map(Layer::position).collect();
     if found.is_empty() {
         let is_empty_step = image.config.history.iter().any(|step| step.empty_layer && step.created_by.contains(text));
         let hint = match is_empty_step {
@@ -124,7 +124,7 @@ mod tests {
             // There twice, and the same.
             (Digest::of(b"add").as_str(), 2),
         ] {
-            assert_eq!(of(text).unwrap(), [index], "{text}");
+            assert_eq!(of(text).unwrap(), [LayerPosition(index)], "{text}");
         }
         for text in ["0", "4", "99999", &"0".repeat(64)] {
             assert!(matches!(of(text), Err(Error::NotFound { .. })), "{text}");
@@ -150,9 +150,9 @@ mod tests {
     fn a_step_is_named_by_any_part_of_it_and_empty_ones_do_not_count() {
         let image = image(&[("ADD base", false), ("ENV A=make", true), ("RUN make", false), ("RUN make -o x", false)]);
         let of = |text: &str| Step::CreatedBy(text.to_owned()).layers(&image, "app");
-        assert_eq!(of("base").unwrap(), [0]);
-        assert_eq!(of("make").unwrap(), [2, 1]);
-        assert_eq!(of("-o x").unwrap(), [2]);
+        assert_eq!(of("base").unwrap(), [LayerPosition(0)]);
+        assert_eq!(of("make").unwrap(), [LayerPosition(2), LayerPosition(1)]);
+        assert_eq!(of("-o x").unwrap(), [LayerPosition(2)]);
         assert!(of("ENV").unwrap_err().to_string().ends_with("a step that made no layer has it"));
         assert!(matches!(of("nothing"), Err(Error::NotFound { .. })));
     }
@@ -163,6 +163,6 @@ mod tests {
         image.config.history.remove(0);
         let error = Step::CreatedBy("make".to_owned()).layers(&image, "app").unwrap_err();
         assert!(matches!(error, Error::History { steps: 1, layers: 2, .. }), "{error}");
-        assert_eq!(Step::Layer("2".to_owned()).layers(&image, "app").unwrap(), [1]);
+        assert_eq!(Step::Layer("2".to_owned()).layers(&image, "app").unwrap(), [LayerPosition(1)]);
     }
 }

@@ -16,7 +16,7 @@ use super::place;
 use super::shown::describe;
 use crate::extract::{StageError, Stamp};
 use crate::image::digest::Digest;
-use crate::image::{Image, Layer};
+use crate::image::{Image, Layer, LayerPosition};
 use crate::layer::content::{DataOffset, FileContent};
 use crate::layer::{Content, Entry, Flow, Kind};
 use crate::rootfs::lookup::{Allowance, Lookup, Missing, Next, Outcome, Passing, Planned};
@@ -47,6 +47,18 @@ pub trait Collect: Send + Sync + 'static {
         file: File,
         data: &mut dyn Content,
     ) -> Result<Self::Kept, StageError>;
+}
+
+/// Lets all content pass by.
+pub struct NoContent;
+
+impl Collect for NoContent {
+    type Kept = ();
+    const TRACKS: bool = false;
+
+    fn collect(&self, _: &Layer, _: &[usize], _: File, _: &mut dyn Content) -> Result<(), StageError> {
+        Ok(())
+    }
 }
 
 /// A file whose content passes by.
@@ -149,15 +161,15 @@ impl<C: Collect> Survey<C> {
         self
     }
 
-    /// The survey of the layer at this position (from the bottom), as though the image had no other.
-    pub fn alone(mut self, index: usize) -> Self {
-        self.layers.retain(|layer| layer.index == index);
+    /// The survey of the layer at this position, as though the image had no other.
+    pub fn alone(mut self, position: LayerPosition) -> Self {
+        self.layers.retain(|layer| layer.position() == position);
         self
     }
 
-    /// The survey of the image as it was when the layer at this position (from the bottom) was made.
-    pub fn up_to(mut self, index: usize) -> Self {
-        self.layers.retain(|layer| layer.index <= index);
+    /// The survey of the image as it was when the layer at this position was made.
+    pub fn up_to(mut self, position: LayerPosition) -> Self {
+        self.layers.retain(|layer| layer.position() <= position);
         self
     }
 

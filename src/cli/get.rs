@@ -163,6 +163,7 @@ fn seconds(took: Duration) -> String {
 mod tests {
     use super::*;
     use crate::cli::columns::WRITTEN;
+    use crate::image::LayerPosition;
     use crate::image::digest::Digest;
 
     fn report(kinds: &[&'static str], verified: bool) -> Report {
@@ -216,9 +217,9 @@ mod tests {
             let report = Report { unverified, ..report(&["file"], false) };
             summary(&report, Duration::ZERO, true).split_once("; ").unwrap().1.to_owned()
         };
-        let one = Unverified { layers: [(0, 1_200_000_000)].into(), ..Unverified::default() };
+        let one = Unverified { layers: [(LayerPosition(0), 1_200_000_000)].into(), ..Unverified::default() };
         assert_eq!(line(one.clone()), "not checked against the layer's digest; --verify does, and reads 1.20 GB");
-        let two = line(Unverified { layers: [(0, 1), (1, 2)].into(), ..one.clone() });
+        let two = line(Unverified { layers: [(LayerPosition(0), 1), (LayerPosition(1), 2)].into(), ..one.clone() });
         assert!(two.starts_with("not checked against the layers' digests; --verify does"), "{two}");
         let engine = line(Unverified { by_engine: true, ..Unverified::default() });
         assert_eq!(

@@ -26,6 +26,10 @@ pub struct Image {
     pub layers: Vec<Layer>,
 }
 
+/// A layer's position from the bottom, as manifests and histories count: the base is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayerPosition(pub usize);
+
 /// One layer as the manifest and the config describe it.
 #[derive(Clone, Debug)]
 pub struct Layer {
@@ -53,6 +57,11 @@ pub struct Blob {
 }
 
 impl Layer {
+    /// The layer's position from the bottom.
+    pub fn position(&self) -> LayerPosition {
+        LayerPosition(self.index)
+    }
+
     /// The blob's digest, where a manifest promises one.
     pub fn digest(&self) -> Option<&Digest> {
         self.blob.digest.as_ref()

@@ -1,5 +1,6 @@
 //! Which layer's copy is got, and when that is not one.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::super::fixture::{As, Member, Memory, file, gzip, tar};
@@ -36,6 +37,11 @@ fn request(destination: Destination) -> Request {
     }
 }
 
+thread_local! {
+    /// How many files were staged in the last search.
+    static STAGED: Cell<usize> = const { Cell::new(0) };
+}
+
 /// What is found by `find`, as `PATH DIGEST` with a digest's beginning, and the layers that were opened for it.
 async fn found(
     find: impl AsyncFnOnce(&LookUp<'_>, &mut Unverified) -> Result<Vec<Thing>, Error>,
@@ -54,14 +60,19 @@ async fn found(
             |thing: &Thing| image.layers.iter().position(|layer| layer.digest() == thing.fetched.layer.as_ref());
         things.iter().map(|thing| format!("{} of {:?}", thing.fetched.path, layer(thing).unwrap())).collect()
     });
+    let staging = std::fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+    STAGED.set(std::fs::read_dir(staging).unwrap().count());
     (things, memory.opened())
 }
 
 async fn of_layers(layers: &[usize], typed: &[&str]) -> (Result<Vec<String>, String>, Vec<usize>) {
     let paths: Vec<Vec<u8>> = typed.iter().map(|path| path.as_bytes().to_vec()).collect();
     let asked = sort(&paths).unwrap().by_path;
-    found(async |look_up: &LookUp<'_>, unverified: &mut Unverified| things(look_up, layers, &asked, unverified).await)
-        .await
+    let positions: Vec<LayerPosition> = layers.iter().map(|layer| LayerPosition(*layer)).collect();
+    found(async |look_up: &LookUp<'_>, unverified: &mut Unverified| {
+        things(look_up, &positions, &asked, unverified).await
+    })
+    .await
 }
 
 fn are(things: &[&str]) -> Result<Vec<String>, String> {
@@ -80,12 +91,12 @@ async fn a_scope_is_all_layers_one_of_them_or_one_with_those_below() {
         (Scope::Image, "/app/conf", are(&["/app/conf of 2"])),
         (Scope::Image, "/bin/tool", are(&["/bin/tool of 1"])),
         (Scope::Blob(first), "/app/conf", are(&["/app/conf of 1"])),
-        (Scope::Alone(1), "/app/conf", are(&["/app/conf of 1"])),
-        (Scope::Alone(1), "/bin/tool", are(&[])),
-        (Scope::UpTo(1), "/bin/tool", are(&["/bin/tool of 1"])),
-        (Scope::UpTo(1), "/bin/cc", are(&[])),
+        (Scope::Alone(LayerPosition(1)), "/app/conf", are(&["/app/conf of 1"])),
+        (Scope::Alone(LayerPosition(1)), "/bin/tool", are(&[])),
+        (Scope::UpTo(LayerPosition(1)), "/bin/tool", are(&["/bin/tool of 1"])),
+        (Scope::UpTo(LayerPosition(1)), "/bin/cc", are(&[])),
         (Scope::Image, "/app/trace.log", are(&[])),
-        (Scope::UpTo(2), "/app/trace.log", are(&["/app/trace.log of 2"])),
+        (Scope::UpTo(LayerPosition(2)), "/app/trace.log", are(&["/app/trace.log of 2"])),
     ] {
         let asked = [ByPath::plain(0, Pattern::parse(path.as_bytes()).unwrap())];
         let look = async |look_up: &LookUp<'_>, unverified: &mut Unverified| {
@@ -102,6 +113,13 @@ async fn a_layer_gives_its_own_copy_and_others_are_not_opened_where_it_has_the_p
     let (things, opened) = of_layers(&[1], &["/bin/tool"]).await;
     assert_eq!((things, opened.contains(&0)), (are(&["/bin/tool of 1"]), true), "the link lies below");
     assert!(of_layers(&[1], &["/bin/cc"]).await.0.unwrap_err().contains("only what that layer itself has"));
+}
+
+#[tokio::test]
+async fn content_that_a_second_step_has_too_is_not_fetched_to_say_so() {
+    let (things, opened) = of_layers(&[2, 1], &["/app/conf"]).await;
+    assert!(things.is_err());
+    assert_eq!((opened, STAGED.get()), (vec![2, 1], 1));
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub enum Why {
     /// A name on its way is not there.
     Absent {
         /// The last directory on the way that is.
-        parent: Directory,
+        parent: Box<Directory>,
         /// The first name in it that is not.
         name: Vec<u8>,
         /// The layer whose whiteout deleted it, where one did.
@@ -84,7 +84,7 @@ impl Lookup {
             Found::Absent { parent, name, deleted_by } => {
                 let missing = join(&parent.path, &name);
                 let dangling = dangling(view, path, missing, deleted_by);
-                Some(dangling.unwrap_or(Why::Absent { parent, name, deleted_by }))
+                Some(dangling.unwrap_or_else(|| Why::Absent { parent: parent.into(), name, deleted_by }))
             }
         }
     }

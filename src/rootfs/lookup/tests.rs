@@ -278,7 +278,7 @@ fn a_target_that_comes_after_its_link_or_has_the_paths_own_name_is_kept_as_it_pa
     };
     let base = [symlink("bin", "usr/bin"), directory("usr/bin"), file("usr/bin/dash"), symlink("usr/bin/sh", "dash")];
     let in_order = numbered(&[&base[..], &[file("usr/bin/zsh")]].concat());
-    assert_eq!(driven(asking(&["/bin/zsh"]), &[in_order.clone()]), (1, 0, "usr/bin/zsh@0".to_owned()));
+    assert_eq!(driven(asking(&["/bin/zsh"]), std::slice::from_ref(&in_order)), (1, 0, "usr/bin/zsh@0".to_owned()));
     let link_last = numbered(&[file("usr/bin/ls"), file("opt/ls"), symlink("bin", "usr/bin")]);
     assert_eq!(driven(asking(&["/bin/ls"]), &[link_last]), (1, 0, "usr/bin/ls@0".to_owned()));
     // By another name, and before its link: that takes a second reading.

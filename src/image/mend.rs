@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::image::digest::Digest;
-use crate::image::edit::{EditError, Step, find, replace};
+use super::digest::Digest;
+use super::edit::{EditError, Step, find, replace};
 
 /// The annotation by which an index says what an attestation is about.
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";

@@ -4,6 +4,9 @@
 //! named and not there is ordinary (archives are saved for one platform of many), and an error only when it is asked for.
 //! Spec: OCI image-spec *Image Layout*; the names are its `org.opencontainers.image.ref.name`, and containerd's.
 
+mod referrers;
+mod renew;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,13 +76,19 @@ impl Layout {
         let Some(bytes) = read_small(&*files, INDEX)? else {
             return Err(malformed(place, format!("it is not an OCI layout: it has no {INDEX}")));
         };
-        let entries = match Manifest::parse(&bytes, None) {
-            Ok(Manifest::Index(entries)) => entries,
-            Ok(Manifest::Image(_)) => return Err(malformed(place, format!("its {INDEX} is not an image index"))),
-            Err(error) => return Err(malformed(place, format!("its {INDEX} cannot be read: {error}"))),
-        };
         let index = RawManifest { digest: Digest::of(&bytes), bytes, media_type: None };
-        Ok(Layout { files, index, images: listed(entries).into() })
+        let mut layout = Layout { files, index, images: Arc::new([]) };
+        layout.images = listed(layout.entries()?).into();
+        Ok(layout)
+    }
+
+    /// All that the index lists.
+    fn entries(&self) -> Result<Vec<IndexEntry>, SourceError> {
+        match Manifest::parse(&self.index.bytes, None) {
+            Ok(Manifest::Index(entries)) => Ok(entries),
+            Ok(Manifest::Image(_)) => Err(malformed(self.files.place(), format!("its {INDEX} is not an image index"))),
+            Err(error) => Err(malformed(self.files.place(), format!("its {INDEX} cannot be read: {error}"))),
+        }
     }
 
     /// The images that the index lists, in its order; what is no image (attestations, signatures) is left out.
@@ -169,7 +178,12 @@ impl Layout {
         let layers = layers.collect::<Result<_, SourceError>>()?;
         let named = self.images.iter().find(|image| image.entry.digest == manifest.digest);
         let names = named.map(|image| image.names.clone()).unwrap_or_default();
-        Ok(LocalImage { names, manifest: Some(manifest), config: LocalConfig { bytes, digest: Some(digest) }, layers })
+        Ok(LocalImage {
+            names,
+            manifest: Some(manifest),
+            config: LocalConfig { bytes, file: Some(blob_name(&digest)), digest: Some(digest) },
+            layers,
+        })
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -254,7 +268,7 @@ fn listed(entries: Vec<IndexEntry>) -> Vec<Listed> {
     let mut places = HashMap::new();
     let mut seen = HashSet::new();
     for entry in entries {
-        if !entry.is_image() {
+        if !entry.is_image() || referrers::is_list(&entry) {
             continue;
         }
         let annotation = |key| entry.annotations.get(key).cloned();

@@ -26,6 +26,9 @@ use crate::progress::Progress;
 use crate::rootfs::Pattern;
 use crate::source::Source;
 
+/// Where a config has its labels.
+const LABELS: [Step<'_>; 2] = [Step::Key("config"), Step::Key("Labels")];
+
 /// One image as it will be.
 pub struct Relabelled {
     /// The image as it was.
@@ -100,7 +103,7 @@ pub async fn relabel(
     }
     let before = &relabelled.before;
     let unreadable = |error| unreadable(&before.name, &error);
-    let edited = set_strings(&before.config, &["config", "Labels"], &changes).map_err(unreadable)?;
+    let edited = set_strings(&before.config, &LABELS, &changes).map_err(unreadable)?;
     if edited != before.config {
         let mend = |manifest: &String| point(manifest, &[Step::Key("config")], &edited);
         relabelled.manifest = relabelled.manifest.as_ref().map(mend).transpose().map_err(unreadable)?;

@@ -111,9 +111,30 @@ impl Layout {
         if wanted.is_none() && self.is_one_image() {
             return Ok(self.index.clone());
         }
+        if wanted.is_none()
+            && self.images.len() > 1
+            && let Some(only) = self.only_image()
+        {
+            return self.listed_manifest(&only.entry);
+        }
         let candidates = self.candidates();
         let entry = &self.images[select::select(&*self.files, &candidates, wanted)?].entry;
         self.listed_manifest(entry)
+    }
+
+    /// The only image, where whatever else is listed turns out to be none: what is attached to an image need not say so in the
+    /// index.
+    fn only_image(&self) -> Option<&Listed> {
+        if self.images.len() > MAX_MANIFESTS {
+            return None;
+        }
+        let is_image = |image: &&Listed| match self.listed_manifest(&image.entry) {
+            Ok(raw) => Manifest::parse(&raw.bytes, raw.media_type.as_deref()).is_ok(),
+            // Nobody knows.
+            Err(_) => true,
+        };
+        let mut images = self.images.iter().filter(is_image);
+        images.next().filter(|_| images.next().is_none())
     }
 
     /// The manifest with this digest, which is checked.

@@ -36,6 +36,12 @@ impl NewName {
         self.reference.whole()
     }
 
+    /// Whether a place means the same by `other`.
+    pub(super) fn is(&self, other: &str) -> bool {
+        // A tag alone would read as a repository of that name.
+        other.contains([':', '/']) && other.parse::<Reference>().is_ok_and(|other| other.whole() == self.full())
+    }
+
     /// Another image in the place has the name.
     pub(super) fn is_taken(&self, files: &dyn Files) -> SourceError {
         malformed(files.place(), format!("it holds another image of the name {}; choose another name", self.short))
@@ -61,6 +67,9 @@ mod tests {
             let name = NewName::parse(text).unwrap();
             assert_eq!((name.short(), name.full().as_str(), name.tag()), (short, full, tag));
         }
+        let name = NewName::parse("app:1").unwrap();
+        assert!(name.is("app:1") && name.is("docker.io/library/app:1"));
+        assert!(!name.is("1") && !name.is("app") && !name.is("localhost/app:1"));
         for text in ["", "A:1", &format!("app@sha256:{}", "0".repeat(64))] {
             assert!(matches!(NewName::parse(text), Err(SourceError::InvalidReference { .. })), "{text}");
         }

@@ -50,7 +50,7 @@ pub(in crate::source) fn renewed(
     let names =
         own.iter().flat_map(|(_, entry)| entry.repo_tags.iter().flatten()).map(String::as_str).collect::<Vec<_>>();
     if let Some(name) = name
-        && others.iter().any(|(_, entry)| entry.repo_tags.iter().flatten().any(|other| other == name.short()))
+        && others.iter().any(|(_, entry)| entry.repo_tags.iter().flatten().any(|other| name.is(other)))
     {
         return Err(name.is_taken(files));
     }

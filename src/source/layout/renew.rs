@@ -39,7 +39,7 @@ impl Layout {
                     format!("all that its {INDEX} lists is one image, which can have no name; leave out --tag");
                 return Err(malformed(self.files.place(), problem));
             }
-            let has_name = |image: &Listed| image.names.iter().any(|other| *other == name.full());
+            let has_name = |image: &Listed| image.names.iter().any(|other| name.is(other));
             if self.images.iter().any(|image| image.entry.digest != *top && has_name(image)) {
                 return Err(name.is_taken(&*self.files));
             }

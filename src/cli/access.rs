@@ -80,8 +80,13 @@ impl Access {
                 Ok(Arc::new(OrEngine::new(registry, reference, self.engine.clone(), progress)))
             }
             Name::Archive { .. } | Name::Stdin { .. } | Name::Layout { .. } => Ok(self.local(image, progress).await?),
-            Name::Engine { reference } => Ok(Arc::new(Engine::new(&reference, &self.engine, progress)?)),
+            Name::Engine { reference } => Ok(self.in_engine(&reference, progress)?),
         }
+    }
+
+    /// The image of the engine that `reference` names.
+    pub fn in_engine(&self, reference: &str, progress: Arc<dyn Progress>) -> Result<Arc<Engine>, SourceError> {
+        Ok(Arc::new(Engine::new(reference, &self.engine, progress)?))
     }
 
     /// The archive or the layout that an image is in.

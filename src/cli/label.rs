@@ -13,7 +13,8 @@ use super::output::write_out;
 use super::progress::Display;
 use super::sanitize;
 use crate::artifact::Error;
-use crate::artifact::label::{Labelled, label, label_copy};
+use crate::artifact::label::{Labelled, label, label_copy, label_in_engine};
+use crate::image::digest::Digest;
 use crate::image::label::{Mode, Name as ArtifactName, Record};
 use crate::source::Source as _;
 use crate::source::name::Name;
@@ -44,8 +45,15 @@ pub async fn run(options: LabelOptions, display: Arc<Display>) -> Result<(), Fai
 struct Images {
     before: String,
     after: String,
-    /// Whether it is a copy that was written.
-    is_copy: bool,
+    how: How,
+}
+
+/// How the result gets to where it goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Pushed,
+    Copied,
+    Loaded,
 }
 
 /// Labels in the way that the place has: what is in a registry is pushed, of what is on this machine a copy is written.
@@ -60,9 +68,16 @@ async fn perform(options: LabelOptions, display: &Arc<Display>) -> Result<(Label
         let names = (from.name(), to.name());
         let labelled = label(from, to, request, display.clone()).await?;
         let (before, after) = (pinned(&names.0, Some(&labelled.old)), pinned(&names.1, Some(&labelled.new)));
-        return Ok((labelled, Images { before, after, is_copy: false }));
+        return Ok((labelled, Images { before, after, how: How::Pushed }));
     }
     let name = tag.as_deref().map(NewName::parse).transpose().map_err(Error::from)?;
+    if let Location::Named(Name::Engine { reference }) = &image {
+        let from = access.in_engine(reference, display.clone()).map_err(Error::from)?;
+        let after = name.as_ref().map_or(reference.as_str(), NewName::short).to_owned();
+        let labelled = label_in_engine(from, name, request, display.clone()).await?;
+        let (before, after) = (format!("local://{reference}"), format!("local://{after}"));
+        return Ok((labelled, Images { before, after, how: How::Loaded }));
+    }
     let from = access.local(&image, display.clone()).await?;
     let labelled = label_copy(Arc::clone(&from), copy.clone(), name, request, display.clone()).await?;
     let after = match copy.as_deref().filter(|copy| *copy != "-") {
@@ -71,7 +86,7 @@ async fn perform(options: LabelOptions, display: &Arc<Display>) -> Result<(Label
         None => from.address(Some(&labelled.new)),
     };
     let before = from.address(Some(&labelled.old));
-    Ok((labelled, Images { before, after, is_copy: true }))
+    Ok((labelled, Images { before, after, how: How::Copied }))
 }
 
 /// What was labelled; nothing where nothing is labelled any more.
@@ -135,10 +150,16 @@ fn quoted(word: &str) -> String {
 }
 
 /// The closing line: what the image was and what it is now.
-fn summary(labelled: &Labelled, Images { before: old, after: new, is_copy }: &Images, dry_run: bool) -> String {
-    let is_same = if *is_copy { labelled.old == labelled.new } else { old == new };
+fn summary(labelled: &Labelled, Images { before, after, how }: &Images, dry_run: bool) -> String {
+    // The engine's IDs are no part of a name there.
+    let shown = |image: &str, digest: &Digest| match how {
+        How::Loaded => format!("{image} ({digest})"),
+        How::Pushed | How::Copied => image.to_owned(),
+    };
+    let (old, new) = (shown(before, &labelled.old), shown(after, &labelled.new));
+    let is_same = if *how == How::Copied { labelled.old == labelled.new } else { old == new };
     match (dry_run, labelled.pushed, is_same) {
-        (false, true, true) if *is_copy => format!("nothing changed: {new} is as {old}"),
+        (false, true, true) if *how == How::Copied => format!("nothing changed: {new} is as {old}"),
         (true, _, true) => format!("{old} would stay as it is"),
         (true, _, false) => format!("{old} would become {new}"),
         (false, false, _) => format!("nothing changed: {new}"),
@@ -209,20 +230,24 @@ mod tests {
     #[test]
     fn the_closing_line_says_what_became_of_the_image() {
         let (old, new) = (format!("a:1@{}", Digest::of(b"old")), format!("a:1@{}", Digest::of(b"new")));
-        let images =
-            |before: &str, after: &str, is_copy| Images { before: before.into(), after: after.into(), is_copy };
+        let images = |before: &str, after: &str, how| Images { before: before.into(), after: after.into(), how };
         let mut labelled = labelled(&["/x"]);
-        assert_eq!(summary(&labelled, &images(&old, &new, false), false), format!("{old} -> {new}"));
-        assert_eq!(summary(&labelled, &images(&old, &new, false), true), format!("{old} would become {new}"));
-        assert_eq!(summary(&labelled, &images("x.tar", "y.tar", true), false), "x.tar -> y.tar");
+        assert_eq!(summary(&labelled, &images(&old, &new, How::Pushed), false), format!("{old} -> {new}"));
+        assert_eq!(summary(&labelled, &images(&old, &new, How::Pushed), true), format!("{old} would become {new}"));
+        assert_eq!(summary(&labelled, &images("x.tar", "y.tar", How::Copied), false), "x.tar -> y.tar");
+        let loaded = format!("local://a:1 ({}) -> local://a:1 ({})", labelled.old, labelled.new);
+        assert_eq!(summary(&labelled, &images("local://a:1", "local://a:1", How::Loaded), false), loaded);
         labelled.new = labelled.old.clone();
         assert_eq!(
-            summary(&labelled, &images(&old, &old, false), false),
+            summary(&labelled, &images(&old, &old, How::Pushed), false),
             format!("{old} stays as it is; its range index was attached")
         );
-        assert_eq!(summary(&labelled, &images(&old, &old, false), true), format!("{old} would stay as it is"));
-        assert_eq!(summary(&labelled, &images("x.tar", "y.tar", true), false), "nothing changed: y.tar is as x.tar");
+        assert_eq!(summary(&labelled, &images(&old, &old, How::Pushed), true), format!("{old} would stay as it is"));
+        assert_eq!(
+            summary(&labelled, &images("x.tar", "y.tar", How::Copied), false),
+            "nothing changed: y.tar is as x.tar"
+        );
         labelled.pushed = false;
-        assert_eq!(summary(&labelled, &images(&old, &old, false), false), format!("nothing changed: {old}"));
+        assert_eq!(summary(&labelled, &images(&old, &old, How::Pushed), false), format!("nothing changed: {old}"));
     }
 }

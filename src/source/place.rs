@@ -34,6 +34,8 @@ pub struct LocalSource {
     shown: String,
     /// Which of its images was asked for.
     wanted: Option<String>,
+    /// Whether that was not asked by a person, and so is no part of the name.
+    is_exported: bool,
     chosen: Selected,
     progress: Arc<dyn Progress>,
 }
@@ -63,17 +65,14 @@ impl LocalSource {
         id: String,
         progress: Arc<dyn Progress>,
     ) -> Result<Self, SourceError> {
-        LocalSource::in_archive(
-            Archive::from_reader(reader, &name, "is exported by the engine", &*progress)?,
-            Some(id),
-            progress,
-        )
+        let archive = Archive::from_reader(reader, &name, "is exported by the engine", &*progress)?;
+        Ok(LocalSource { is_exported: true, ..LocalSource::in_archive(archive, Some(id), progress)? })
     }
 
     fn in_archive(archive: Archive, wanted: Option<String>, progress: Arc<dyn Progress>) -> Result<Self, SourceError> {
         let chosen = archive.select(wanted.as_deref())?;
         let shown = archive.place().to_owned();
-        Ok(LocalSource { place: Place::Archive(archive), shown, wanted, chosen, progress })
+        Ok(LocalSource { place: Place::Archive(archive), shown, wanted, is_exported: false, chosen, progress })
     }
 
     /// The image that `wanted` names in the OCI layout in the folder `path`, or the only one.
@@ -82,7 +81,7 @@ impl LocalSource {
         let layout = Layout::new(directory.clone())?;
         let chosen = Selected::Manifest(layout.select(wanted.as_deref())?);
         let shown = path.display().to_string();
-        Ok(LocalSource { place: Place::Layout(layout, directory), shown, wanted, chosen, progress })
+        Ok(LocalSource { place: Place::Layout(layout, directory), shown, wanted, is_exported: false, chosen, progress })
     }
 
     fn as_layout(&self) -> Result<&Layout, SourceError> {
@@ -148,6 +147,7 @@ impl Source for LocalSource {
     fn name(&self) -> String {
         match (&self.wanted, &self.place) {
             (None, _) => self.shown.clone(),
+            (Some(_), _) if self.is_exported => self.shown.clone(),
             (Some(wanted), Place::Archive(_)) => format!("{}#{wanted}", self.shown),
             (Some(wanted), Place::Layout(..)) if digest_in(wanted).is_some() => format!("{}@{wanted}", self.shown),
             (Some(wanted), Place::Layout(..)) => format!("{}:{wanted}", self.shown),

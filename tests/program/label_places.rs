@@ -445,13 +445,11 @@ fn an_image_that_is_named_by_its_digest_within_an_index_is_labelled_there() {
     assert_eq!((listed("linux/amd64").as_str(), listed("linux/arm64").as_str()), ("", "tool\n"));
 }
 
+/// How the descriptor of a range index is listed: entries of `index.json`, and of a list under the subject's tag.
+type List = fn(&Value, &str) -> (Vec<Value>, Vec<Value>);
+
 /// Copies what the registry has of `team/app:1`, and of the range index beside it, into a layout; `list` says how that is listed.
-fn layout_of(
-    registry: &Registry,
-    image: &Packed,
-    directory: &Path,
-    list: fn(&Value, &str) -> (Vec<Value>, Vec<Value>),
-) {
+fn layout_of(registry: &Registry, image: &Packed, directory: &Path, list: List) {
     let put = |digest: &str, bytes: &[u8]| {
         let path = directory.join(blob_name(digest));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -493,7 +491,6 @@ fn a_range_index_that_came_along_into_a_layout_is_used_there() {
     let reference = registry.push("team/app:1", &packed);
     label_as(&reference, &[("tool", "/bin/tool")]);
     // As oras lists it, with the type and without; as regctl does; and both at once.
-    type List = fn(&Value, &str) -> (Vec<Value>, Vec<Value>);
     let lists: [List; 4] = [
         |entry, _| {
             (
@@ -560,6 +557,57 @@ fn tar_of_folder(folder: &Path) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     builder.append_dir_all("", folder).unwrap();
     builder.into_inner().unwrap()
+}
+
+/// The program, with this engine.
+fn with(engine: &Engine, arguments: &[&str]) -> Program {
+    artifact(arguments).env("DOCKER_HOST", engine.host())
+}
+
+#[test]
+fn an_image_of_the_engine_is_loaded_with_its_labels_under_its_own_name_and_with_its_layers() {
+    let before: Value = serde_json::from_slice(&mixed().pack().config.unwrap().bytes).unwrap();
+    for form in [Form::Docker110, Form::Docker25] {
+        for wants_layers in [false, true] {
+            let engine = Engine::exporting(&mixed(), "app:1", form, &[]);
+            if wants_layers {
+                engine.wants_layers();
+            }
+            let dir = WorkDir::new();
+            let run = with(&engine, &["label", "local://app:1", "/bin/tool"]).run_in(&dir).exits(0);
+            let mut after = engine.loaded("app:1").unwrap();
+            assert!(run.out().contains("/bin/tool"), "{}", run.out());
+            run.says(&format!("local://app:1 ({}) -> local://app:1 (sha256:", engine.id()));
+            let mut before = before.clone();
+            assert!(after["config"]["Labels"]["org.docker-artifact.tool"].is_string());
+            before["config"]["Labels"].take();
+            after["config"]["Labels"].take();
+            assert_eq!(before, after);
+            // What says no more than its diff ID is sent only where that is not enough.
+            let loads = if form == Form::Docker110 && wants_layers { 2 } else { 1 };
+            assert_eq!(engine.count("/images/load"), loads, "{form:?} {:?}", engine.asked());
+            assert!(dir.listing().is_empty() && listing(&dir.tmp()).is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_image_of_the_engine_gets_another_name_or_nothing_at_all() {
+    let engine = Engine::start(&mixed(), "app:1");
+    let run = with(&engine, &["label", "local://app:1", "/bin/tool", "-t", "new"]).run().exits(0);
+    run.says("-> local://new:latest (sha256:");
+    assert!(engine.loaded("new:latest").is_some() && engine.loaded("app:1").is_none());
+    let id = engine.id();
+    for id in [&id, &id[7..19]] {
+        with(&engine, &["label", &format!("local://{id}"), "/bin/tool"])
+            .run()
+            .exits(2)
+            .says("name the result with --tag");
+    }
+    with(&engine, &["label", "local://app:1", "/bin/tool", "--dry-run"]).run().exits(0).says("would become");
+    with(&engine, &["label", "local://app:1", "/bin/none"]).run().exits(3).says("local://app:1 has no /bin/none");
+    with(&engine, &["label", "local://app:2", "/bin/tool"]).run().exits(3).says("No such image");
+    assert_eq!(engine.count("/images/load"), 1);
 }
 
 #[test]

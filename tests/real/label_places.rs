@@ -81,6 +81,36 @@ fn a_saved_image_is_labelled_loaded_pushed_and_then_gets_its_index() {
 }
 
 #[test]
+fn an_image_of_the_engine_is_labelled_there_pushed_and_then_gets_its_index() {
+    if !can_run("an_image_of_the_engine_is_labelled_there_pushed_and_then_gets_its_index", NEEDS) {
+        return;
+    }
+    let plugin = Plugin::installed();
+    let tag = name_of_our_own("label-engine");
+    let before = known(&tag);
+    let image = format!("local://{tag}");
+    label(&plugin, &[&image, "/bin/true"]);
+    let after = known(&tag);
+    assert_eq!((&after.1, &after.2), (&before.1, &before.2));
+    assert!(after.0["org.docker-artifact.true"].is_string(), "{}", after.0);
+    run(plugin.docker().args(["run", "--rm", "--network", "none", &tag, "/bin/true"]));
+    assert!(get_true(&plugin, &image) == expected());
+    // The same once more makes no other image.
+    label(&plugin, &[&image]);
+    let id = |name: &str| run(Command::new("docker").args(["inspect", "--format", "{{.Id}}", name]));
+    let labelled = id(&tag);
+    assert!(id(&engine::built().tag) != labelled, "the image before keeps its other name");
+
+    let registry = Registry::open();
+    let reference = engine::push(&tag, &registry, "label-engine:1");
+    let listed = || String::from_utf8(run(plugin.docker().args(["artifact", "ls", &reference]))).unwrap();
+    assert!(!listed().contains("range"), "{}", listed());
+    label(&plugin, &[&reference]);
+    assert!(listed().contains("range"), "{}", listed());
+    assert!(get_true(&plugin, &reference) == expected());
+}
+
+#[test]
 fn what_skopeo_wrote_is_labelled_and_read_by_skopeo() {
     if !can_run("what_skopeo_wrote_is_labelled_and_read_by_skopeo", &[NEEDS, &["skopeo"]].concat()) {
         return;

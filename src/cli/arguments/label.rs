@@ -13,8 +13,9 @@ read that file alone is kept beside the image. Layers stay as they are. NAME is
 the base name of PATH unless it is given. With no PATH, what the Dockerfile
 declared by LABEL org.docker-artifact.NAME=/path is labelled.
 
-Of an archive or a layout a labelled copy is written. Once it is pushed,
-label it there with no PATH: that keeps beside the image what makes it cheap.";
+Of an archive or a layout a labelled copy is written, and an image of the
+engine (local://) gets the labels there. Once it is pushed, label it again with
+no PATH: that keeps beside the image what makes it cheap.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
@@ -29,8 +30,8 @@ pub struct LabelArguments {
     /// The image, then names and paths.
     #[arg(hide = true)]
     pub operands: Vec<OsString>,
-    /// Give the result this name: another tag or repository instead of moving the tag of IMAGE, or in an archive or a layout
-    /// another name instead of those that it has
+    /// Give the result this name: another tag or repository instead of moving the tag of IMAGE; in an archive, a layout or
+    /// the engine another name instead of those that it has
     #[arg(short, long, value_name = "string")]
     pub tag: Option<OsString>,
     /// Where the labelled copy of an archive or a layout goes: a file or a new folder, or "-" for standard output

@@ -115,6 +115,8 @@ enum Goes {
     Up,
     /// To a new file or folder.
     IntoCopy,
+    /// Back into the engine.
+    Back,
 }
 
 impl Goes {
@@ -122,7 +124,8 @@ impl Goes {
         match image {
             Location::Named(Place::Archive { .. } | Place::Stdin { .. } | Place::Layout { .. })
             | Location::Missing { .. } => Goes::IntoCopy,
-            Location::Named(Place::Registry { .. } | Place::Engine { .. }) => Goes::Up,
+            Location::Named(Place::Registry { .. }) => Goes::Up,
+            Location::Named(Place::Engine { .. }) => Goes::Back,
         }
     }
 
@@ -132,7 +135,11 @@ impl Goes {
             (Goes::Up, Some(_)) => {
                 "--output is for a copy of an archive or a layout; IMAGE is in a registry: name the result with --tag"
             }
-            (Goes::IntoCopy, _) if typed.attach => {
+            (Goes::Back, Some(_)) => {
+                "--output is for a copy of an archive or a layout; IMAGE is labelled in the engine, under its own name or that \
+                 of --tag"
+            }
+            (Goes::IntoCopy | Goes::Back, _) if typed.attach => {
                 "--attach needs a registry, which keeps records beside an image; leave it out, or push the image first"
             }
             (Goes::IntoCopy, None) if !dry_run => {
@@ -251,7 +258,8 @@ mod tests {
     #[test]
     fn an_image_is_needed() {
         assert_eq!(message("label"), "'docker artifact label' requires an IMAGE");
-        assert!(message("label local://alpine /x").contains("not supported yet"));
+        assert!(message("label local://alpine /x -o y.tar").contains("--output is for a copy"));
+        assert!(message("label local://alpine /x --attach").contains("--attach needs a registry"));
         assert!(message("label -t local://alpine alpine /x").starts_with("--tag: "));
     }
 

@@ -12,7 +12,7 @@ mod members;
 pub(super) mod renew;
 mod spool;
 mod walk;
-mod write;
+pub(super) mod write;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek};

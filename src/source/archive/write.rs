@@ -19,13 +19,13 @@ impl Members {
     /// The archive with the files in `exchanges` exchanged.
     pub(super) fn exchanged(&self, exchanges: &[Exchange]) -> Result<Assembled, SourceError> {
         let mut copy = Copy { archive: self.stored(), copied: 0, assembled: Assembled::default() };
-        let mut left: Vec<(Box<[u8]>, &Exchange)> = Vec::with_capacity(exchanges.len());
+        // Each with the name that it is known by, and whether it has been written.
+        let mut known: Vec<(Box<[u8]>, &Exchange, bool)> = Vec::with_capacity(exchanges.len());
         for exchange in exchanges {
             let name = canonical(exchange.old.as_bytes());
             let climbs = || malformed(self.place(), format!("{} is a name that climbs", shown(&exchange.old)));
-            left.push((name.ok_or_else(climbs)?, exchange));
+            known.push((name.ok_or_else(climbs)?, exchange, false));
         }
-        let mut written = vec![false; left.len()];
         let mut walk = Walk::new(copy.archive, self.place());
         loop {
             let begin = walk.offset();
@@ -35,29 +35,52 @@ impl Members {
             };
             let end = walk.offset();
             let Some(name) = canonical(&found.name) else { continue };
-            match left.iter().position(|(old, _)| *old == name) {
-                Some(position) => {
-                    let exchange = left[position].1;
+            // A new file that is in the archive already may have been something else there.
+            let is_new = known.iter().any(|(_, exchange, _)| exchange.new.as_bytes() == &*name);
+            match known.iter_mut().find(|(old, ..)| *old == name) {
+                Some((_, exchange, is_written)) => {
                     copy.keep_to(if exchange.keeps_old { end } else { begin })?;
-                    // Of several members with one name the last holds, so that all of them may be the same.
-                    copy.put(exchange, like(copy.archive, &found.what)?)?;
                     copy.copied = end;
-                    written[position] = true;
+                    // Of several members with one name, which all mean the last, one is enough.
+                    if !std::mem::replace(is_written, true) {
+                        copy.assembled.own(member(exchange, like(copy.archive, &found.what)?)?);
+                    }
                 }
-                // It is in the archive already, perhaps as something else.
-                None if left.iter().any(|(_, exchange)| exchange.new.as_bytes() == &*name) => {
+                None if is_new => {
                     copy.keep_to(begin)?;
                     copy.copied = end;
                 }
                 None => {}
             }
         }
-        for ((_, exchange), _) in left.iter().zip(written).filter(|(_, written)| !written) {
-            copy.put(exchange, Header::new_ustar())?;
+        for (_, exchange, _) in known.iter().filter(|(.., is_written)| !is_written) {
+            copy.assembled.own(member(exchange, plain_header())?);
         }
         copy.assembled.own(&END[..]);
         Ok(copy.assembled)
     }
+}
+
+/// An archive of the new files of `exchanges` alone.
+pub(in crate::source) fn packed(exchanges: &[Exchange]) -> Result<Assembled, SourceError> {
+    let mut assembled = Assembled::default();
+    for exchange in exchanges {
+        assembled.own(member(exchange, plain_header())?);
+    }
+    assembled.own(&END[..]);
+    Ok(assembled)
+}
+
+/// The new file of `exchange`, with the mode, the owner and the time of `header`.
+fn member(exchange: &Exchange, mut header: Header) -> Result<Vec<u8>, SourceError> {
+    header.set_entry_type(EntryType::Regular);
+    header.set_size(exchange.content.len() as u64);
+    let mut builder = Builder::new(Vec::new());
+    let written = builder.append_data(&mut header, &exchange.new, &*exchange.content);
+    let member = written.and_then(|()| builder.into_inner());
+    let mut member = member.map_err(|error| SourceError::Io { what: format!("packing {}", exchange.new), error })?;
+    member.truncate(member.len() - END.len());
+    Ok(member)
 }
 
 struct Copy<'a> {
@@ -77,26 +100,21 @@ impl Copy<'_> {
         }
         Ok(())
     }
+}
 
-    /// Appends the new file of `exchange`, with the mode, the owner and the time of `header`.
-    fn put(&mut self, exchange: &Exchange, mut header: Header) -> Result<(), SourceError> {
-        header.set_entry_type(EntryType::Regular);
-        header.set_size(exchange.content.len() as u64);
-        let mut builder = Builder::new(Vec::new());
-        let written = builder.append_data(&mut header, &exchange.new, &*exchange.content);
-        let member = written.and_then(|()| builder.into_inner());
-        let mut member =
-            member.map_err(|error| SourceError::Io { what: format!("packing {}", exchange.new), error })?;
-        member.truncate(member.len() - END.len());
-        self.assembled.own(member);
-        Ok(())
-    }
+/// A header of nobody's, at no time.
+fn plain_header() -> Header {
+    let mut header = Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
 }
 
 /// A header with the mode, the owner and the time of the member that is `what`; with none where that is no file.
 fn like(archive: &Stored, what: &What) -> Result<Header, SourceError> {
-    let mut header = Header::new_ustar();
-    header.set_mode(0o644);
+    let mut header = plain_header();
     if let What::Data { start, .. } = what {
         let mut block = [0; HEADER as usize];
         let read = archive.read_at(&mut block, start - HEADER);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::Source as _;
 use super::super::SourceError;
-use super::super::archive::{Selected, renew};
+use super::super::archive::{Selected, renew, write};
 use super::super::copied::{Assembled, Copied, Exchange, Identity};
 use super::super::files::Files;
 use super::super::layout::blob_name;
@@ -72,6 +72,15 @@ impl LocalSource {
                 }
                 Ok(Copied::Layout(files))
             }
+        }
+    }
+
+    /// An archive of nothing but what has changed, which is the image for a reader that has its layers; `None` where the place names
+    /// layers by the digests of their blobs.
+    pub fn only_changed(&self, moved: &Moved, name: Option<&NewName>) -> Result<Option<Assembled>, SourceError> {
+        match &self.chosen {
+            Selected::Image(_) => write::packed(&self.exchanges(moved, name)?).map(Some),
+            Selected::Manifest(_) => Ok(None),
         }
     }
 

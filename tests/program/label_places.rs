@@ -364,6 +364,34 @@ fn layers_go_through_and_are_not_held() {
 }
 
 #[test]
+fn a_member_that_is_there_a_thousand_times_is_written_once() {
+    let dir = WorkDir::new();
+    let index = format!("{{\"manifests\":[], \"padding\":\"{}\"}}", "x".repeat(100_000));
+    let packed = mixed().pack();
+    let mut entries: Vec<_> = (0..1000).map(|_| file("index.json", "")).collect();
+    entries.push(file("index.json", &index));
+    entries.extend(files(&packed, Form::Oci, TAG).iter().map(|(name, bytes)| file(name, bytes)));
+    fs::write(dir.path("x.tar"), tar_of(entries)).unwrap();
+    artifact(&["label", "x.tar", "/bin/tool", "-o", "y.tar"]).run_in(&dir).exits(0);
+    assert!(members(&dir.read("y.tar")).contains_key("index.json"));
+    assert_eq!(names_in(&dir, "y.tar"), ["tool"]);
+}
+
+#[test]
+fn a_saved_image_that_was_unpacked_is_a_layout_whose_other_list_changes_too() {
+    let dir = WorkDir::new();
+    for (name, bytes) in files(&mixed().pack(), Form::Docker25, TAG) {
+        let path = dir.path("saved").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    artifact(&["label", "./saved", "/bin/tool", "-o", "new"]).run_in(&dir).exits(0);
+    fs::write(dir.path("y.tar"), tar_of_folder(&dir.path("new"))).unwrap();
+    let config = config_in(&members(&dir.read("y.tar")));
+    assert!(config["config"]["Labels"]["org.docker-artifact.tool"].is_string());
+}
+
+#[test]
 fn a_layout_is_copied_into_a_new_folder() {
     let dir = WorkDir::new();
     write_layout(&mixed(), &dir.path("layout"), TAG);

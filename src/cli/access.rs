@@ -38,6 +38,18 @@ pub enum Location {
     },
 }
 
+impl Location {
+    /// Where it is. Fails where it is nowhere.
+    fn named(&self) -> Result<&Name, SourceError> {
+        match self {
+            Location::Named(name) => Ok(name),
+            Location::Missing { what, detail } => {
+                Err(SourceError::NotFound { what: what.clone(), detail: detail.clone() })
+            }
+        }
+    }
+}
+
 impl Access {
     /// What was typed, with what says which engine is meant.
     pub fn new(typed: RegistryArguments, engine: EngineOptions) -> Self {
@@ -54,17 +66,7 @@ impl Access {
 
     /// The source that an image is in: one arm for each kind of place.
     pub async fn open(&self, image: &Location, progress: Arc<dyn Progress>) -> Result<Arc<dyn Source>, Error> {
-        let name = match image {
-            Location::Named(name) => name.clone(),
-            Location::Missing { what, detail } => {
-                return Err(SourceError::NotFound { what: what.clone(), detail: detail.clone() }.into());
-            }
-        };
-        // Looking through an archive, and perhaps copying it, takes its time.
-        let local = |open: Box<dyn FnOnce() -> Result<LocalSource, SourceError> + Send>| async {
-            Ok(Arc::new(blocking(move || Ok(open()?)).await?) as Arc<dyn Source>)
-        };
-        match name {
+        match image.named()?.clone() {
             Name::Registry { reference, is_prefixed, no_such_file } => {
                 if let Some(file) = no_such_file {
                     let file = file.display();
@@ -77,15 +79,29 @@ impl Access {
                 }
                 Ok(Arc::new(OrEngine::new(registry, reference, self.engine.clone(), progress)))
             }
-            Name::Archive { file, image } => {
-                local(Box::new(move || LocalSource::archive(&file, image, progress))).await
-            }
-            Name::Stdin { image } => local(Box::new(move || LocalSource::stdin(image, progress))).await,
-            Name::Layout { directory, image } => {
-                local(Box::new(move || LocalSource::layout(&directory, image, progress))).await
-            }
-            Name::Engine { reference } => Ok(Arc::new(Engine::new(&reference, &self.engine, progress)?)),
+            Name::Archive { .. } | Name::Stdin { .. } | Name::Layout { .. } => Ok(self.local(image, progress).await?),
+            Name::Engine { reference } => Ok(self.in_engine(&reference, progress)?),
         }
+    }
+
+    /// The image of the engine that `reference` names.
+    pub fn in_engine(&self, reference: &str, progress: Arc<dyn Progress>) -> Result<Arc<Engine>, SourceError> {
+        Ok(Arc::new(Engine::new(reference, &self.engine, progress)?))
+    }
+
+    /// The archive or the layout that an image is in.
+    pub async fn local(&self, image: &Location, progress: Arc<dyn Progress>) -> Result<Arc<LocalSource>, Error> {
+        type Open = dyn FnOnce() -> Result<LocalSource, SourceError> + Send;
+        let open: Box<Open> = match image.named()?.clone() {
+            Name::Archive { file, image } => Box::new(move || LocalSource::archive(&file, image, progress)),
+            Name::Stdin { image } => Box::new(move || LocalSource::stdin(image, progress)),
+            Name::Layout { directory, image } => Box::new(move || LocalSource::layout(&directory, image, progress)),
+            name @ (Name::Registry { .. } | Name::Engine { .. }) => {
+                return Err(Error::Bug(format!("{name:?} was taken for a file")));
+            }
+        };
+        // Looking through an archive, and perhaps copying it, takes its time.
+        Ok(Arc::new(blocking(move || Ok(open()?)).await?))
     }
 }
 
@@ -112,14 +128,14 @@ pub fn location(typed: &OsStr) -> Result<Location, String> {
     }
 }
 
-/// Reads an IMAGE that has to be in a registry, and gives its reference.
+/// Reads the name of an image in a registry, and gives its reference.
 pub fn registry(typed: &OsStr) -> Result<String, String> {
     match location(typed)? {
         Location::Named(Name::Registry { reference, .. }) => Ok(reference),
         Location::Named(_) | Location::Missing { .. } => {
             let typed = typed.display();
             Err(format!(
-                "\"{typed}\": labelling anything but a registry's images is not supported yet; label the image in a registry"
+                "\"{typed}\" is no reference of an image in a registry; write one such as registry.example/app:1"
             ))
         }
     }
@@ -213,8 +229,8 @@ mod tests {
     fn the_registry_prefix_is_taken_off_and_what_is_not_built_yet_says_so() {
         let refused = |image: &str| location(image.as_ref()).unwrap_err();
         assert_eq!(registry("registry://a/b:c".as_ref()).unwrap(), "a/b:c");
-        assert!(registry("local://alpine".as_ref()).unwrap_err().contains("not supported yet"));
-        assert!(registry("archive://image.tar".as_ref()).unwrap_err().contains("not supported yet"));
+        assert!(registry("local://alpine".as_ref()).unwrap_err().contains("is no reference"));
+        assert!(registry("archive://image.tar".as_ref()).unwrap_err().contains("is no reference"));
         assert!(refused("https://ghcr.io/a/b").contains("leave the scheme away"));
         assert!(refused("").contains("IMAGE is empty"));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::access::Location;
 use super::columns::{LABELLED, LABELLED_WITH_PLATFORM};
 use super::failure::Failure;
 use super::format::Format;
@@ -12,36 +13,85 @@ use super::output::write_out;
 use super::progress::Display;
 use super::sanitize;
 use crate::artifact::Error;
-use crate::artifact::label::{Labelled, label};
-use crate::image::label::{Mode, Name, Record};
+use crate::artifact::label::{Labelled, label, label_copy, label_in_engine};
+use crate::image::digest::Digest;
+use crate::image::label::{Mode, Name as ArtifactName, Record};
 use crate::source::Source as _;
+use crate::source::name::Name;
 use crate::source::registry::pinned;
+use crate::source::renamed::NewName;
 
 /// Labels what `options` say, and prints what was asked to be printed.
 pub async fn run(options: LabelOptions, display: Arc<Display>) -> Result<(), Failure> {
-    let from = options.access.registry(&options.image, display.clone()).map_err(Error::from)?;
-    let to = match &options.tag {
-        Some(tag) => options.access.registry(tag, display.clone()).map_err(Error::from)?,
-        None => Arc::clone(&from),
-    };
-    let names = (from.name(), to.name());
+    let has_stdout = options.copy.as_deref() == Some("-".as_ref()) && !options.request.dry_run;
     let dry_run = options.request.dry_run;
-    let labelled = label(from, to, options.request, display.clone()).await?;
-    let text = match options.output {
+    let output = options.output.clone();
+    let (labelled, images) = perform(options, &display).await?;
+    let text = match output {
         Output::Arguments => arguments(&labelled)?,
         Output::Digest => format!("{}\n", labelled.new),
-        Output::Format(format) => format.render(&rows(&labelled, &names.1), false),
-        Output::Table => table(&labelled, &names.1),
+        Output::Format(format) => format.render(&rows(&labelled, &images.after), false),
+        Output::Table => table(&labelled, &images.after),
     };
     display.clear();
-    write_out(&text).map_err(Failure::Output)?;
-    display.close(&summary(&labelled, (&names.0, &names.1), dry_run));
+    if !has_stdout {
+        write_out(&text).map_err(Failure::Output)?;
+    }
+    display.close(&summary(&labelled, &images, dry_run));
     Ok(())
 }
 
+/// An image before and after, each as it can be typed, with its digest.
+struct Images {
+    before: String,
+    after: String,
+    how: How,
+}
+
+/// How the result gets to where it goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Pushed,
+    Copied,
+    Loaded,
+}
+
+/// Labels in the way that the place has: what is in a registry is pushed, of what is on this machine a copy is written.
+async fn perform(options: LabelOptions, display: &Arc<Display>) -> Result<(Labelled, Images), Failure> {
+    let LabelOptions { image, tag, copy, request, access, .. } = options;
+    if let Location::Named(Name::Registry { reference, .. }) = &image {
+        let from = access.registry(reference, display.clone()).map_err(Error::from)?;
+        let to = match &tag {
+            Some(tag) => access.registry(tag, display.clone()).map_err(Error::from)?,
+            None => Arc::clone(&from),
+        };
+        let names = (from.name(), to.name());
+        let labelled = label(from, to, request, display.clone()).await?;
+        let (before, after) = (pinned(&names.0, Some(&labelled.old)), pinned(&names.1, Some(&labelled.new)));
+        return Ok((labelled, Images { before, after, how: How::Pushed }));
+    }
+    let name = tag.as_deref().map(NewName::parse).transpose().map_err(Error::from)?;
+    if let Location::Named(Name::Engine { reference }) = &image {
+        let from = access.in_engine(reference, display.clone()).map_err(Error::from)?;
+        let after = name.as_ref().map_or(reference.as_str(), NewName::short).to_owned();
+        let labelled = label_in_engine(from, name, request, display.clone()).await?;
+        let (before, after) = (format!("local://{reference}"), format!("local://{after}"));
+        return Ok((labelled, Images { before, after, how: How::Loaded }));
+    }
+    let from = access.local(&image, display.clone()).await?;
+    let labelled = label_copy(Arc::clone(&from), copy.clone(), name, request, display.clone()).await?;
+    let after = match copy.as_deref().filter(|copy| *copy != "-") {
+        Some(copy) if from.is_folder() => format!("oci-dir://{}@{}", copy.display(), labelled.new),
+        Some(copy) => format!("archive://{}#{}", copy.display(), labelled.new),
+        None => from.address(Some(&labelled.new)),
+    };
+    let before = from.address(Some(&labelled.old));
+    Ok((labelled, Images { before, after, how: How::Copied }))
+}
+
 /// What was labelled; nothing where nothing is labelled any more.
-fn table(labelled: &Labelled, to: &str) -> String {
-    let rows = rows(labelled, to);
+fn table(labelled: &Labelled, image: &str) -> String {
+    let rows = rows(labelled, image);
     if rows.is_empty() {
         return String::new();
     }
@@ -50,9 +100,8 @@ fn table(labelled: &Labelled, to: &str) -> String {
     Format::parse(template, &LABELLED).map(|format| format.render(&rows, false)).unwrap_or_default()
 }
 
-fn rows(labelled: &Labelled, to: &str) -> Vec<Value> {
-    let image = pinned(to, Some(&labelled.new));
-    let of_image = |platform: &str, (name, record): &(Name, Record)| {
+fn rows(labelled: &Labelled, image: &str) -> Vec<Value> {
+    let of_image = |platform: &str, (name, record): &(ArtifactName, Record)| {
         let (kind, mode, layers) = match record {
             Record::File { mode, layer, .. } => ("file", mode, vec![layer.to_string()]),
             Record::Directory { mode, layers, .. } => {
@@ -86,7 +135,7 @@ fn arguments(labelled: &Labelled) -> Result<String, Error> {
                        label the image that is pushed instead";
         return Err(Error::Usage(problem.to_owned()));
     }
-    let argument = |(name, record): &(Name, Record)| {
+    let argument = |(name, record): &(ArtifactName, Record)| {
         // What a terminal would obey can only stand in a string, where JSON has another way to write it.
         let value = sanitize::json(&record.to_label());
         format!("--label {}", quoted(&format!("{}={value}", name.label_key())))
@@ -101,9 +150,16 @@ fn quoted(word: &str) -> String {
 }
 
 /// The closing line: what the image was and what it is now.
-fn summary(labelled: &Labelled, (from, to): (&str, &str), dry_run: bool) -> String {
-    let (old, new) = (pinned(from, Some(&labelled.old)), pinned(to, Some(&labelled.new)));
-    match (dry_run, labelled.pushed, old == new) {
+fn summary(labelled: &Labelled, Images { before, after, how }: &Images, dry_run: bool) -> String {
+    // The engine's IDs are no part of a name there.
+    let shown = |image: &str, digest: &Digest| match how {
+        How::Loaded => format!("{image} ({digest})"),
+        How::Pushed | How::Copied => image.to_owned(),
+    };
+    let (old, new) = (shown(before, &labelled.old), shown(after, &labelled.new));
+    let is_same = if *how == How::Copied { labelled.old == labelled.new } else { old == new };
+    match (dry_run, labelled.pushed, is_same) {
+        (false, true, true) if *how == How::Copied => format!("nothing changed: {new} is as {old}"),
         (true, _, true) => format!("{old} would stay as it is"),
         (true, _, false) => format!("{old} would become {new}"),
         (false, false, _) => format!("nothing changed: {new}"),
@@ -156,7 +212,7 @@ mod tests {
     fn every_field_is_in_a_row() {
         let row = rows(&labelled(&["/bin/tool"]), "a:1").remove(0);
         assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), LABELLED.fields);
-        assert_eq!(row["Image"], format!("a:1@{}", Digest::of(b"new")));
+        assert_eq!(row["Image"], "a:1");
     }
 
     #[test]
@@ -174,16 +230,24 @@ mod tests {
     #[test]
     fn the_closing_line_says_what_became_of_the_image() {
         let (old, new) = (format!("a:1@{}", Digest::of(b"old")), format!("a:1@{}", Digest::of(b"new")));
+        let images = |before: &str, after: &str, how| Images { before: before.into(), after: after.into(), how };
         let mut labelled = labelled(&["/x"]);
-        assert_eq!(summary(&labelled, ("a:1", "a:1"), false), format!("{old} -> {new}"));
-        assert_eq!(summary(&labelled, ("a:1", "a:1"), true), format!("{old} would become {new}"));
+        assert_eq!(summary(&labelled, &images(&old, &new, How::Pushed), false), format!("{old} -> {new}"));
+        assert_eq!(summary(&labelled, &images(&old, &new, How::Pushed), true), format!("{old} would become {new}"));
+        assert_eq!(summary(&labelled, &images("x.tar", "y.tar", How::Copied), false), "x.tar -> y.tar");
+        let loaded = format!("local://a:1 ({}) -> local://a:1 ({})", labelled.old, labelled.new);
+        assert_eq!(summary(&labelled, &images("local://a:1", "local://a:1", How::Loaded), false), loaded);
         labelled.new = labelled.old.clone();
         assert_eq!(
-            summary(&labelled, ("a:1", "a:1"), false),
+            summary(&labelled, &images(&old, &old, How::Pushed), false),
             format!("{old} stays as it is; its range index was attached")
         );
-        assert_eq!(summary(&labelled, ("a:1", "a:1"), true), format!("{old} would stay as it is"));
+        assert_eq!(summary(&labelled, &images(&old, &old, How::Pushed), true), format!("{old} would stay as it is"));
+        assert_eq!(
+            summary(&labelled, &images("x.tar", "y.tar", How::Copied), false),
+            "nothing changed: y.tar is as x.tar"
+        );
         labelled.pushed = false;
-        assert_eq!(summary(&labelled, ("a:1", "a:1"), false), format!("nothing changed: {old}"));
+        assert_eq!(summary(&labelled, &images(&old, &old, How::Pushed), false), format!("nothing changed: {old}"));
     }
 }

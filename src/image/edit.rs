@@ -85,14 +85,42 @@ pub fn replace(document: &str, path: &[Step<'_>], value: &str) -> Result<String,
     Ok([&document[..place.start], value, &document[place.end..]].concat())
 }
 
+/// `document` without the array's element at `path`, which ends in an [`Index`](Step::Index).
+pub fn remove(document: &str, path: &[Step<'_>]) -> Result<String, EditError> {
+    let nothing = || EditError(format!("it has nothing at {path:?}"));
+    let Some((&Step::Index(index), array)) = path.split_last() else { return Err(nothing()) };
+    let beside = |index: usize| find(document, &[array, &[Step::Index(index)]].concat());
+    let place = beside(index)?.ok_or_else(nothing)?;
+    // With the comma behind it, or, of the last one, that in front.
+    let start = match (beside(index + 1)?, index.checked_sub(1)) {
+        (Some(next), _) => return Ok(splice(document, place.start..next.start, "")),
+        (None, Some(before)) => beside(before)?.map_or(place.start, |before| before.end),
+        (None, None) => place.start,
+    };
+    Ok(splice(document, start..place.end, ""))
+}
+
 /// `document` with the string members of the object at `path` changed: each of `changes` set, or, where it is `None`, taken
 /// away. Objects on the way that are not there (or are `null`) are made; whatever is not changed keeps its text and its order.
-pub fn set_strings(document: &str, path: &[&str], changes: &[(String, Option<String>)]) -> Result<String, EditError> {
-    let steps: Vec<Step<'_>> = path.iter().map(|key| Step::Key(key)).collect();
+pub fn set_strings(
+    document: &str,
+    path: &[Step<'_>],
+    changes: &[(String, Option<String>)],
+) -> Result<String, EditError> {
+    let quote = |(key, value): &(String, Option<String>)| Ok((key.clone(), value.as_deref().map(quoted).transpose()?));
+    set_members(document, path, &changes.iter().map(quote).collect::<Result<Vec<_>, EditError>>()?)
+}
+
+/// The same for members whose values are JSON.
+pub fn set_members(
+    document: &str,
+    path: &[Step<'_>],
+    changes: &[(String, Option<String>)],
+) -> Result<String, EditError> {
     // How much of the path is there, and where that is.
     let (mut there, mut missing) = (0..0, path);
-    for depth in 0..=steps.len() {
-        let Some(place) = find(document, &steps[..depth])? else { break };
+    for depth in 0..=path.len() {
+        let Some(place) = find(document, &path[..depth])? else { break };
         (there, missing) = (place, &path[depth..]);
         if &document[there.clone()] == "null" {
             break;
@@ -104,7 +132,7 @@ pub fn set_strings(document: &str, path: &[&str], changes: &[(String, Option<Str
     }
     let Some(object) = changed("{}", changes)? else { return Ok(document.to_owned()) };
     match missing.split_first() {
-        Some((first, rest)) if inside != "null" => {
+        Some((Step::Key(first), rest)) if inside != "null" => {
             if !inside.starts_with('{') {
                 return Err(EditError(format!("what should hold {first} is no object")));
             }
@@ -122,11 +150,15 @@ fn splice(document: &str, place: Range<usize>, text: &str) -> String {
 }
 
 /// `object` within an object for each of `keys`, the first outermost.
-fn nested(keys: &[&str], object: String) -> Result<String, EditError> {
-    keys.iter().rev().try_fold(object, |inner, key| Ok(format!("{{{}:{inner}}}", quoted(key)?)))
+fn nested(keys: &[Step<'_>], object: String) -> Result<String, EditError> {
+    keys.iter().rev().try_fold(object, |inner, key| match key {
+        Step::Key(key) => Ok(format!("{{{}:{inner}}}", quoted(key)?)),
+        Step::Index(index) => Err(EditError(format!("it has no element {index}"))),
+    })
 }
 
-fn quoted(text: &str) -> Result<String, EditError> {
+/// `text` as a JSON string.
+pub fn quoted(text: &str) -> Result<String, EditError> {
     serde_json::to_string(text).map_err(|error| EditError(error.to_string()))
 }
 
@@ -142,13 +174,13 @@ fn changed(object: &str, changes: &[(String, Option<String>)]) -> Result<Option<
         match (at, value) {
             // A value that says the same keeps its escapes.
             (Some(at), Some(value)) => {
-                let there: Option<String> = serde_json::from_str(&members[at].1).ok();
-                if there.as_ref() != Some(value) {
-                    members[at].1 = quoted(value)?;
+                let said = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+                if said(&members[at].1) != said(value) {
+                    members[at].1 = value.clone();
                 }
             }
             (_, None) => members.retain(|(name, _)| name != key),
-            (None, Some(value)) => members.push((key.clone(), quoted(value)?)),
+            (None, Some(value)) => members.push((key.clone(), value.clone())),
         }
     }
     if members == before {
@@ -181,8 +213,39 @@ mod tests {
     }
 
     #[test]
+    fn an_element_is_taken_away_with_one_comma() {
+        let list = r#"{"a":[ 1, {"b":[2]} , 3 ]}"#;
+        for (index, without) in
+            [(0, r#"{"a":[ {"b":[2]} , 3 ]}"#), (1, r#"{"a":[ 1, 3 ]}"#), (2, r#"{"a":[ 1, {"b":[2]} ]}"#)]
+        {
+            assert_eq!(remove(list, &[Key("a"), Index(index)]).unwrap(), without);
+        }
+        assert_eq!(remove(list, &[Key("a"), Index(1), Key("b"), Index(0)]).unwrap(), list.replace("[2]", "[]"));
+        for path in [&[Key("a"), Index(3)][..], &[Key("a")], &[]] {
+            assert!(remove(list, path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_set_in_an_element_of_a_list_or_not_at_all() {
+        let set = |path: &[Step<'_>], document| {
+            set_members(document, path, &[("RepoTags".to_owned(), Some(r#"["b"]"#.to_owned()))])
+        };
+        for (document, edited) in [
+            (r#"[{"RepoTags":["a"],"x":1}]"#, r#"[{"RepoTags":["b"],"x":1}]"#),
+            (r#"[{"x":1,"RepoTags":null}]"#, r#"[{"x":1,"RepoTags":["b"]}]"#),
+            (r#"[{"x":1}]"#, r#"[{"x":1,"RepoTags":["b"]}]"#),
+            (r#"[{"RepoTags":[ "b" ]}]"#, r#"[{"RepoTags":[ "b" ]}]"#),
+        ] {
+            assert_eq!(set(&[Index(0)], document).unwrap(), edited);
+        }
+        assert!(set(&[Index(1)], "[{}]").is_err());
+        assert!(set(&[Key("a"), Index(0)], "{}").is_err());
+    }
+
+    #[test]
     fn labels_are_set_and_removed_where_they_stand() {
-        let labels = &["config", "Labels"];
+        let labels = &[Key("config"), Key("Labels")];
         let edited = set_strings(CONFIG, labels, &[set("z", Some("3")), set("x", None)]).unwrap();
         assert_eq!(edited, CONFIG.replace(r#""x":"1","y":"\u003e""#, r#""y":"\u003e","z":"3""#));
         let same = set_strings(CONFIG, labels, &[set("y", Some(">")), set("gone", None)]).unwrap();
@@ -191,7 +254,7 @@ mod tests {
 
     #[test]
     fn objects_that_are_not_there_are_made() {
-        let labels = &["config", "Labels"];
+        let labels = &[Key("config"), Key("Labels")];
         for (without, with) in [
             (r#"{"config":{"Cmd":[]}}"#, r#"{"config":{"Labels":{"k":"v"},"Cmd":[]}}"#),
             (r#"{"config":{ }}"#, r#"{"config":{"Labels":{"k":"v"} }}"#),
@@ -211,7 +274,7 @@ mod tests {
     #[test]
     fn of_a_label_that_is_there_twice_the_last_counts_and_both_go() {
         let twice = r#"{"Labels":{"x":"1","x":"2"}}"#;
-        let edit = |value| set_strings(twice, &["Labels"], &[set("x", value)]).unwrap();
+        let edit = |value| set_strings(twice, &[Key("Labels")], &[set("x", value)]).unwrap();
         assert_eq!(edit(Some("3")), r#"{"Labels":{"x":"1","x":"3"}}"#);
         assert_eq!(edit(None), r#"{"Labels":{}}"#);
     }

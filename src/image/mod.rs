@@ -6,6 +6,7 @@ pub mod edit;
 pub mod index;
 pub mod label;
 pub mod manifest;
+pub mod mend;
 pub mod platform;
 
 use config::ImageConfig;

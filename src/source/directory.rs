@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::SourceError;
+use super::copied::Identity;
 use super::files::{Count, Files, Stored, reading, shown};
 use super::local::malformed;
 
@@ -34,6 +35,47 @@ impl Directory {
             Err(error) => return Err(SourceError::Io { what: format!("opening {place}"), error }),
         };
         Ok(Directory { place, root, count: Count::default() })
+    }
+}
+
+/// The files of a layout at the top of its folder; `docker save` adds those of its own.
+const AT_THE_TOP: [&str; 4] = ["manifest.json", "repositories", "oci-layout", "index.json"];
+
+impl Directory {
+    /// Which folder it is.
+    pub(super) fn identity(&self) -> Result<Identity, SourceError> {
+        let metadata = std::fs::metadata(&self.root);
+        metadata.map(|metadata| Identity::of(&metadata)).map_err(|error| reading(&self.place, ".", error))
+    }
+
+    /// The names of a layout's files, each folder's sorted; the index comes last. What else there is belongs to somebody else.
+    pub(super) fn layout_files(&self) -> Result<Vec<String>, SourceError> {
+        let mut names = Vec::new();
+        for algorithm in self.names_in("blobs")? {
+            let folder = format!("blobs/{algorithm}");
+            let blobs = self.names_in(&folder)?;
+            names.extend(blobs.into_iter().map(|blob| format!("{folder}/{blob}")));
+        }
+        names.extend(AT_THE_TOP.map(str::to_owned));
+        Ok(names)
+    }
+
+    /// What a folder of it holds; nothing where it is none.
+    fn names_in(&self, folder: &str) -> Result<Vec<String>, SourceError> {
+        use std::io::ErrorKind::{NotADirectory, NotFound};
+        let failed = |error| reading(&self.place, folder, error);
+        let entries = match std::fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), NotFound | NotADirectory) => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            // A name that is no text is none of a blob.
+            names.extend(entry.map_err(failed)?.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
     }
 }
 

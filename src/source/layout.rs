@@ -4,6 +4,9 @@
 //! named and not there is ordinary (archives are saved for one platform of many), and an error only when it is asked for.
 //! Spec: OCI image-spec *Image Layout*; the names are its `org.opencontainers.image.ref.name`, and containerd's.
 
+mod referrers;
+mod renew;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,13 +76,19 @@ impl Layout {
         let Some(bytes) = read_small(&*files, INDEX)? else {
             return Err(malformed(place, format!("it is not an OCI layout: it has no {INDEX}")));
         };
-        let entries = match Manifest::parse(&bytes, None) {
-            Ok(Manifest::Index(entries)) => entries,
-            Ok(Manifest::Image(_)) => return Err(malformed(place, format!("its {INDEX} is not an image index"))),
-            Err(error) => return Err(malformed(place, format!("its {INDEX} cannot be read: {error}"))),
-        };
         let index = RawManifest { digest: Digest::of(&bytes), bytes, media_type: None };
-        Ok(Layout { files, index, images: listed(entries).into() })
+        let mut layout = Layout { files, index, images: Arc::new([]) };
+        layout.images = listed(layout.entries()?).into();
+        Ok(layout)
+    }
+
+    /// All that the index lists.
+    fn entries(&self) -> Result<Vec<IndexEntry>, SourceError> {
+        match Manifest::parse(&self.index.bytes, None) {
+            Ok(Manifest::Index(entries)) => Ok(entries),
+            Ok(Manifest::Image(_)) => Err(malformed(self.files.place(), format!("its {INDEX} is not an image index"))),
+            Err(error) => Err(malformed(self.files.place(), format!("its {INDEX} cannot be read: {error}"))),
+        }
     }
 
     /// The images that the index lists, in its order; what is no image (attestations, signatures) is left out.
@@ -102,9 +111,30 @@ impl Layout {
         if wanted.is_none() && self.is_one_image() {
             return Ok(self.index.clone());
         }
+        if wanted.is_none()
+            && self.images.len() > 1
+            && let Some(only) = self.only_image()
+        {
+            return self.listed_manifest(&only.entry);
+        }
         let candidates = self.candidates();
         let entry = &self.images[select::select(&*self.files, &candidates, wanted)?].entry;
         self.listed_manifest(entry)
+    }
+
+    /// The only image, where whatever else is listed turns out to be none: what is attached to an image need not say so in the
+    /// index.
+    fn only_image(&self) -> Option<&Listed> {
+        if self.images.len() > MAX_MANIFESTS {
+            return None;
+        }
+        let is_image = |image: &&Listed| match self.listed_manifest(&image.entry) {
+            Ok(raw) => Manifest::parse(&raw.bytes, raw.media_type.as_deref()).is_ok(),
+            // Nobody knows.
+            Err(_) => true,
+        };
+        let mut images = self.images.iter().filter(is_image);
+        images.next().filter(|_| images.next().is_none())
     }
 
     /// The manifest with this digest, which is checked.
@@ -169,7 +199,12 @@ impl Layout {
         let layers = layers.collect::<Result<_, SourceError>>()?;
         let named = self.images.iter().find(|image| image.entry.digest == manifest.digest);
         let names = named.map(|image| image.names.clone()).unwrap_or_default();
-        Ok(LocalImage { names, manifest: Some(manifest), config: LocalConfig { bytes, digest: Some(digest) }, layers })
+        Ok(LocalImage {
+            names,
+            manifest: Some(manifest),
+            config: LocalConfig { bytes, file: Some(blob_name(&digest)), digest: Some(digest) },
+            layers,
+        })
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -254,7 +289,7 @@ fn listed(entries: Vec<IndexEntry>) -> Vec<Listed> {
     let mut places = HashMap::new();
     let mut seen = HashSet::new();
     for entry in entries {
-        if !entry.is_image() {
+        if !entry.is_image() || referrers::is_list(&entry) {
             continue;
         }
         let annotation = |key| entry.annotations.get(key).cloned();

@@ -29,6 +29,8 @@ pub struct LocalConfig {
     pub bytes: Bytes,
     /// The digest, which has been checked, where a manifest or a file's name promises it.
     pub digest: Option<Digest>,
+    /// The name of the file that holds it; `None` where it was converted.
+    pub(super) file: Option<String>,
 }
 
 /// One layer, as stored.

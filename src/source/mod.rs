@@ -4,6 +4,7 @@
 //! Nothing above this folder asks which kind of place it is, and nothing in it knows what a layer holds.
 
 pub mod archive;
+pub mod copied;
 mod directory;
 mod docker_config;
 pub mod engine;
@@ -18,6 +19,7 @@ mod pieces;
 pub mod place;
 mod reference;
 pub mod registry;
+pub mod renamed;
 mod select;
 
 use std::io::Read;

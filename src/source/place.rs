@@ -3,6 +3,8 @@
 //! Such a place is the reader's own, and its layers can be read at any place, which spares most of the reading. So a layer is not
 //! checked here: a [`StoredLayer`] comes with what promises its content, and whoever reads all of it can compare.
 
+mod copy;
+
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, ready};
 
 use super::archive::{Archive, Selected};
+use super::directory::Directory;
 use super::files::{Stored, StoredReader};
 use super::layout::Layout;
 use super::local::LocalImage;
@@ -31,13 +34,15 @@ pub struct LocalSource {
     shown: String,
     /// Which of its images was asked for.
     wanted: Option<String>,
+    /// Whether that was not asked by a person, and so is no part of the name.
+    is_exported: bool,
     chosen: Selected,
     progress: Arc<dyn Progress>,
 }
 
 enum Place {
     Archive(Archive),
-    Layout(Layout),
+    Layout(Layout, Arc<Directory>),
 }
 
 impl LocalSource {
@@ -60,31 +65,29 @@ impl LocalSource {
         id: String,
         progress: Arc<dyn Progress>,
     ) -> Result<Self, SourceError> {
-        LocalSource::in_archive(
-            Archive::from_reader(reader, &name, "is exported by the engine", &*progress)?,
-            Some(id),
-            progress,
-        )
+        let archive = Archive::from_reader(reader, &name, "is exported by the engine", &*progress)?;
+        Ok(LocalSource { is_exported: true, ..LocalSource::in_archive(archive, Some(id), progress)? })
     }
 
     fn in_archive(archive: Archive, wanted: Option<String>, progress: Arc<dyn Progress>) -> Result<Self, SourceError> {
         let chosen = archive.select(wanted.as_deref())?;
         let shown = archive.place().to_owned();
-        Ok(LocalSource { place: Place::Archive(archive), shown, wanted, chosen, progress })
+        Ok(LocalSource { place: Place::Archive(archive), shown, wanted, is_exported: false, chosen, progress })
     }
 
     /// The image that `wanted` names in the OCI layout in the folder `path`, or the only one.
     pub fn layout(path: &Path, wanted: Option<String>, progress: Arc<dyn Progress>) -> Result<Self, SourceError> {
-        let layout = Layout::open(path)?;
+        let directory = Arc::new(Directory::open(path)?);
+        let layout = Layout::new(directory.clone())?;
         let chosen = Selected::Manifest(layout.select(wanted.as_deref())?);
         let shown = path.display().to_string();
-        Ok(LocalSource { place: Place::Layout(layout), shown, wanted, chosen, progress })
+        Ok(LocalSource { place: Place::Layout(layout, directory), shown, wanted, is_exported: false, chosen, progress })
     }
 
     fn as_layout(&self) -> Result<&Layout, SourceError> {
         let layout = match &self.place {
             Place::Archive(archive) => archive.layout(),
-            Place::Layout(layout) => Some(layout),
+            Place::Layout(layout, _) => Some(layout),
         };
         let problem = || "it has no manifests".to_owned();
         layout.ok_or_else(|| SourceError::Protocol { what: self.name(), problem: problem() })
@@ -124,12 +127,7 @@ impl LocalSource {
         })
     }
 
-    fn image_without_manifest(
-        &self,
-        image: &LocalImage,
-        choice: &Choice,
-        progress: &dyn Progress,
-    ) -> Result<Image, SourceError> {
+    fn image_without_manifest(&self, image: &LocalImage) -> Result<Image, SourceError> {
         let unreadable = |problem| SourceError::Protocol { what: self.name(), problem };
         let config: ImageConfig = serde_json::from_slice(&image.config.bytes)
             .map_err(|error| unreadable(format!("its config cannot be read: {error}")))?;
@@ -140,10 +138,8 @@ impl LocalSource {
             descriptor: None,
         };
         let blobs = image.layers.iter().map(blob).collect();
-        let image = Image::of_blobs(None, config, image.config.bytes.len() as u64, blobs)
-            .map_err(|error| SourceError::NotAnImage { image: self.name(), error })?;
-        check_platform(self, &image, choice, progress)?;
-        Ok(image)
+        Image::of_blobs(None, config, image.config.bytes.len() as u64, blobs)
+            .map_err(|error| SourceError::NotAnImage { image: self.name(), error })
     }
 }
 
@@ -151,9 +147,10 @@ impl Source for LocalSource {
     fn name(&self) -> String {
         match (&self.wanted, &self.place) {
             (None, _) => self.shown.clone(),
+            (Some(_), _) if self.is_exported => self.shown.clone(),
             (Some(wanted), Place::Archive(_)) => format!("{}#{wanted}", self.shown),
-            (Some(wanted), Place::Layout(_)) if digest_in(wanted).is_some() => format!("{}@{wanted}", self.shown),
-            (Some(wanted), Place::Layout(_)) => format!("{}:{wanted}", self.shown),
+            (Some(wanted), Place::Layout(..)) if digest_in(wanted).is_some() => format!("{}@{wanted}", self.shown),
+            (Some(wanted), Place::Layout(..)) => format!("{}:{wanted}", self.shown),
         }
     }
 
@@ -166,8 +163,8 @@ impl Source for LocalSource {
             (Place::Archive(archive), Some(wanted), Some(manifest)) => {
                 format!("{}#{wanted}@{manifest}", archive.address())
             }
-            (Place::Layout(_), _, Some(manifest)) => format!("oci-dir://{}@{manifest}", self.shown),
-            (Place::Layout(_), ..) => format!("oci-dir://{}", self.name()),
+            (Place::Layout(..), _, Some(manifest)) => format!("oci-dir://{}@{manifest}", self.shown),
+            (Place::Layout(..), ..) => format!("oci-dir://{}", self.name()),
         }
     }
 
@@ -178,7 +175,7 @@ impl Source for LocalSource {
     fn bytes_fetched(&self) -> u64 {
         match &self.place {
             Place::Archive(archive) => archive.bytes_read(),
-            Place::Layout(layout) => layout.bytes_read(),
+            Place::Layout(layout, _) => layout.bytes_read(),
         }
     }
 
@@ -189,7 +186,10 @@ impl Source for LocalSource {
     ) -> BoxFuture<'a, Result<Image, SourceError>> {
         match &self.chosen {
             Selected::Manifest(_) => Box::pin(resolve(self, choice, progress)),
-            Selected::Image(image) => Box::pin(ready(self.image_without_manifest(image, choice, progress))),
+            Selected::Image(image) => Box::pin(ready(self.image_without_manifest(image).and_then(|image| {
+                check_platform(self, &image, choice, progress)?;
+                Ok(image)
+            }))),
         }
     }
 
@@ -239,8 +239,12 @@ impl Store for LocalSource {
         })))
     }
 
-    fn referrers<'a>(&'a self, _: &'a Digest, _: &'a str) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>> {
-        Box::pin(ready(Ok(Vec::new())))
+    fn referrers<'a>(
+        &'a self,
+        subject: &'a Digest,
+        artifact_type: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>> {
+        Box::pin(ready(self.as_layout().and_then(|layout| layout.referrers(subject, artifact_type))))
     }
 }
 

@@ -323,7 +323,6 @@ fn what_is_written_as_a_file_and_is_none_is_not_found() {
     artifact(&["get", "x.tar#other:2", "/a"]).run_in(&dir).exits(3).says("it holds team/app:1");
     artifact(&["get", "x.tar:/trace.log", "-"]).run_in(&dir).exits(0);
     artifact(&["get", "archive://x.tar#1:/trace.log", "-"]).run_in(&dir).exits(0);
-    artifact(&["label", "x.tar", "/a"]).run_in(&dir).exits(2).says("not supported yet");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod label_adversaries;
 mod label_again;
 mod label_cli;
 mod label_lies;
+mod label_places;
 mod label_trust;
 mod layers;
 mod limits;

@@ -11,6 +11,7 @@ mod formats;
 mod forms;
 mod go_containerregistry;
 mod interrupt;
+mod label_places;
 mod labels;
 mod login;
 mod newer;

@@ -55,6 +55,10 @@ struct Shared {
     shown: BTreeMap<Vec<u8>, Shown>,
     faults: Faults,
     containers: Mutex<Vec<Container>>,
+    /// What was loaded, or given another name, by its name: the config of each.
+    loaded: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// Whether layers are taken by their diff IDs alone where they are there, as in Docker's own store.
+    knows_layers: Mutex<bool>,
     log: Mutex<Vec<String>>,
     stalled: Mutex<usize>,
     stall: Condvar,
@@ -97,6 +101,8 @@ impl Engine {
             shown,
             faults: Faults::default(),
             containers: Mutex::default(),
+            loaded: Mutex::default(),
+            knows_layers: Mutex::new(true),
             log: Mutex::default(),
             stalled: Mutex::new(0),
             stall: Condvar::new(),
@@ -106,6 +112,17 @@ impl Engine {
         let listener = UnixListener::bind(folder.path().join("docker.sock")).expect("a socket of our own");
         http::spawn_unix(listener, Arc::clone(&shared) as Arc<dyn Service>);
         Engine { folder, shared }
+    }
+
+    /// Takes no more layers by their diff IDs alone.
+    pub fn wants_layers(&self) {
+        *self.shared.knows_layers.lock().expect("no thread panics here") = false;
+    }
+
+    /// The config of what was loaded, or got its name later, under `name`.
+    pub fn loaded(&self, name: &str) -> Option<Value> {
+        let loaded = self.shared.loaded.lock().expect("no thread panics here");
+        loaded.get(name).map(|config| serde_json::from_slice(config).expect("a config is JSON"))
     }
 
     /// Its socket.
@@ -245,6 +262,8 @@ impl Shared {
         let Some(path) = path.strip_prefix("/v1.41/") else { return refused(400, "client version is too old") };
         let parts: Vec<&str> = path.split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
+            ("POST", ["images", "load"]) => self.load(&request.body),
+            ("POST", ["images", reference @ .., "tag"]) => self.give_name(&reference.join("/"), request),
             ("GET", ["images", reference @ .., what]) => self.image(&reference.join("/"), what),
             ("POST", ["containers", "create"]) => self.create(request),
             ("GET", ["containers", "json"]) => self.list(),
@@ -254,15 +273,14 @@ impl Shared {
     }
 
     fn image(&self, reference: &str, what: &str) -> Response {
-        let config = self.image.config.as_ref().expect("an image has a config");
-        if reference != self.tag && reference != self.id() {
+        let Some(bytes) = self.config_of(reference) else {
             return refused(404, &format!("No such image: {reference}"));
-        }
-        let config: Value = serde_json::from_slice(&config.bytes).expect("a config is JSON");
+        };
+        let config: Value = serde_json::from_slice(&bytes).expect("a config is JSON");
         let layers: Vec<usize> = self.image.layers.iter().map(|layer| uncompressed(&layer.bytes).len()).collect();
         match what {
             "json" => Response::json(&json!({
-                "Id": self.id(), "RepoTags": [self.tag], "Os": config["os"], "Architecture": config["architecture"],
+                "Id": sha256(&bytes), "RepoTags": [self.tag], "Os": config["os"], "Architecture": config["architecture"],
                 "Size": layers.iter().sum::<usize>(), "Config": config["config"],
                 "RootFS": {"Type": "layers", "Layers": config["rootfs"]["diff_ids"]},
             })),
@@ -282,6 +300,52 @@ impl Shared {
             "get" => Response::new(200, &[], archive(&self.image, self.form, &self.tag)),
             _ => refused(404, "page not found"),
         }
+    }
+
+    /// The config of the image that `reference` names.
+    fn config_of(&self, reference: &str) -> Option<Vec<u8>> {
+        let loaded = self.loaded.lock().expect("no thread panics here");
+        let is_meant = |(name, config): &(&String, &Vec<u8>)| *name == reference || sha256(config) == reference;
+        if let Some((_, config)) = loaded.iter().find(is_meant) {
+            return Some(config.clone());
+        }
+        let is_own = reference == self.tag
+            || reference == self.id()
+            || (reference.len() >= 12 && self.id()["sha256:".len()..].starts_with(reference));
+        is_own.then(|| self.image.config.as_ref().expect("an image has a config").bytes.to_vec())
+    }
+
+    fn give_name(&self, reference: &str, request: &Request) -> Response {
+        let Some(config) = self.config_of(reference) else { return refused(404, "No such image") };
+        let value = |name| request.query_value(name).expect("a name and a tag");
+        let name = format!("{}:{}", value("repo"), value("tag"));
+        self.loaded.lock().expect("no thread panics here").insert(name, config);
+        Response::status(201)
+    }
+
+    /// Docker's own store takes a layer of which it has the diff ID without looking for its file (moby, `image/tarexport/load.go`).
+    fn load(&self, archive: &[u8]) -> Response {
+        let mut members = BTreeMap::new();
+        for entry in tar::Archive::new(archive).entries().expect("a tar") {
+            let mut entry = entry.expect("a tar");
+            let name = entry.path().expect("a name").display().to_string();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).expect("a tar");
+            members.insert(name, bytes);
+        }
+        let manifest: Value = serde_json::from_slice(&members["manifest.json"]).expect("JSON");
+        let mut layers = manifest[0]["Layers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let knows_layers = *self.knows_layers.lock().expect("no thread panics here");
+        if let Some(missing) = layers.find(|layer| !knows_layers && !members.contains_key(*layer)) {
+            return Response::json(
+                &json!({"error": format!("open /var/lib/docker/tmp/{missing}: no such file or directory")}),
+            );
+        }
+        let config = &members[manifest[0]["Config"].as_str().expect("a name")];
+        for name in manifest[0]["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            self.loaded.lock().expect("no thread panics here").insert(name.to_owned(), config.clone());
+        }
+        Response::json(&json!({"stream": "Loaded image"}))
     }
 
     fn create(&self, request: &Request) -> Response {

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::Request;
+use super::candidate::{OwnManifest, media_type_of};
 use super::relabel::Relabelled;
+use super::request::Request;
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor, REVISION_ANNOTATION, attached};
 use crate::artifact::range_index::{ARTIFACT_TYPE, MAX_EMBEDDED_BYTES};
@@ -36,8 +37,11 @@ pub async fn publish(
     elsewhere: bool,
     progress: &dyn Progress,
 ) -> Result<bool, Error> {
-    let subject = Digest::of(image.manifest.as_bytes());
-    let earlier = match subject == image.old && !elsewhere {
+    let (Some(own), Some(document)) = (&image.before.manifest, &image.manifest) else {
+        return Err(Error::Bug(format!("an image of {} has no manifest", from.name())));
+    };
+    let subject = Digest::of(document.as_bytes());
+    let earlier = match subject == own.raw.digest && !elsewhere {
         true => image.attached.clone(),
         false if image.parts.is_empty() => return Ok(false),
         false => attached(to, &subject, progress).await?,
@@ -63,7 +67,7 @@ pub async fn publish(
     }
     to.push_blob(Bytes::from_static(EMPTY)).await?;
     embed(&mut parts, image);
-    let manifest = manifest(&parts, image, &subject, &earlier);
+    let manifest = manifest(&parts, (own, document), &subject, &earlier);
     let sent = to.push_referrer(&subject, &earlier.listed, Bytes::from(manifest.to_string())).await?;
     if !sent.is_listed {
         let problem =
@@ -116,7 +120,12 @@ fn embed(parts: &mut [PartDescriptor], image: &Relabelled) {
     }
 }
 
-fn manifest(parts: &[PartDescriptor], image: &Relabelled, subject: &Digest, earlier: &Attached) -> Value {
+fn manifest(
+    parts: &[PartDescriptor],
+    (own, document): (&OwnManifest, &str),
+    subject: &Digest,
+    earlier: &Attached,
+) -> Value {
     let empty = json!({
         "mediaType": "application/vnd.oci.empty.v1+json",
         "digest": Digest::of(EMPTY),
@@ -134,7 +143,7 @@ fn manifest(parts: &[PartDescriptor], image: &Relabelled, subject: &Digest, earl
         "artifactType": ARTIFACT_TYPE,
         "config": empty,
         "layers": layers,
-        "subject": { "mediaType": image.media_type, "digest": subject, "size": image.manifest.len() },
+        "subject": { "mediaType": media_type_of(&own.raw), "digest": subject, "size": document.len() },
     });
     if !earlier.listed.is_empty() {
         manifest["annotations"] = json!({ REVISION_ANNOTATION: earlier.revision.saturating_add(1).to_string() });

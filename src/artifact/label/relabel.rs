@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::mend::point;
+use super::candidate::{Candidate, unreadable};
+use super::request::{LabelledImage, Request};
 use super::wanted::{Kept, Sought, Wanted};
-use super::{LabelledImage, Request, media_type_of, text, unreadable};
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor};
 use crate::artifact::layers::Verify;
@@ -16,55 +16,35 @@ use crate::artifact::range_index::{Listed, ListedKind, PART_MEDIA_TYPE, Part, an
 use crate::artifact::record::part;
 use crate::artifact::survey::Survey;
 use crate::extract::MAX_DEPTH;
-use crate::image::Image;
 use crate::image::digest::Digest;
 use crate::image::edit::{Step, set_strings};
 use crate::image::label::{Name, Record};
-use crate::image::manifest::{Descriptor, MAX_MANIFEST_BYTES, OciImageManifest};
+use crate::image::manifest::{Descriptor, MAX_MANIFEST_BYTES};
+use crate::image::mend::point;
 use crate::progress::Progress;
 use crate::rootfs::Pattern;
 use crate::rootfs::lookup::Lookup;
-use crate::source::registry::Registry;
-use crate::source::{self, RawManifest, Source};
+use crate::source::Source;
 
-/// One image that may be labelled.
-pub struct Candidate {
-    /// Its manifest.
-    pub raw: RawManifest,
-    /// The image.
-    pub image: Arc<Image>,
-    /// Its config, as written.
-    pub config: String,
-    /// What messages call it.
-    pub name: String,
-    /// The descriptor of its config.
-    pub config_descriptor: Descriptor,
-}
+/// Where a config has its labels.
+const LABELS: [Step<'_>; 2] = [Step::Key("config"), Step::Key("Labels")];
 
 /// One image as it will be.
 pub struct Relabelled {
-    /// The digest that its manifest had.
-    pub old: Digest,
-    /// The media type of its manifest.
-    pub media_type: String,
-    /// Its manifest as it is now.
-    pub manifest: String,
+    /// The image as it was.
+    pub before: Candidate,
+    /// Its manifest as it is now, where it has one.
+    pub manifest: Option<String>,
     /// Its config, where that has changed.
     pub config: Option<String>,
     /// Its artifacts, by name.
     pub parts: Vec<IndexedPart>,
     /// What is to be forgotten.
     pub removed: BTreeSet<Name>,
-    /// The range indexes that the digest `old` has.
+    /// The range indexes that it had.
     pub attached: Attached,
-    /// Whether artifacts of `old` are named by these alone.
+    /// Whether artifacts were named by these alone.
     pub has_attached_names: bool,
-    /// The platform, as the config names it.
-    pub platform: String,
-    /// Its layers.
-    pub layers: Vec<Descriptor>,
-    /// The descriptor of the config that it had.
-    pub config_descriptor: Descriptor,
 }
 
 /// An artifact, and what the range index says of it.
@@ -79,37 +59,27 @@ pub struct IndexedPart {
     pub content: Option<Bytes>,
 }
 
-impl Candidate {
-    /// Reads the config of `manifest`.
-    pub async fn read(
-        from: &Arc<Registry>,
-        raw: RawManifest,
-        manifest: OciImageManifest,
-        name: String,
-    ) -> Result<Self, Error> {
-        let config_descriptor = manifest.config.clone();
-        let (image, config) = source::read_image(&**from, raw.digest.clone(), manifest).await?;
-        Ok(Candidate { raw, image: Arc::new(image), config, name, config_descriptor })
-    }
-}
-
 impl Relabelled {
+    /// The digest of its manifest as it is now, or, where there is none, of its config.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.manifest.as_ref().or(self.config.as_ref()).unwrap_or(&self.before.config).as_bytes())
+    }
+
     /// What is told of it.
     pub fn outcome(&self) -> LabelledImage {
         let artifacts = self.parts.iter().map(|part| (part.name.clone(), part.record.clone())).collect();
-        LabelledImage { platform: self.platform.clone(), artifacts }
+        LabelledImage { platform: self.before.image.platform().to_string(), artifacts }
     }
 }
 
 /// Works out the new labels, config and manifest of `candidate`; what its labels name and it does not have comes beside.
 pub async fn relabel(
-    from: &Arc<Registry>,
+    from: &Arc<dyn Source>,
     candidate: Candidate,
     wanted: Wanted,
     request: &Request,
     progress: &Arc<dyn Progress>,
 ) -> Result<(Relabelled, Vec<Error>), Error> {
-    let document = text(&**from, &candidate.raw)?;
     let (measured, stale) = measure(from, &candidate, &wanted.sought, progress).await?;
     let set = measured.iter().map(|part| (part.name.label_key(), Some(part.record.to_label())));
     let removed = wanted.removed.iter().map(|name| (name.label_key(), None));
@@ -119,28 +89,24 @@ pub async fn relabel(
         parts.push(IndexedPart::new(part, &**progress));
     }
     parts.sort_by(|one, other| one.name.cmp(&other.name));
-    let image = &candidate.image;
     let mut relabelled = Relabelled {
-        old: candidate.raw.digest.clone(),
-        media_type: media_type_of(&candidate.raw),
-        manifest: document,
+        manifest: candidate.manifest.as_ref().map(|manifest| manifest.text.clone()),
         config: None,
         parts,
         removed: wanted.removed,
         attached: wanted.attached,
         has_attached_names: wanted.has_attached_names,
-        platform: image.platform().to_string(),
-        layers: image.layers.iter().filter_map(|layer| layer.blob.descriptor.clone()).collect(),
-        config_descriptor: candidate.config_descriptor.clone(),
+        before: candidate,
     };
     if request.attach {
         return Ok((relabelled, stale));
     }
-    let edited = set_strings(&candidate.config, &["config", "Labels"], &changes);
-    let edited = edited.map_err(|error| unreadable(&**from, &error))?;
-    if edited != candidate.config {
-        let mended = point(&relabelled.manifest, &[Step::Key("config")], &edited);
-        relabelled.manifest = mended.map_err(|error| unreadable(&**from, &error))?;
+    let before = &relabelled.before;
+    let unreadable = |error| unreadable(&before.name, &error);
+    let edited = set_strings(&before.config, &LABELS, &changes).map_err(unreadable)?;
+    if edited != before.config {
+        let mend = |manifest: &String| point(manifest, &[Step::Key("config")], &edited);
+        relabelled.manifest = relabelled.manifest.as_ref().map(mend).transpose().map_err(unreadable)?;
         relabelled.config = Some(edited);
     }
     Ok((relabelled, stale))
@@ -149,7 +115,7 @@ pub async fn relabel(
 /// Reads the layers that hold what is `sought`, each once, and measures what is there. What nobody asked for by its path need
 /// not be there: why it is not comes beside.
 async fn measure(
-    from: &Arc<Registry>,
+    from: &Arc<dyn Source>,
     candidate: &Candidate,
     sought: &[Sought],
     progress: &Arc<dyn Progress>,
@@ -167,8 +133,7 @@ async fn measure(
     let optional = unasked.map(|(position, _)| position).collect();
     let lookup = Lookup { patterns, follow: true, optional, needs_content: true };
     let measure = Arc::new(Measure::default());
-    let source: Arc<dyn Source> = Arc::clone(from) as Arc<dyn Source>;
-    let mut survey = Survey::new(source, image, Arc::clone(&measure), lookup, Verify::Always);
+    let mut survey = Survey::new(Arc::clone(from), image, Arc::clone(&measure), lookup, Verify::Always);
     let found = survey.complete(&candidate.name).await;
     let mut found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
     found.notices.iter().for_each(|notice| progress.notice(notice));

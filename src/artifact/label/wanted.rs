@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Request;
-use super::relabel::Candidate;
+use super::candidate::Candidate;
+use super::request::Request;
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor, attached};
 use crate::artifact::labelled::RangeIndex;
@@ -14,7 +14,7 @@ use crate::image::digest::{DiffId, Digest};
 use crate::image::label::{Label, Name, Record, artifacts};
 use crate::progress::Progress;
 use crate::rootfs::Pattern;
-use crate::source::Store;
+use crate::source::{Source, Store};
 
 /// What is to be labelled in one image.
 pub struct Wanted {
@@ -55,13 +55,17 @@ pub struct Sought {
 impl Wanted {
     /// What `request` asks for in `candidate`, and what goes without saying.
     pub async fn of(
-        from: &dyn Store,
+        from: &dyn Source,
         candidate: &Candidate,
         request: &Request,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let image = &*candidate.image;
-        let attached = attached(from, &candidate.raw.digest, progress).await?;
+        let store = from.store();
+        let attached = match (store, &candidate.manifest) {
+            (Some(store), Some(manifest)) => attached(store, &manifest.raw.digest, progress).await?,
+            _ => Attached::default(),
+        };
         let named = attached.parts.iter().filter_map(|part| Some(((part.name()?, part.record()?), part)));
         let indexed: Indexed<'_> = named.collect();
         let mut known: BTreeMap<Name, Known> = BTreeMap::new();
@@ -121,7 +125,7 @@ impl Wanted {
         for (name, path) in &request.add {
             let known = known.remove(name);
             let part = match known.and_then(|known| known.label) {
-                Some(record) if is_at(&record, path) => kept(from, image, &indexed, name, record).await,
+                Some(record) if is_at(&record, path) => kept(store, image, &indexed, name, record).await,
                 _ => None,
             };
             add(name.clone(), path.clone(), part, true);
@@ -131,7 +135,7 @@ impl Wanted {
         for (name, Known { path, label, part }) in known {
             let is_attached = part.is_some();
             let part = match (label, part) {
-                (Some(record), _) => kept(from, image, &indexed, &name, record).await,
+                (Some(record), _) => kept(store, image, &indexed, &name, record).await,
                 // What is attached stays as it is only beside the image: in a label, it has to be what was read.
                 (None, Some((part, record))) if request.attach => Some(Kept { name: name.clone(), record, part }),
                 (None, _) => None,
@@ -171,10 +175,16 @@ fn is_at(record: &Record, path: &[u8]) -> bool {
 type Indexed<'a> = HashMap<(&'a str, Record), &'a PartDescriptor>;
 
 /// The artifact of a label that is true of `image` and in its range index, with a part that can be used.
-async fn kept(from: &dyn Store, image: &Image, indexed: &Indexed<'_>, name: &Name, record: Record) -> Option<Kept> {
+async fn kept(
+    from: Option<&dyn Store>,
+    image: &Image,
+    indexed: &Indexed<'_>,
+    name: &Name,
+    record: Record,
+) -> Option<Kept> {
     let listed = indexed.get(&(name.as_str(), record.clone()))?;
     // One that cannot be read is written anew.
-    let part = RangeIndex { parts: vec![(*listed).clone()] }.part(from, &record).await.ok().flatten();
+    let part = RangeIndex { parts: vec![(*listed).clone()] }.part(from?, &record).await.ok().flatten();
     part.filter(|part| is_whole(part, image))?;
     Some(Kept { name: name.clone(), record, part: (*listed).clone() })
 }

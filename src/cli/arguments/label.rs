@@ -11,13 +11,18 @@ Name artifacts in an image, and make them cheap to get
 The label of each PATH is written into the image's config, and what it takes to
 read that file alone is kept beside the image. Layers stay as they are. NAME is
 the base name of PATH unless it is given. With no PATH, what the Dockerfile
-declared by LABEL org.docker-artifact.NAME=/path is labelled.";
+declared by LABEL org.docker-artifact.NAME=/path is labelled.
+
+Of an archive or a layout a labelled copy is written, and an image of the
+engine (local://) gets the labels there. Once it is pushed, label it again with
+no PATH: that keeps beside the image what makes it cheap.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
 docker artifact label registry.example/app:1 /usr/bin/tool
 docker artifact label -t registry.example/app:labelled registry.example/app:1 cli=/opt/app/bin/cli
-docker artifact label --metadata-file build.json";
+docker artifact label --metadata-file build.json
+docker artifact label app.tar /usr/bin/tool -o labelled.tar";
 
 /// The arguments of `label`, as typed.
 #[derive(Debug, clap::Args)]
@@ -25,9 +30,13 @@ pub struct LabelArguments {
     /// The image, then names and paths.
     #[arg(hide = true)]
     pub operands: Vec<OsString>,
-    /// Give the result this name instead of moving the tag of IMAGE: another tag, repository or registry
+    /// Give the result this name: another tag or repository instead of moving the tag of IMAGE; in an archive, a layout or
+    /// the engine another name instead of those that it has
     #[arg(short, long, value_name = "string")]
     pub tag: Option<OsString>,
+    /// Where the labelled copy of an archive or a layout goes: a file or a new folder, or "-" for standard output
+    #[arg(short, long, value_name = "file", value_hint = clap::ValueHint::AnyPath)]
+    pub output: Option<OsString>,
     /// Forget the artifact of this name (may be repeated)
     #[arg(long, value_name = "name")]
     pub remove: Vec<String>,

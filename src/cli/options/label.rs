@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::problem::{Problem, format, text};
 use super::surroundings::Surroundings;
 use crate::artifact::label::Request;
-use crate::cli::access::{Access, registry};
+use crate::cli::access::{Access, Location, location, registry};
 use crate::cli::arguments::LabelArguments;
 use crate::cli::columns::LABELLED;
 use crate::cli::format::Format;
@@ -18,6 +18,7 @@ use crate::cli::progress::DisplayMode;
 use crate::image::digest::Digest;
 use crate::image::label::Name;
 use crate::image::platform::Platform;
+use crate::source::name::Name as Place;
 
 /// A metadata file larger than this many bytes is refused. One that holds provenance has some megabytes.
 const MAX_METADATA_BYTES: u64 = 64 << 20;
@@ -26,9 +27,11 @@ const MAX_METADATA_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct LabelOptions {
     /// Where the image is.
-    pub image: String,
-    /// Where the result goes, if not where the image is.
+    pub image: Location,
+    /// The name that the result gets, if not that of the image.
     pub tag: Option<String>,
+    /// Where a copy of an archive or a layout goes.
+    pub copy: Option<OsString>,
     /// What to label, and how.
     pub request: Request,
     /// What standard output gets.
@@ -53,15 +56,16 @@ pub enum Output {
 }
 
 impl LabelOptions {
-    pub(super) fn new(typed: LabelArguments, surroundings: &Surroundings) -> Result<Self, Problem> {
-        let mut operands = typed.operands.into_iter();
+    pub(super) fn new(mut typed: LabelArguments, surroundings: &Surroundings) -> Result<Self, Problem> {
+        let mut operands = std::mem::take(&mut typed.operands).into_iter();
         let (image, expected) = match &typed.metadata_file {
             Some(file) => {
                 let (image, digest) = metadata(file)?;
                 (image, Some(digest))
             }
-            None => (registry(&operands.next().ok_or(Problem::Operands("an IMAGE"))?)?, None),
+            None => (location(&operands.next().ok_or(Problem::Operands("an IMAGE"))?)?, None),
         };
+        let goes = Goes::of(&image);
         let add = operands.map(artifact).collect::<Result<Vec<_>, _>>()?;
         let mut names = BTreeSet::new();
         if let Some((name, _)) = add.iter().find(|(name, _)| !names.insert(name)) {
@@ -91,14 +95,63 @@ impl LabelOptions {
             return Err(Problem::Other(problem.to_owned()));
         }
         let dry_run = typed.dry_run || typed.print_args;
+        goes.check(&typed, dry_run, &output)?;
         Ok(LabelOptions {
             image,
             tag: typed.tag.as_deref().map(registry).transpose().map_err(|problem| format!("--tag: {problem}"))?,
+            copy: typed.output,
             request: Request { add, remove, platforms, attach: typed.attach, dry_run, expected },
             output,
             display: surroundings.display_mode(typed.progress, typed.quiet),
             access: Access::new(typed.registry, surroundings.engine.clone()),
         })
+    }
+}
+
+/// Where the result goes, by where the image is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    /// To a registry.
+    Up,
+    /// To a new file or folder.
+    IntoCopy,
+    /// Back into the engine.
+    Back,
+}
+
+impl Goes {
+    fn of(image: &Location) -> Self {
+        match image {
+            Location::Named(Place::Archive { .. } | Place::Stdin { .. } | Place::Layout { .. })
+            | Location::Missing { .. } => Goes::IntoCopy,
+            Location::Named(Place::Registry { .. }) => Goes::Up,
+            Location::Named(Place::Engine { .. }) => Goes::Back,
+        }
+    }
+
+    /// Whether the flags make sense for that.
+    fn check(self, typed: &LabelArguments, dry_run: bool, output: &Output) -> Result<(), Problem> {
+        let problem = match (self, typed.output.as_deref().map(OsStr::as_encoded_bytes)) {
+            (Goes::Up, Some(_)) => {
+                "--output is for a copy of an archive or a layout; IMAGE is in a registry: name the result with --tag"
+            }
+            (Goes::Back, Some(_)) => {
+                "--output is for a copy of an archive or a layout; IMAGE is labelled in the engine, under its own name or that \
+                 of --tag"
+            }
+            (Goes::IntoCopy | Goes::Back, _) if typed.attach => {
+                "--attach needs a registry, which keeps records beside an image; leave it out, or push the image first"
+            }
+            (Goes::IntoCopy, None) if !dry_run => {
+                "IMAGE is not written to; say with --output where the labelled copy goes, as in -o labelled.tar"
+            }
+            (Goes::IntoCopy, Some(b"")) => "--output is empty; name a file, as in -o labelled.tar",
+            (Goes::IntoCopy, Some(b"-")) if !dry_run && *output != Output::Table => {
+                "--output - gives standard output to the archive; leave out --format and --quiet"
+            }
+            _ => return Ok(()),
+        };
+        Err(Problem::Other(problem.to_owned()))
     }
 }
 
@@ -131,7 +184,7 @@ fn name(bytes: &[u8]) -> Option<Name> {
 }
 
 /// The image and its digest, as `docker buildx build --metadata-file` wrote them. Of several names the first one counts.
-fn metadata(file: &OsStr) -> Result<(String, Digest), Problem> {
+fn metadata(file: &OsStr) -> Result<(Location, Digest), Problem> {
     let shown = text(file).unwrap_or("--metadata-file");
     let unreadable = |problem: &str| Problem::Other(format!("{shown}: {problem}"));
     let mut bytes = Vec::new();
@@ -148,7 +201,8 @@ fn metadata(file: &OsStr) -> Result<(String, Digest), Problem> {
     let name = field("image.name")?.split(',').next().unwrap_or_default().trim();
     let digest = field("containerimage.digest")?.parse::<Digest>();
     let digest = digest.map_err(|error| unreadable(&format!("containerimage.digest: {error}")))?;
-    Ok((registry(name.as_ref()).map_err(|problem| unreadable(&problem))?, digest))
+    let image = registry(name.as_ref()).and_then(|reference| location(reference.as_ref()));
+    Ok((image.map_err(|problem| unreadable(&problem))?, digest))
 }
 
 #[cfg(test)]
@@ -204,8 +258,23 @@ mod tests {
     #[test]
     fn an_image_is_needed() {
         assert_eq!(message("label"), "'docker artifact label' requires an IMAGE");
-        assert!(message("label local://alpine /x").contains("not supported yet"));
+        assert!(message("label local://alpine /x -o y.tar").contains("--output is for a copy"));
+        assert!(message("label local://alpine /x --attach").contains("--attach needs a registry"));
         assert!(message("label -t local://alpine alpine /x").starts_with("--tag: "));
+    }
+
+    #[test]
+    fn a_copy_of_an_archive_needs_a_place_and_nothing_else_does() {
+        let line = "label ./none.tar /bin/x";
+        assert!(message(line).contains("-o labelled.tar"));
+        assert_eq!(options(&format!("{line} -o out.tar")).copy, Some("out.tar".into()));
+        assert_eq!(options(&format!("{line} --dry-run")).copy, None);
+        assert_eq!(options("label -o - - /bin/x").copy, Some("-".into()));
+        assert!(message(&format!("{line} -o x --attach")).contains("--attach needs a registry"));
+        for flag in ["-q", "--format json"] {
+            assert!(message(&format!("{line} -o - {flag}")).contains("leave out --format"), "{flag}");
+        }
+        assert!(message("label alpine /bin/x -o out.tar").contains("--tag"));
     }
 
     #[test]
@@ -263,7 +332,7 @@ mod tests {
         assert!(message(&line).contains("build.json: "));
         write(&format!(r#"{{"image.name":"a.example/b:1,a.example/b:2","containerimage.digest":"{digest}"}}"#));
         let label = options(&line);
-        assert_eq!(label.image, "a.example/b:1");
+        assert_eq!(label.image, location("a.example/b:1".as_ref()).unwrap());
         assert_eq!(label.request.expected, Some(digest.clone()));
         assert_eq!(label.request.add.len(), 1);
         for (text, problem) in [

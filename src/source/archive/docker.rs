@@ -126,14 +126,14 @@ impl DockerImages {
             names: entry.repo_tags.clone().unwrap_or_default(),
             manifest: None,
             layers: layers.collect::<Result<_, SourceError>>()?,
-            config: LocalConfig { bytes, digest },
+            config: LocalConfig { bytes, digest, file: Some(entry.config.clone()) },
         })
     }
 }
 
 /// The digest that a config's name promises: `<sha256>.json` (Docker), `blobs/sha256/<hex>` (Docker since 25), `sha256:<hex>`
 /// (go-containerregistry).
-fn promised_digest(name: &str) -> Option<Digest> {
+pub(super) fn promised_digest(name: &str) -> Option<Digest> {
     let digest = |hex: &str| format!("sha256:{hex}").parse().ok();
     blob_digest(name).or_else(|| name.parse().ok()).or_else(|| digest(name.strip_suffix(".json")?))
 }

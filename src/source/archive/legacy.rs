@@ -127,7 +127,7 @@ impl LegacyImages {
         layers.reverse();
         history.reverse();
         let config = described.map(|image| image.config(history)).unwrap_or_default();
-        let config = LocalConfig { bytes: config.to_string().into_bytes().into(), digest: None };
+        let config = LocalConfig { bytes: config.to_string().into_bytes().into(), digest: None, file: None };
         Ok(LocalImage { names, manifest: None, config, layers })
     }
 

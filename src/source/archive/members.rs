@@ -82,6 +82,11 @@ impl Members {
         &self.address
     }
 
+    /// The archive's bytes.
+    pub(super) fn stored(&self) -> &Stored {
+        &self.archive
+    }
+
     /// Whether there is a member of this name.
     pub(super) fn contains(&self, name: &str) -> bool {
         self.table.contains_key(name.as_bytes())
@@ -132,7 +137,7 @@ impl Files for Members {
 }
 
 /// A name in the one form in which names are compared, or `None` for one that climbs: no image needs it.
-fn canonical(raw: &[u8]) -> Option<Box<[u8]>> {
+pub(super) fn canonical(raw: &[u8]) -> Option<Box<[u8]>> {
     let mut name = Vec::with_capacity(raw.len());
     for component in raw.split(|&byte| byte == b'/') {
         match component {

@@ -9,8 +9,10 @@ mod docker;
 pub(super) mod fixture;
 mod legacy;
 mod members;
+pub(super) mod renew;
 mod spool;
 mod walk;
+pub(super) mod write;
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek};
@@ -22,6 +24,7 @@ use self::docker::DockerImages;
 use self::legacy::LegacyImages;
 use self::members::Members;
 use self::spool::{Compression, NOT_BY_PLACE, spool};
+use super::copied::{Assembled, Exchange, Identity};
 use super::files::{Count, Files, Stored};
 use super::layout::{INDEX, Layout, MARKER};
 use super::local::{LocalImage, malformed};
@@ -32,6 +35,8 @@ use crate::progress::Progress;
 pub struct Archive {
     members: Arc<Members>,
     form: Form,
+    /// Which file it is in; `None` where it came through a pipe.
+    identity: Option<Identity>,
 }
 
 /// In which of its forms an archive is.
@@ -97,16 +102,17 @@ impl Archive {
             let file = spool(file, &place, None, NOT_BY_PLACE, progress)?;
             return Archive::from_plain(file, 0, place, address);
         }
+        let identity = Some(Identity::of(&metadata));
         let start = file.stream_position().map_err(reading)?;
         let stored = Stored::new(file.try_clone().map_err(reading)?, start, Count::default()).map_err(reading)?;
         let mut magic = [0; 10];
         let read = stored.read_at(&mut magic, 0).map_err(reading)?;
         match Compression::of(&magic[..read]) {
             _ if read == 0 => Err(malformed(&place, "it is empty")),
-            Compression::None => Archive::from_plain(file, start, place, address),
+            Compression::None => Ok(Archive { identity, ..Archive::from_plain(file, start, place, address)? }),
             _ => {
                 let copy = spool(stored.reader(), &place, Some(stored.length()), NOT_BY_PLACE, progress)?;
-                Archive::from_plain(copy, 0, place, address)
+                Ok(Archive { identity, ..Archive::from_plain(copy, 0, place, address)? })
             }
         }
     }
@@ -131,7 +137,7 @@ impl Archive {
                            (docker save writes an image, docker export only a container's files)";
             return Err(malformed(members.place(), problem));
         };
-        Ok(Archive { members, form })
+        Ok(Archive { members, form, identity: None })
     }
 
     /// The image `wanted`: one of its names, with or without the registry and the tag, or its digest or its config's. Without
@@ -150,6 +156,21 @@ impl Archive {
             Form::Layout(layout) => Some(layout),
             Form::Docker(_) | Form::Legacy(_) => None,
         }
+    }
+
+    /// Which file it is in; `None` where it came through a pipe.
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity
+    }
+
+    /// Its members, as files.
+    pub(super) fn files(&self) -> &dyn Files {
+        &*self.members
+    }
+
+    /// The archive with these files exchanged.
+    pub(super) fn exchanged(&self, exchanges: &[Exchange]) -> Result<Assembled, SourceError> {
+        self.members.exchanged(exchanges)
     }
 
     /// The archive, as messages name it.

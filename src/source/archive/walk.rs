@@ -45,6 +45,11 @@ impl<'a> Walk<'a> {
         Walk { archive, place, offset: 0 }
     }
 
+    /// Where the next member's headers begin, or the end mark, in bytes from the archive's start.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The next member, or none at the archive's end mark. Fails where the archive ends in front of one.
     pub(super) fn next_member(&mut self) -> Result<Option<Found>, SourceError> {
         let mut preceding = Preceding::default();

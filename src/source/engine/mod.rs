@@ -27,6 +27,7 @@ pub use self::live::discard_all;
 pub use self::or_engine::OrEngine;
 use super::merged::{Merged, Seen, Stat};
 use super::place::LocalSource;
+use super::renamed::NewName;
 use super::select::digest_in;
 use super::{BlobReader, LayerBlob, LayersFor, Source, SourceError, check_platform};
 use crate::image::config::{History, ImageConfig};
@@ -70,6 +71,45 @@ impl Engine {
     /// The calls that the engine answers.
     pub async fn api(&self) -> Result<&Api, SourceError> {
         Ok(&self.known().await?.api)
+    }
+
+    /// The image's ID.
+    pub async fn id(&self) -> Result<&str, SourceError> {
+        Ok(&self.known().await?.image.id)
+    }
+
+    /// The name that the image was asked for by; `None` where that is an ID or a digest.
+    pub async fn own_name(&self) -> Result<Option<NewName>, SourceError> {
+        let id = self.id().await?;
+        let is_id =
+            id == self.reference || id.strip_prefix("sha256:").is_some_and(|hex| hex.starts_with(&self.reference));
+        if is_id || self.is_pinned() {
+            return Ok(None);
+        }
+        NewName::parse(&self.reference).map(Some)
+    }
+
+    /// Fails where the reference names another image by now.
+    pub async fn check_own_name(&self) -> Result<(), SourceError> {
+        let Known { api, image } = self.known().await?;
+        let now = api.inspect_image(&self.reference).await?.id;
+        if now == image.id {
+            return Ok(());
+        }
+        let problem =
+            format!("it names {now} by now, not {}; label what it names, or name the result with --tag", image.id);
+        Err(SourceError::Protocol { what: self.name(), problem })
+    }
+
+    /// The ID of what has this name now. Fails where that has other layers than this image.
+    pub async fn id_of_same_layers(&self, name: &str) -> Result<String, SourceError> {
+        let Known { api, image } = self.known().await?;
+        let now = api.inspect_image(name).await?;
+        if now.root_fs.layers == image.root_fs.layers {
+            return Ok(now.id);
+        }
+        let problem = format!("{name} is {} now, which has other layers", now.id);
+        Err(SourceError::Protocol { what: self.name(), problem })
     }
 
     /// What the engine says of the image. Fails with [`SourceError::NotFound`] where it has none of this name.

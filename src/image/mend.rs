@@ -6,20 +6,30 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::image::digest::Digest;
-use crate::image::edit::{EditError, Step, find, replace};
+use super::digest::Digest;
+use super::edit::{EditError, Step, find, replace};
 
 /// The annotation by which an index says what an attestation is about.
 const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
 
-/// What has changed: the digests that manifests had, and the manifests as they are now.
-#[derive(Default)]
+/// What has changed: the digests that manifests (and configs) had, and these as they are now.
+#[derive(Clone, Default)]
 pub struct Moved(BTreeMap<String, String>);
 
 impl Moved {
     /// What was `old` is `document` now.
     pub fn insert(&mut self, old: &Digest, document: &str) {
         self.0.insert(old.to_string(), document.to_owned());
+    }
+
+    /// What the document of this digest is now, where it was changed.
+    pub fn get(&self, old: &Digest) -> Option<&str> {
+        self.0.get(old.as_str()).map(String::as_str).filter(|document| Digest::of(document.as_bytes()) != *old)
+    }
+
+    /// The digests of the documents that were changed, and each document as it is now.
+    pub fn changed(&self) -> impl Iterator<Item = (Digest, &str)> {
+        self.0.keys().filter_map(|old| old.parse().ok()).filter_map(|old| self.get(&old).map(|now| (old.clone(), now)))
     }
 
     /// `index` with each entry, and each annotation, pointing at where things are now.

@@ -320,7 +320,7 @@ impl Shared {
         let value = |name| request.query_value(name).expect("a name and a tag");
         let name = format!("{}:{}", value("repo"), value("tag"));
         self.loaded.lock().expect("no thread panics here").insert(name, config);
-        Response::empty(201)
+        Response::status(201)
     }
 
     /// Docker's own store takes a layer of which it has the diff ID without looking for its file (moby, `image/tarexport/load.go`).

@@ -112,15 +112,15 @@ fn plain_header() -> Header {
     header
 }
 
-/// A header with the mode, the owner and the time of the member that is `what`; with none where that is no file.
+/// The header of the member that is `what`, for another file in its place; one of nobody's where that is no file.
 fn like(archive: &Stored, what: &What) -> Result<Header, SourceError> {
+    let What::Data { start, .. } = what else { return Ok(plain_header()) };
     let mut header = plain_header();
-    if let What::Data { start, .. } = what {
-        let mut block = [0; HEADER as usize];
-        let read = archive.read_at(&mut block, start - HEADER);
-        read.map_err(|error| SourceError::Io { what: "reading a header".to_owned(), error })?;
-        let (from, to) = (Header::from_byte_slice(&block).as_old(), header.as_old_mut());
-        (to.mode, to.uid, to.gid, to.mtime) = (from.mode, from.uid, from.gid, from.mtime);
+    let read = archive.read_at(header.as_mut_bytes(), start - HEADER);
+    read.map_err(|error| SourceError::Io { what: "reading a header".to_owned(), error })?;
+    if let Some(ustar) = header.as_ustar_mut() {
+        // A part of the name that is there no more.
+        ustar.prefix.fill(0);
     }
     Ok(header)
 }

@@ -14,7 +14,6 @@ use super::layers::Verify;
 pub use super::look_up::{Fetched, Unverified};
 use super::look_up::{LookUp, Scope, Thing};
 use super::place::{self, Origin, Placed};
-use super::plan::{self, Optional};
 pub use super::request::Request;
 use super::survey::blocking;
 use super::{merged, names, of_layer};
@@ -115,7 +114,7 @@ pub async fn get_from(
                     [names::ByPath { only_in: Some(blob), .. }] => Scope::Blob(blob.clone()),
                     _ => Scope::Image,
                 };
-                look_up.things(&scope, &asked, &mut Optional::default(), &mut unverified).await?
+                look_up.things(&scope, &asked, &mut unverified).await?
             }
             layers => of_layer::things(&look_up, layers, &asked, &mut unverified).await?,
         };
@@ -170,7 +169,7 @@ fn check_places(asked: &names::Asked, request: &Request) -> Result<(), Error> {
     let paths = asked.by_path.iter().filter(|wanted| wanted.only_in.is_none());
     let paths = paths.filter_map(|wanted| {
         let path = wanted.path.clone().or_else(|| wanted.pattern.literal())?;
-        let name = wanted.name.clone().unwrap_or_else(|| plan::base_name(&wanted.pattern, &path));
+        let name = wanted.name.clone().unwrap_or_else(|| wanted.pattern.base_name(&path));
         let place = place::place(&path, &path, &name, request.parents);
         Some((path, place))
     });

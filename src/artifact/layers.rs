@@ -1,11 +1,15 @@
 //! The ways to know a layer: read from its start to its end, or, where it lies uncompressed in a file, stepped through; and what
 //! vouches for what it holds then.
 
+use std::collections::BTreeMap;
+use std::io::{Seek, SeekFrom};
+
 use super::error::Error;
 use crate::image::digest::DiffId;
+use crate::layer::content::{DataOffset, FileContent, Section};
 use crate::layer::{
-    self, Ahead, Compression, Content, Decompressed, Entry, Flow, Hashed, LayerError, MAGIC, Stepped, Stream, Tracked,
-    sniff,
+    self, Ahead, Compression, Content, Decompressed, Entry, Flow, Hashed, Kind, LayerError, MAGIC, Stepped, Stream,
+    Tracked, sniff,
 };
 use crate::source::{BlobReader, LayerBlob, Promise, Source, StoredLayer};
 
@@ -78,8 +82,59 @@ pub fn scan(
     })
 }
 
+/// Whether [`contents`] of the layer can be read by themselves, for no more than what they are long.
+pub fn can_return(blob: &LayerBlob, verify: Verify) -> Result<bool, LayerError> {
+    match blob {
+        LayerBlob::Stream(_) => Ok(false),
+        LayerBlob::Stored(blob) => is_stepped(blob, verify),
+    }
+}
+
+/// Hands the contents `wanted` of a layer that has been scanned to `each`, in the order in which they lie there. Where the layer can be
+/// stepped through, nothing else of it is read; otherwise all of it is, and checked as by [`scan`].
+pub fn contents(
+    blob: LayerBlob,
+    name: &str,
+    verify: Verify,
+    tracked: bool,
+    mut wanted: Vec<FileContent>,
+    each: &mut dyn FnMut(FileContent, &mut dyn Content) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let reading = |error| Error::in_layer(name, error);
+    wanted.sort_by_key(|content| content.data);
+    if let LayerBlob::Stored(stored) = &blob
+        && is_stepped(stored, verify).map_err(reading)?
+        && wanted.iter().all(|content| !content.sparse)
+    {
+        let mut tar = stored.reader();
+        for content in wanted {
+            tar.seek(SeekFrom::Start(content.data.0)).map_err(|error| reading(error.into()))?;
+            each(content, &mut Section::new(&mut tar, content))?;
+        }
+        return Ok(());
+    }
+    let mut left: BTreeMap<DataOffset, FileContent> =
+        wanted.into_iter().map(|content| (content.data, content)).collect();
+    scan(blob, name, verify, tracked, &mut |entry, data| {
+        if let Kind::File { .. } = entry.kind
+            && let Some(content) = left.remove(&DataOffset(entry.data_offset))
+        {
+            each(content, data)?;
+        }
+        Ok(if left.is_empty() && verify == Verify::Never { Flow::Stop } else { Flow::Continue })
+    })?;
+    Ok(())
+}
+
 /// What is done with each entry.
 type Visit<'a> = dyn FnMut(&Entry, &mut dyn Content) -> Result<Flow, Error> + 'a;
+
+/// Whether a layer is stepped through: it is plain, and need not all be read.
+fn is_stepped(blob: &StoredLayer, verify: Verify) -> Result<bool, LayerError> {
+    let mut start = [0; MAGIC];
+    let length = blob.start(&mut start)?;
+    Ok(sniff(&start[..length])? == Compression::None && verify != Verify::Always)
+}
 
 fn scan_stored(
     blob: StoredLayer,
@@ -93,10 +148,7 @@ fn scan_stored(
     if verify == Verify::Always && promise.is_none() {
         return Err(Error::NoDigest { layer: name.to_owned() });
     }
-    let mut start = [0; MAGIC];
-    let length = blob.start(&mut start).map_err(reading)?;
-    let is_plain = sniff(&start[..length]).map_err(|error| Error::in_layer(name, error))? == Compression::None;
-    let is_stepped = is_plain && verify != Verify::Always;
+    let is_stepped = is_stepped(&blob, verify).map_err(|error| Error::in_layer(name, error))?;
     let vouched = match promise {
         None => Vouched::NoDigest,
         Some(_) if is_stepped || verify == Verify::Never => Vouched::NotCompared,
@@ -139,5 +191,99 @@ struct InLayer(Error);
 impl From<LayerError> for InLayer {
     fn from(error: LayerError) -> Self {
         InLayer(Error::in_layer("", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::super::fixture::{file, gzip, tar};
+    use super::*;
+    use crate::image::digest::Digest;
+
+    fn members() -> Vec<u8> {
+        let big = "#".repeat(200_000);
+        tar(&[file("a", &big), file("wanted", "here"), file("b", &big)])
+    }
+
+    fn scanned(blob: LayerBlob, verify: Verify) -> Result<Vouched, Error> {
+        scan(blob, "layer 1 of 1", verify, false, &mut |_, _| Ok(Flow::Continue))
+    }
+
+    #[test]
+    fn what_vouches_for_a_layer_is_what_was_compared() {
+        use Verify::{Always, Never, WhereRead};
+        use Vouched::{ByDigest, NoDigest, NotCompared};
+        let tar = members();
+        for (verify, stream, plain, compressed, unpromised) in [
+            (Always, ByDigest, ByDigest, ByDigest, None),
+            (WhereRead, ByDigest, NotCompared, ByDigest, Some(NoDigest)),
+            (Never, NotCompared, NotCompared, NotCompared, Some(NoDigest)),
+        ] {
+            for (bytes, stored) in [(tar.clone(), plain), (gzip(&tar), compressed)] {
+                // Of what comes once, the source compares the digest.
+                let blob = LayerBlob::Stream(Box::new(Cursor::new(bytes.clone())));
+                assert_eq!(scanned(blob, verify).unwrap(), stream, "{verify:?}");
+                for promise in [Promise::Blob(Digest::of(&bytes)), Promise::Tar(DiffId(Digest::of(&tar)))] {
+                    let blob = LayerBlob::Stored(StoredLayer::of(&bytes, Some(promise.clone())));
+                    assert_eq!(scanned(blob, verify).unwrap(), stored, "{verify:?} {promise:?}");
+                }
+                match (scanned(LayerBlob::Stored(StoredLayer::of(&bytes, None)), verify), unpromised) {
+                    (Ok(vouched), Some(expected)) => assert_eq!(vouched, expected, "{verify:?}"),
+                    (Err(Error::NoDigest { .. }), None) => {}
+                    (outcome, _) => panic!("{verify:?}: {outcome:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_layer_of_another_digest_is_found_out_where_it_is_compared() {
+        let (tar, other) = (members(), Digest::of(b"other"));
+        for promise in [Promise::Blob(other.clone()), Promise::Tar(DiffId(other))] {
+            let blob = |bytes: &[u8]| LayerBlob::Stored(StoredLayer::of(bytes, Some(promise.clone())));
+            assert!(scanned(blob(&tar), Verify::Always).is_err(), "{promise:?}");
+            assert!(scanned(blob(&gzip(&tar)), Verify::WhereRead).is_err(), "{promise:?}");
+            assert_eq!(scanned(blob(&tar), Verify::WhereRead).unwrap(), Vouched::NotCompared);
+        }
+    }
+
+    #[test]
+    fn content_of_a_plain_stored_layer_is_read_by_itself_and_no_header_with_it() {
+        let tar = members();
+        let mut wanted = Vec::new();
+        let promise = Some(Promise::Blob(Digest::of(&tar)));
+        let stored = StoredLayer::of(&tar, promise.clone());
+        scan(LayerBlob::Stored(stored.again()), "", Verify::WhereRead, false, &mut |entry, _| {
+            if let Kind::File { size, sparse } = entry.kind {
+                wanted.push(FileContent { data: DataOffset(entry.data_offset), size, sparse });
+            }
+            Ok(Flow::Continue)
+        })
+        .unwrap();
+        let read = |blob: LayerBlob, wanted: &[FileContent]| {
+            let mut found = Vec::new();
+            contents(blob, "", Verify::WhereRead, false, wanted.to_vec(), &mut |content, data| {
+                let mut text = String::new();
+                data.read_to_string(&mut text).map_err(|error| Error::in_layer("", error.into()))?;
+                assert_eq!(text.len() as u64, content.size);
+                found.push(text);
+                Ok(())
+            })
+            .map(|()| found)
+        };
+        let before = stored.bytes_read();
+        assert_eq!(read(LayerBlob::Stored(stored.again()), &wanted[1..2]).unwrap(), ["here"]);
+        assert_eq!(stored.bytes_read() - before, 4 + MAGIC as u64);
+        wanted.reverse();
+        let in_order = read(LayerBlob::Stored(stored.again()), &wanted).unwrap();
+        assert_eq!(in_order, read(LayerBlob::Stream(Box::new(Cursor::new(gzip(&tar)))), &wanted).unwrap());
+        assert_eq!(in_order[1], "here");
+        let cut = StoredLayer::of(&tar[..tar.len() - 150_000], promise);
+        assert!(matches!(
+            read(LayerBlob::Stored(cut), &wanted),
+            Err(Error::Layer { error: LayerError::Truncated { .. }, .. })
+        ));
     }
 }

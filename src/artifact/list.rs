@@ -7,15 +7,16 @@ use super::error::Error;
 use super::labelled::RangeIndex;
 use super::layers::Verify;
 use super::names::no_such_artifact;
-use super::plan::{self, Tree, TreeKind};
-use super::survey::{Collect, Survey, Wanted};
+use super::shown::show;
+use super::survey::{Collect, File, Survey};
 use crate::extract::StageError;
 use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Mode, Record, artifacts};
 use crate::image::{Image, Layer};
 use crate::layer::Content;
-use crate::layer::entry::{Entry, Special};
+use crate::layer::entry::Special;
 use crate::progress::Progress;
+use crate::rootfs::lookup::{Lookup, Tree, TreeKind};
 use crate::rootfs::{Pattern, join};
 use crate::source::{LayersFor, Source};
 
@@ -137,7 +138,7 @@ impl Listing<ListedArtifact> {
                 Some(position) => wanted.push(self.items.remove(position)),
                 None => {
                     let known = self.items.iter().chain(&wanted).map(|artifact| artifact.name.as_str());
-                    return Err(no_such_artifact(self.name, &plan::show(name), known.collect()));
+                    return Err(no_such_artifact(self.name, &show(name), known.collect()));
                 }
             }
         }
@@ -263,19 +264,19 @@ pub async fn list_files(
     depth: Depth,
     progress: &dyn Progress,
 ) -> Result<Listing<ListedFile>, Error> {
-    let patterns = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
+    let patterns: Arc<[Pattern]> = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
     let image = source.with_layers(&image, LayersFor::Reading).await?;
     for layer in &image.layers {
         progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
-    let wanted = Arc::new(Wanted { patterns, follow: false, verify: Verify::WhereRead.of(&*source) });
-    let name = source.name();
-    let mut survey = Survey::new(Arc::clone(&source), Arc::clone(&image), Arc::new(NoContent), Arc::clone(&wanted));
-    let planned = plan::outline((&name, &image), &mut survey, &wanted).await?;
-    survey.notices().iter().for_each(|notice| progress.notice(notice));
+    let (name, verify) = (source.name(), Verify::WhereRead.of(&*source));
+    let lookup = Lookup { patterns: Arc::clone(&patterns), ..Lookup::default() };
+    let mut survey = Survey::new(Arc::clone(&source), &image, Arc::new(NoContent), lookup, verify);
+    let found = survey.outline(&name).await?;
+    found.notices.iter().for_each(|notice| progress.notice(notice));
     let mut files = Files { image: &image, seen: HashSet::new(), items: Vec::new() };
-    for thing in &planned {
-        let Some(pattern) = wanted.patterns.get(thing.pattern) else { continue };
+    for thing in &found.planned {
+        let Some(pattern) = patterns.get(thing.pattern) else { continue };
         let (path, below) = (thing.real_path.as_slice(), depth == Depth::All);
         let is_directory = matches!(thing.tree.kind, TreeKind::Directory(_));
         match (depth, pattern.literal()) {
@@ -301,12 +302,12 @@ impl Files<'_> {
     fn add(&mut self, path: &[u8], tree: &Tree, below: bool) {
         if self.seen.insert(path.to_vec()) {
             let kind = match &tree.kind {
-                TreeKind::File { size, .. } => FileKind::File { size: *size },
+                TreeKind::File(content) => FileKind::File { size: content.size },
                 TreeKind::Directory(_) => FileKind::Directory,
                 TreeKind::Symlink(target) => FileKind::Symlink(target.clone()),
                 TreeKind::Special(special) => FileKind::Special(*special),
             };
-            let layer = tree.layer.and_then(|depth| self.image.layers.iter().rev().nth(depth));
+            let layer = tree.layer.and_then(|depth| self.image.layers.iter().rev().nth(depth.0));
             self.items.push(ListedFile {
                 path: [b"/", path].concat(),
                 kind,
@@ -338,7 +339,7 @@ impl Collect for NoContent {
     type Kept = ();
     const TRACKS: bool = false;
 
-    fn collect(&self, _: &Layer, _: &[usize], _: &Entry, _: &mut dyn Content) -> Result<(), StageError> {
+    fn collect(&self, _: &Layer, _: &[usize], _: File, _: &mut dyn Content) -> Result<(), StageError> {
         Ok(())
     }
 }

@@ -1,25 +1,26 @@
 //! Looking up what stands at paths, in all of an image's layers or in some of them, and staging what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::absent;
 use super::error::Error;
 use super::labelled::mismatch;
 use super::layers::{Proof, Vouched};
 use super::names;
 use super::place::{self, Origin, Placed};
-use super::plan::{self, Optional, Planned, Tree, TreeKind, show_path};
 use super::request::Request;
-use super::survey::{Collect, Survey, Wanted};
-use crate::extract::{StageError, Staged, Staging, Stamp};
+use super::shown::show_path;
+use super::survey::{Collect, File, Survey};
+use crate::extract::{Item, Node, StageError, Staged, Staging};
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer};
 use crate::layer::Content;
-use crate::layer::entry::{Entry, Kind};
 use crate::progress::Progress;
+use crate::rootfs::lookup::{Lookup, Planned, Tree, TreeKind};
 use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{LayerIndex, View, join};
+use crate::rootfs::{Depth, LayerIndex, View, join};
 use crate::source::Source;
 
 /// Why nothing but its place vouches for something.
@@ -94,19 +95,38 @@ pub(super) struct LookUp<'a> {
 }
 
 impl LookUp<'_> {
-    /// Gets what stands at paths, by reading layers until they have decided it. What is `optional` need not be there.
+    /// Gets what stands at paths, by reading layers until they have decided it.
     pub(super) async fn things(
         &self,
         scope: &Scope,
         asked: &[names::ByPath],
-        optional: &mut Optional,
+        unverified: &mut Unverified,
+    ) -> Result<Vec<Thing>, Error> {
+        self.find(scope, asked, BTreeSet::new(), unverified).await
+    }
+
+    /// The same, of as much as is there.
+    pub(super) async fn optional_things(
+        &self,
+        scope: &Scope,
+        asked: &[names::ByPath],
+        unverified: &mut Unverified,
+    ) -> Result<Vec<Thing>, Error> {
+        self.find(scope, asked, (0..asked.len()).collect(), unverified).await
+    }
+
+    async fn find(
+        &self,
+        scope: &Scope,
+        asked: &[names::ByPath],
+        optional: BTreeSet<usize>,
         unverified: &mut Unverified,
     ) -> Result<Vec<Thing>, Error> {
         let LookUp { source, name, image, staging, request, progress } = *self;
         let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
+        let lookup = Lookup { patterns, follow: request.dereference, optional, needs_content: true };
         let verify = request.verify.of(&**source);
-        let wanted = Arc::new(Wanted { patterns, follow: request.dereference, verify });
-        let mut survey = Survey::new(Arc::clone(source), Arc::clone(image), Arc::clone(staging), Arc::clone(&wanted))
+        let mut survey = Survey::new(Arc::clone(source), image, Arc::clone(staging), lookup, verify)
             .keeping_xattrs(request.preserve);
         survey = match scope {
             Scope::Image => survey,
@@ -117,16 +137,19 @@ impl LookUp<'_> {
         if !request.parents && matches!(scope, Scope::Image | Scope::Blob(_)) {
             survey = survey.with_names_apart();
         }
-        let mut planned = plan::complete((name, image), &mut survey, &wanted, optional).await?;
+        let found = survey.complete(name).await?;
+        let mut planned = found.planned;
         if let Scope::UpTo(_) = scope {
             planned.retain_mut(|thing| is_own(thing, &survey.view()));
         }
-        survey.notices().iter().for_each(|notice| progress.notice(notice));
+        found.notices.iter().for_each(|notice| progress.notice(notice));
         let mut things = Vec::with_capacity(planned.len());
         for mut thing in planned {
             let Some(asked) = asked.get(thing.pattern) else { continue };
+            if let Some(link) = &thing.kept {
+                progress.notice(&absent::kept(&thing.path, link));
+            }
             thing.path = asked.path.clone().unwrap_or(thing.path);
-            thing.notice.iter().for_each(|notice| progress.notice(notice));
             if let TreeKind::Special(_) = thing.tree.kind {
                 progress
                     .notice(&format!("skipped {}: device nodes and FIFOs are never created", show_path(&thing.path)));
@@ -145,8 +168,8 @@ impl LookUp<'_> {
                 return Err(mismatch(name, expected, actual));
             }
             let path = show_path(&thing.path);
-            let item = plan::item(thing.tree, &survey)
-                .ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
+            let item =
+                item(thing.tree, &survey).ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
             let base = asked.name.as_ref().unwrap_or(&thing.name);
             let place = place::place(&thing.path, &thing.real_path, base, request.parents);
             let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
@@ -171,32 +194,37 @@ impl Collect for Staging {
     type Kept = Arc<Staged>;
     const TRACKS: bool = false;
 
-    fn collect(
-        &self,
-        _: &Layer,
-        _: &[usize],
-        entry: &Entry,
-        data: &mut dyn Content,
-    ) -> Result<Arc<Staged>, StageError> {
-        match entry.kind {
-            Kind::File { sparse: true, .. } => self.stage_sparse(data),
-            Kind::File { size, sparse: false } => {
-                self.stage_as(data, size, Stamp { mode: entry.mode, mtime: entry.mtime })
-            }
-            _ => self.stage(&mut std::io::empty(), 0),
+    fn collect(&self, _: &Layer, _: &[usize], file: File, data: &mut dyn Content) -> Result<Arc<Staged>, StageError> {
+        match file.content.sparse {
+            true => self.stage_sparse(data),
+            false => self.stage_as(data, file.content.size, file.stamp),
         }
     }
 }
 
+/// `tree` with its contents, ready to be written; `None` if one of them was never staged.
+fn item(tree: Tree, survey: &Survey<Staging>) -> Option<Item> {
+    let node = match tree.kind {
+        TreeKind::File(content) => Node::File(Arc::clone(survey.content(tree.layer?, content.data)?)),
+        TreeKind::Symlink(target) => Node::Symlink(target),
+        TreeKind::Special(_) => Node::Special,
+        TreeKind::Directory(children) => {
+            let children = children.into_iter().map(|(name, child)| Some((name, item(child, survey)?)));
+            Node::Directory(children.collect::<Option<_>>()?)
+        }
+    };
+    Some(Item { metadata: tree.metadata, node })
+}
+
 fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
     let digest = match (&thing.tree.kind, thing.tree.layer) {
-        (TreeKind::File { data, .. }, Some(layer)) => {
-            survey.content(layer, *data).and_then(|staged| staged.digest.clone())
+        (TreeKind::File(content), Some(layer)) => {
+            survey.content(layer, content.data).and_then(|staged| staged.digest.clone())
         }
         _ => None,
     };
     let kind = match thing.tree.kind {
-        TreeKind::File { .. } => "file",
+        TreeKind::File(_) => "file",
         TreeKind::Directory(_) => "directory",
         TreeKind::Symlink(_) => "symlink",
         TreeKind::Special(_) => "special",
@@ -216,7 +244,7 @@ fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
 /// Whether the uppermost layer of `view` has `thing` itself, and not only layers below it. Of a directory, what other layers have in
 /// it is left out.
 fn is_own(thing: &mut Planned, view: &View<'_>) -> bool {
-    let Some(layer) = view.layer(0) else { return false };
+    let Some(layer) = view.layer(Depth::TOP) else { return false };
     let named = match resolve(view, &thing.path, false) {
         Found::Directory(directory) => directory.path,
         Found::Leaf(leaf) => leaf.path,

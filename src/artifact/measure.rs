@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
-use super::survey::Collect;
+use super::survey::{Collect, File};
 use crate::extract::StageError;
 use crate::image::Layer;
 use crate::image::digest::{Digest, Hasher};
 use crate::layer::Content;
 use crate::layer::checkpoint::Extent;
-use crate::layer::entry::{Entry, Kind};
+use crate::layer::content::FileContent;
 
 /// Two extents that are no further apart than this many compressed bytes become one: another request would cost more.
 const GAP: u64 = 64 * 1024;
@@ -63,12 +63,10 @@ impl Collect for Measure {
         &self,
         layer: &Layer,
         patterns: &[usize],
-        entry: &Entry,
+        file: File,
         data: &mut dyn Content,
     ) -> Result<Measured, StageError> {
-        let Kind::File { size, sparse } = entry.kind else {
-            return Ok(Measured { digest: Digest::of(b""), sparse: false });
-        };
+        let FileContent { size, sparse, .. } = file.content;
         if !sparse {
             let digest = digest_of(data, size).map_err(StageError::Read)?;
             if let Some(extent) = data.extent().filter(|_| size > 0) {

@@ -4,26 +4,25 @@
 //! [`LayerIndex`], as though it were the entry of a layer, so that what is wrong with a path is said as it is of layers. What the
 //! place shows and is not the image's own is left to the layers.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::absent;
+use super::absent::{self, Context};
 use super::error::Error;
 use super::labelled::mismatch;
 use super::layers::{self, Proof, Verify};
 use super::look_up::{Fetched, Thing};
 use super::names::ByPath;
 use super::place::{self, Origin, Placed};
-use super::plan::{self, Context, show_path};
 use super::request::Request;
+use super::shown::{show, show_path};
 use super::survey::blocking;
 use crate::extract::{Item, MAX_DEPTH, Metadata, Node as ItemNode, Staging};
 use crate::image::digest::Digest;
 use crate::layer::entry::{Entry, Kind, Special};
 use crate::layer::{Content, Flow, LayerError};
-use crate::rootfs::walk::resolve;
-use crate::rootfs::{LayerIndex, MAX_SYMLINKS, NodeKind, View, components, join, split};
+use crate::rootfs::lookup::Lookup;
+use crate::rootfs::{LayerIndex, MAX_SYMLINKS, NodeKind, UNDESCRIBED, View, components, join, split};
 use crate::source::merged::{Merged, Seen, Stat, StatKind};
 use crate::source::{BlobReader, LayerBlob, Source};
 
@@ -77,14 +76,10 @@ impl Shown<'_> {
         let request = self.request;
         let Some((real_path, kind)) = self.find(asked, path, request.dereference).await? else { return Ok(None) };
         if kind == StatKind::Special {
-            return Err(Error::Unfetchable {
-                image: self.image.to_owned(),
-                path: show_path(path),
-                problem: "is a device node or a FIFO, which is never created".to_owned(),
-            });
+            return Err(self.refusal(asked, request.dereference));
         }
         let named = asked.path.as_deref().unwrap_or(path);
-        let base = asked.name.clone().unwrap_or_else(|| plan::base_name(&asked.pattern, path));
+        let base = asked.name.clone().unwrap_or_else(|| asked.pattern.base_name(path));
         let place = place::place(named, &real_path, &base, request.parents);
         let parents: Arc<[Metadata]> = if request.parents {
             if self.altered.iter().any(|directory| is_above(directory, &place)) {
@@ -147,7 +142,7 @@ impl Shown<'_> {
                             return Ok(None);
                         }
                     }
-                    Seen::Absent => return Err(self.refusal(asked, path, follow)),
+                    Seen::Absent => return Err(self.refusal(asked, follow)),
                     Seen::NotTheImages => return Ok(None),
                 }
             }
@@ -160,7 +155,7 @@ impl Shown<'_> {
                 Some(NodeKind::Symlink(target)) if !is_last || follow || must_be_directory => {
                     links += 1;
                     if links > MAX_SYMLINKS {
-                        return Err(self.refusal(asked, path, follow));
+                        return Err(self.refusal(asked, follow));
                     }
                     if target.starts_with(b"/") {
                         here.clear();
@@ -169,11 +164,11 @@ impl Shown<'_> {
                     continue;
                 }
                 Some(NodeKind::Symlink(_)) => StatKind::Symlink,
-                Some(NodeKind::File { .. }) => StatKind::File,
+                Some(NodeKind::File(_)) => StatKind::File,
                 _ => StatKind::Special,
             };
             if !is_last || must_be_directory {
-                return Err(self.refusal(asked, path, follow));
+                return Err(self.refusal(asked, follow));
             }
             return Ok(Some((at, kind)));
         }
@@ -206,12 +201,17 @@ impl Shown<'_> {
         Ok(true)
     }
 
-    /// Why `path` cannot be got, as far as the place was asked.
-    fn refusal(&self, asked: &ByPath, path: &[u8], follow: bool) -> Error {
+    /// Why what was `asked` for cannot be got, as far as the place was asked.
+    fn refusal(&self, asked: &ByPath, follow: bool) -> Error {
         let view = View::new(vec![&self.known], true);
-        let broken = RefCell::default();
-        let context = Context::merged(self.image, &view, follow, &broken);
-        absent::why(&context, &asked.pattern, path, resolve(&view, path, follow))
+        let patterns = [asked.pattern.clone()].into();
+        match (Lookup { patterns, follow, needs_content: true, ..Lookup::default() }).next(&view) {
+            Err(missing) => {
+                let context = Context { image: self.image, view: &view, describe: &|_| String::new() };
+                absent::error(&context, &asked.pattern, &missing)
+            }
+            Ok(_) => Error::Bug(format!("{} is there, and was not taken", show(asked.pattern.text()))),
+        }
     }
 }
 
@@ -250,7 +250,7 @@ fn read_link(tar: BlobReader, image: &str) -> Result<Option<Vec<u8>>, Error> {
 
 /// Stages what `tar` holds: one thing, with all that is below it, or nothing.
 fn read_tree(tar: BlobReader, image: &str, staging: &Staging) -> Result<Option<Item>, Error> {
-    let mut root = Item { metadata: plan::UNDESCRIBED, node: ItemNode::Directory(BTreeMap::new()) };
+    let mut root = Item { metadata: UNDESCRIBED, node: ItemNode::Directory(BTreeMap::new()) };
     layers::scan(LayerBlob::Stream(tar), image, Verify::Never, false, &mut |entry, data| {
         let node = node_of(entry, data, &root, staging).map_err(|problem| problem.of(image))?;
         put(&mut root, entry, node).map_err(|problem| Problem::Entry(entry, problem).of(image))?;
@@ -327,7 +327,7 @@ fn put(root: &mut Item, entry: &Entry, node: ItemNode) -> Result<(), &'static st
     let mut item = root;
     for name in components(&entry.path) {
         let ItemNode::Directory(children) = &mut item.node else { return Err("lies below a file") };
-        let new = || Item { metadata: plan::UNDESCRIBED, node: ItemNode::Directory(BTreeMap::new()) };
+        let new = || Item { metadata: UNDESCRIBED, node: ItemNode::Directory(BTreeMap::new()) };
         item = children.entry(name.to_vec()).or_insert_with(new);
     }
     item.metadata = metadata;

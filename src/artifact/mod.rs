@@ -4,6 +4,8 @@
 
 mod absent;
 mod error;
+#[cfg(test)]
+mod fixture;
 pub mod get;
 pub mod index_manifest;
 pub mod label;
@@ -17,10 +19,10 @@ mod merged;
 mod names;
 mod of_layer;
 mod place;
-mod plan;
 pub mod range_index;
 mod record;
 mod request;
+mod shown;
 mod step;
 mod survey;
 

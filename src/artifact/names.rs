@@ -64,6 +64,11 @@ pub struct ByPath {
 }
 
 impl ByPath {
+    /// What stands at a path, or matches a glob.
+    pub fn plain(position: usize, pattern: Pattern) -> Self {
+        ByPath { position, pattern, path: None, name: None, digest: None, only_in: None }
+    }
+
     /// The labelled thing, to be looked up although its label does not help.
     pub fn of_label(labelled: Labelled) -> Self {
         let digest = matches!(labelled.record, Record::File { .. }).then(|| labelled.record.digest().clone());
@@ -85,102 +90,144 @@ pub async fn sort(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Asked, Error> {
-    let labels = artifacts(image);
-    let mut asked = Asked { by_label: Vec::new(), by_path: Vec::new(), index: RangeIndex::default() };
-    let mut unknown = Vec::new();
-    let mut declared = Vec::new();
-    for (position, path) in request.paths.iter().enumerate() {
-        let pattern = Pattern::parse(path)?;
-        let plain = |pattern| ByPath { position, pattern, path: None, name: None, digest: None, only_in: None };
-        let word = std::str::from_utf8(path).ok().filter(|_| may_be_name(path));
-        let named = word.and_then(|word| labels.iter().find(|artifact| artifact.name == word));
-        match named {
-            Some(Artifact { name, label: Label::Resolved(record) }) => {
-                asked.by_label.push(Labelled::named(position, name, record));
-            }
-            Some(Artifact { name, label: Label::Declared { path } }) => {
-                declared.push((position, name.clone(), path.clone()));
-            }
-            Some(Artifact { name, label: Label::Inherited(record) }) => {
-                declared.push((position, name.clone(), record.path().to_owned()));
-            }
-            Some(Artifact { name, label: Label::Legacy { blob } }) => {
-                let (layers, above) = (image.layers.len(), image.layers_above(blob));
-                if above > 0 {
-                    progress.notice(&format!(
-                        "the label of {name} names layer {} of {layers} alone; a layer above may have changed or deleted it",
-                        layers - above
-                    ));
-                }
-                let pattern = Pattern::named(name.as_bytes());
-                asked.by_path.push(ByPath { only_in: Some(blob.clone()), ..plain(pattern) });
-            }
-            Some(Artifact { name, label: Label::Malformed { problem } }) => {
-                return Err(Error::Unfetchable {
-                    image: source.name(),
-                    path: name.clone(),
-                    problem: format!("has a label that cannot be read: {problem}; give its path"),
-                });
-            }
-            None => match labelled_path(position, &pattern, &labels, request.dereference) {
-                Some(labelled) => asked.by_label.push(labelled),
-                None => match word {
-                    Some(word) => unknown.push((position, pattern, word)),
-                    None => asked.by_path.push(plain(pattern)),
-                },
-            },
-        }
-    }
+    let sorted = Sorted::by_labels(&source.name(), image, request, progress)?;
     // Where the reference names a digest, what that does not cover speaks for nothing that it covers.
     let may_trust = !source.is_pinned() || request.trust_attached;
-    let is_indexed = !asked.by_label.is_empty() || (may_trust && !declared.is_empty());
-    if let Some((_, _, word)) = unknown.first() {
+    let is_indexed = !sorted.by_label.is_empty() || (may_trust && !sorted.declared.is_empty());
+    let index = match sorted.unknown.first() {
         // Whether a word is a name or a path depends on what is attached: one that is not known may be either.
-        asked.index = RangeIndex::fetch_names(source, image, word, progress).await?;
-    } else if is_indexed && !request.preserve {
-        asked.index = RangeIndex::fetch(source, image, progress).await?;
-    }
-    let attached = asked.index.records(image);
-    for (position, name, path) in declared {
-        match attached.iter().find(|(attached, record)| *attached == name && record.path() == path) {
-            Some((_, record)) if may_trust => asked.by_label.push(Labelled::named(position, &name, record)),
-            _ => {
-                let (pattern, name) = (Pattern::exactly(path.as_bytes()), Some(name.into_bytes()));
-                asked.by_path.push(ByPath { position, pattern, path: None, name, digest: None, only_in: None });
+        Some(unknown) => RangeIndex::fetch_names(source, image, &unknown.word, progress).await?,
+        None if is_indexed && !request.preserve => RangeIndex::fetch(source, image, progress).await?,
+        None => RangeIndex::default(),
+    };
+    let attached = index.records(image);
+    let (by_label, mut by_path) = sorted.settle(&source.name(), &attached, may_trust)?;
+    let (by_label, labelled) = match request.preserve {
+        // A record has no owner and no extended attributes, without which setuid means another user.
+        true => (Vec::new(), by_label),
+        false => (by_label, Vec::new()),
+    };
+    by_path.extend(labelled.into_iter().map(ByPath::of_label));
+    Ok(Asked { by_label, by_path, index })
+}
+
+/// What was asked for, as far as the labels tell: what is attached to the image may tell more.
+struct Sorted {
+    by_label: Vec<Labelled>,
+    by_path: Vec<ByPath>,
+    /// The artifacts of which a label has a path, and no more.
+    declared: Vec<Declared>,
+    /// The words that no label names.
+    unknown: Vec<Unknown>,
+    /// The names that labels have.
+    names: Vec<String>,
+}
+
+struct Declared {
+    position: usize,
+    name: String,
+    path: String,
+}
+
+struct Unknown {
+    position: usize,
+    pattern: Pattern,
+    word: String,
+}
+
+impl Sorted {
+    /// Sorts by the labels of `image`, which messages call `of`.
+    fn by_labels(of: &str, image: &Image, request: &Request, progress: &dyn Progress) -> Result<Self, Error> {
+        let labels = artifacts(image);
+        // A label that cannot be read names nothing.
+        let named = labels.iter().filter(|artifact| !matches!(artifact.label, Label::Malformed { .. }));
+        let names = named.map(|artifact| artifact.name.clone()).collect();
+        let (by_label, by_path, declared, unknown) = Default::default();
+        let mut sorted = Sorted { by_label, by_path, declared, unknown, names };
+        for (position, path) in request.paths.iter().enumerate() {
+            let pattern = Pattern::parse(path)?;
+            let word = std::str::from_utf8(path).ok().filter(|_| may_be_name(path));
+            let named = word.and_then(|word| labels.iter().find(|artifact| artifact.name == word));
+            match named {
+                Some(Artifact { name, label: Label::Resolved(record) }) => {
+                    sorted.by_label.push(Labelled::named(position, name, record));
+                }
+                Some(Artifact { name, label: Label::Declared { path } }) => {
+                    sorted.declared.push(Declared { position, name: name.clone(), path: path.clone() });
+                }
+                Some(Artifact { name, label: Label::Inherited(record) }) => {
+                    let path = record.path().to_owned();
+                    sorted.declared.push(Declared { position, name: name.clone(), path });
+                }
+                Some(Artifact { name, label: Label::Legacy { blob } }) => {
+                    let (layers, above) = (image.layers.len(), image.layers_above(blob));
+                    if above > 0 {
+                        progress.notice(&format!(
+                            "the label of {name} names layer {} of {layers} alone; a layer above may have changed or deleted it",
+                            layers - above
+                        ));
+                    }
+                    let pattern = Pattern::named(name.as_bytes());
+                    sorted.by_path.push(ByPath { only_in: Some(blob.clone()), ..ByPath::plain(position, pattern) });
+                }
+                Some(Artifact { name, label: Label::Malformed { problem } }) => {
+                    return Err(Error::Unfetchable {
+                        image: of.to_owned(),
+                        path: name.clone(),
+                        problem: format!("has a label that cannot be read: {problem}; give its path"),
+                    });
+                }
+                None => match labelled_path(position, &pattern, &labels, request.dereference) {
+                    Some(labelled) => sorted.by_label.push(labelled),
+                    None => match word {
+                        Some(word) => sorted.unknown.push(Unknown { position, pattern, word: word.to_owned() }),
+                        None => sorted.by_path.push(ByPath::plain(position, pattern)),
+                    },
+                },
             }
         }
+        Ok(sorted)
     }
-    for (position, pattern, word) in unknown {
-        let record = attached.iter().find(|(name, _)| name == word);
-        match record {
-            Some((name, record)) => {
-                if !may_trust {
+
+    /// Decides with what is `attached` to the image, which messages call `of`: what is got by a label or a record, and what is looked
+    /// up. With `may_trust`, a record may be all that promises a digest.
+    fn settle(
+        self,
+        of: &str,
+        attached: &[(String, Record)],
+        may_trust: bool,
+    ) -> Result<(Vec<Labelled>, Vec<ByPath>), Error> {
+        let Sorted { mut by_label, mut by_path, declared, unknown, names } = self;
+        for Declared { position, name, path } in declared {
+            match attached.iter().find(|(attached, record)| *attached == name && record.path() == path) {
+                Some((_, record)) if may_trust => by_label.push(Labelled::named(position, &name, record)),
+                _ => {
+                    let plain = ByPath::plain(position, Pattern::exactly(path.as_bytes()));
+                    by_path.push(ByPath { name: Some(name.into_bytes()), ..plain });
+                }
+            }
+        }
+        for Unknown { position, pattern, word } in unknown {
+            match attached.iter().find(|(name, _)| *name == word) {
+                Some((name, record)) if may_trust => by_label.push(Labelled::named(position, name, record)),
+                Some((name, record)) => {
                     return Err(Error::NotCovered {
                         name: name.clone(),
-                        image: source.name(),
+                        image: of.to_owned(),
                         path: record.path().to_owned(),
                         hint: String::new(),
                     });
                 }
-                asked.by_label.push(Labelled::named(position, name, record));
+                None if names.is_empty() && attached.is_empty() => by_path.push(ByPath::plain(position, pattern)),
+                None => {
+                    let attached = attached.iter().map(|(name, _)| name.as_str());
+                    let all = names.iter().map(String::as_str).chain(attached).collect();
+                    return Err(no_such_artifact(of.to_owned(), &word, all));
+                }
             }
-            None if names(&labels, &attached).next().is_none() => {
-                asked.by_path.push(ByPath { position, pattern, path: None, name: None, digest: None, only_in: None });
-            }
-            None => return Err(no_such_artifact(source.name(), word, names(&labels, &attached).collect())),
         }
+        Ok((by_label, by_path))
     }
-    if request.preserve {
-        // A record has no owner and no extended attributes, without which setuid means another user.
-        asked.by_path.extend(asked.by_label.drain(..).map(ByPath::of_label));
-    }
-    Ok(asked)
-}
-
-/// The names of an image's artifacts. A label that cannot be read names nothing.
-fn names<'a>(labels: &'a [Artifact], attached: &'a [(String, Record)]) -> impl Iterator<Item = &'a str> {
-    let labelled = labels.iter().filter(|artifact| !matches!(artifact.label, Label::Malformed { .. }));
-    labelled.map(|artifact| artifact.name.as_str()).chain(attached.iter().map(|(name, _)| name.as_str()))
 }
 
 /// Whether what was typed can be a name: it has no slash, and no wildcard. It is one where the image has artifacts.
@@ -216,3 +263,6 @@ fn labelled_path(position: usize, pattern: &Pattern, labels: &[Artifact], derefe
     let record = records.find(is_at_path)?.clone();
     Some(Labelled { position, name, path, record })
 }
+
+#[cfg(test)]
+mod tests;

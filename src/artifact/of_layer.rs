@@ -7,8 +7,7 @@ use super::error::Error;
 use super::labelled::RangeIndex;
 use super::look_up::{LookUp, Scope, Thing, Unverified};
 use super::names::{Asked, ByPath, may_be_name};
-use super::plan::{Optional, show};
-use super::survey::describe;
+use super::shown::{describe, show};
 use crate::rootfs::{Pattern, split};
 
 /// How many places an error lists.
@@ -38,14 +37,14 @@ pub async fn things(
     let is_found =
         |found: &[(usize, Thing)], asked: &ByPath| found.iter().any(|(_, thing)| thing.position == asked.position);
     for &layer in layers {
-        let things = optionally(look_up, &Scope::Alone(layer), asked, unverified).await?;
+        let things = look_up.optional_things(&Scope::Alone(layer), asked, unverified).await?;
         found.extend(things.into_iter().map(|thing| (layer, thing)));
     }
     let missing: Vec<ByPath> =
         asked.iter().filter(|asked| !is_found(&found, asked) && !is_word(asked)).cloned().collect();
     if !missing.is_empty() {
         for &layer in layers {
-            let things = optionally(look_up, &Scope::UpTo(layer), &missing, unverified).await?;
+            let things = look_up.optional_things(&Scope::UpTo(layer), &missing, unverified).await?;
             found.extend(things.into_iter().map(|thing| (layer, thing)));
         }
     }
@@ -66,16 +65,6 @@ pub async fn things(
 /// Whether a base name was typed.
 fn is_word(asked: &ByPath) -> bool {
     asked.name.is_some()
-}
-
-async fn optionally(
-    look_up: &LookUp<'_>,
-    scope: &Scope,
-    asked: &[ByPath],
-    unverified: &mut Unverified,
-) -> Result<Vec<Thing>, Error> {
-    let mut optional = Optional { patterns: (0..asked.len()).collect(), ..Optional::default() };
-    look_up.things(scope, asked, &mut optional, unverified).await
 }
 
 fn not_found(look_up: &LookUp<'_>, layers: &[usize], asked: &ByPath) -> Error {
@@ -110,3 +99,6 @@ fn named(look_up: &LookUp<'_>, layer: usize) -> String {
     let layers = &look_up.image.layers;
     layers.get(layer).map_or_else(String::new, |layer| describe(layer, layers.len()))
 }
+
+#[cfg(test)]
+mod tests;

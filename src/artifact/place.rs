@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::error::Error;
-use super::plan::{self, show, show_path};
+use super::shown::{show, show_path};
 use crate::extract::{Item, Metadata, Node};
 use crate::image::digest::Digest;
 use crate::rootfs::walk::{Found, resolve};
-use crate::rootfs::{Child, Directory, View, components, join, split};
+use crate::rootfs::{Child, Directory, UNDESCRIBED, View, components, join, split};
 
 /// What stands at the one name that a destination is, where the image has no name for it: its root.
 const NAMELESS: &[u8] = b"root";
@@ -75,7 +75,7 @@ pub fn parents(view: &View<'_>, place: &[u8]) -> Arc<[Metadata]> {
     };
     let metadata = components(split(place).0).map(|name| {
         directory = directory.take().and_then(|directory| below(directory, name));
-        directory.as_ref().map_or(plan::UNDESCRIBED, |directory| plan::directory_metadata(view, directory))
+        directory.as_ref().map_or(UNDESCRIBED, |directory| view.metadata(directory))
     });
     metadata.collect()
 }
@@ -145,7 +145,7 @@ impl Arranged {
         let mut depth = 0;
         for name in components(above) {
             depth += 1;
-            let metadata = parents.next().cloned().unwrap_or(plan::UNDESCRIBED);
+            let metadata = parents.next().cloned().unwrap_or(UNDESCRIBED);
             let new = || Item { metadata, node: Node::Directory(BTreeMap::new()) };
             match &mut items.entry(name.to_vec()).or_insert_with(new).node {
                 Node::Directory(children) => items = children,
@@ -216,14 +216,16 @@ pub fn clash_of_layers(path: &[u8], place: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer::entry::Entry;
+    use crate::rootfs::fixture;
 
     fn directory(children: &[(&str, Item)]) -> Item {
         let children = children.iter().map(|(name, item)| (name.as_bytes().to_vec(), item.clone()));
-        Item { metadata: plan::UNDESCRIBED, node: Node::Directory(children.collect()) }
+        Item { metadata: UNDESCRIBED, node: Node::Directory(children.collect()) }
     }
 
     fn link(target: &str) -> Item {
-        Item { metadata: plan::UNDESCRIBED, node: Node::Symlink(target.into()) }
+        Item { metadata: UNDESCRIBED, node: Node::Symlink(target.into()) }
     }
 
     fn placed(path: &str, place: &str, item: Item) -> Placed {
@@ -284,5 +286,44 @@ mod tests {
     fn what_has_no_name_goes_into_the_destination() {
         let things = vec![placed("/d/.", "", directory(&[("b", link("1"))])), placed("/a", "a", link("2"))];
         assert_eq!(arranged(things), Ok(vec!["b -> 1".to_owned(), "a -> 2".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_named_by_two_paths_for_one_place_is_refused_before_anything_is_read() {
+        let check = |named: &[(&str, &str)]| {
+            let named = named.iter().map(|(path, place)| (path.as_bytes(), place.as_bytes().to_vec()));
+            check(named).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&[("/a/x", "x"), ("a//x", "x"), ("/b/y", "y")]), Ok(()));
+        assert_eq!(check(&[("/a/.", ""), ("/b/.", "")]), Ok(()), "what is in them may differ");
+        assert_eq!(check(&[("/a/x", "x"), ("/b/x", "x")]), Err("both /a/x and /b/x would be written as x".to_owned()));
+    }
+
+    #[test]
+    fn one_path_of_the_image_and_of_a_layer_is_one_thing_only_where_it_is_the_same_file() {
+        let [layer, other] = [b"layer", b"other"].map(|bytes| Some(Digest::of(bytes)));
+        let of_image = |file_in: &Option<Digest>| Origin { only_in: None, file_in: file_in.clone() };
+        let of_layer = Origin { only_in: layer.clone(), file_in: layer.clone() };
+        for (origin, is_one) in [(of_image(&layer), true), (of_image(&other), false), (of_image(&None), false)] {
+            let one = Placed { origin, ..placed("/a/x", "x", link("1")) };
+            let two = Placed { origin: of_layer.clone(), ..placed("/a/x", "x", link("1")) };
+            let outcome = arranged(vec![one, two]);
+            assert_eq!(outcome.is_ok(), is_one, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn the_directories_above_a_place_are_described_as_the_image_has_them_where_links_lead() {
+        let described = |path: &str, mode| Entry { mode, ..fixture::directory(path) };
+        let entries = [described("usr", 0o711), described("usr/bin", 0o750), fixture::symlink("bin", "usr/bin")];
+        let layer = fixture::index(&entries);
+        let view = View::new(vec![&layer], true);
+        let modes = |place: &str| -> Vec<u32> {
+            parents(&view, place.as_bytes()).iter().map(|metadata| metadata.mode).collect()
+        };
+        assert_eq!(modes("usr/bin/ls"), [0o711, 0o750]);
+        assert_eq!(modes("bin/ls"), [0o750]);
+        assert_eq!(modes("nowhere/at/all"), [0o755, 0o755], "what is not known is as engines make it");
+        assert!(modes("ls").is_empty());
     }
 }

@@ -2,14 +2,16 @@
 
 use super::error::Error;
 use super::measure::{Measure, Measured};
-use super::plan::{Planned, Tree, TreeKind, show_path};
 use super::range_index::{Listed, ListedKind, Part, Place, StoredExtent, listing_digest};
+use super::shown::show_path;
 use super::survey::Survey;
 use crate::extract::Metadata;
 use crate::image::digest::{DiffId, Digest};
 use crate::image::label::{Mode, Name, Record};
 use crate::image::{Image, Layer};
-use crate::rootfs::{DataOffset, join};
+use crate::layer::content::DataOffset;
+use crate::rootfs::join;
+use crate::rootfs::lookup::{Planned, Tree, TreeKind};
 
 /// What is known of the artifact `name`, which `planned` is, in one piece: record, listing, extents.
 pub fn part(
@@ -29,11 +31,11 @@ pub fn part(
     let mode = Mode(planned.tree.metadata.mode & 0o7777);
     let record = match (&planned.tree.kind, entries.as_slice()) {
         (
-            TreeKind::File { size, .. },
+            TreeKind::File(content),
             [Listed { kind: ListedKind::File { digest, .. }, place: Some(Place { layer, offset }), .. }],
         ) => {
             let (digest, layer) = (digest.clone(), layer.clone());
-            Record::File { path, real, size: *size, mode, digest, layer, offset: *offset, chain }
+            Record::File { path, real, size: content.size, mode, digest, layer, offset: *offset, chain }
         }
         (TreeKind::Directory(_), entries) => Record::Directory {
             path,
@@ -97,10 +99,10 @@ impl Listing<'_> {
             TreeKind::Special(_) => return Ok(()),
             TreeKind::Directory(_) => ListedKind::Directory,
             TreeKind::Symlink(target) => ListedKind::Symlink { target: utf8(target, &shown)? },
-            TreeKind::File { size, data } => {
-                let (digest, layer) = self.measured(tree, *data, &shown)?;
-                place = Some(Place { layer, offset: data.0 });
-                ListedKind::File { size: *size, digest }
+            TreeKind::File(content) => {
+                let (digest, layer) = self.measured(tree, content.data, &shown)?;
+                place = Some(Place { layer, offset: content.data.0 });
+                ListedKind::File { size: content.size, digest }
             }
         };
         let path_text = utf8(path, &shown)?;

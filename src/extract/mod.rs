@@ -27,6 +27,7 @@ mod warnings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use crate::layer::entry::Metadata;
 pub use attributes::Stamp;
 pub use destination::Destination;
 pub use error::{ExtractError, StageError};
@@ -64,19 +65,4 @@ pub enum Node {
     Symlink(Vec<u8>),
     /// A device node, FIFO or socket: skipped with a warning.
     Special,
-}
-
-/// What an image says about an item.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metadata {
-    /// The permission bits with setuid, setgid and sticky (`0o7777` at most; bits above are ignored).
-    pub mode: u32,
-    /// The owner's user ID.
-    pub uid: u64,
-    /// The owner's group ID.
-    pub gid: u64,
-    /// The modification time: seconds since the Unix epoch, and nanoseconds (0 to 999,999,999).
-    pub mtime: (i64, u32),
-    /// Extended attributes, full names (`security.capability`) and values.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }

@@ -25,6 +25,21 @@ pub struct Entry {
     pub data_offset: u64,
 }
 
+/// What a layer says of a name besides what it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// The permission bits with setuid, setgid and sticky (`0o7777` at most; bits above are ignored).
+    pub mode: u32,
+    /// The owner's user ID.
+    pub uid: u64,
+    /// The owner's group ID.
+    pub gid: u64,
+    /// The modification time: seconds since the Unix epoch, and nanoseconds (0 to 999,999,999).
+    pub mtime: (i64, u32),
+    /// Extended attributes, full names (`security.capability`) and values.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
 /// What a tar member is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -4,6 +4,7 @@
 mod ahead;
 pub mod checkpoint;
 pub mod compression;
+pub mod content;
 mod decode;
 mod decoded;
 mod decompressed;

@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::index::tests::{directory, entry, file, hard_link, index, symlink};
-use super::index::{LayerIndex, MAX_SYMLINKS, Node, NodeKind};
-use super::view::{Child, Directory, View};
+use super::depth::Depth;
+use super::fixture::{directory, entry, file, hard_link, index, symlink};
+use super::index::LayerIndex;
+use super::node::{Node, NodeKind};
+use super::path::MAX_SYMLINKS;
+use super::spread::Directory;
+use super::view::{Child, View};
 use super::walk::{Found, leaf, resolve};
 use crate::layer::entry::{Entry, Kind};
 use crate::support::random::Random;
@@ -201,7 +205,7 @@ fn plain(merged: &BTreeMap<Path, Thing>, path: &Path, follow: bool) -> End {
 /// What an image is made of.
 impl Random {
     /// A path of few names, so that they collide; now and then a deep one.
-    fn path(&mut self) -> String {
+    pub(super) fn path(&mut self) -> String {
         let depth = if self.below(12) == 0 { 8 + self.below(40) } else { 1 + self.below(4) };
         let names: Vec<&str> = (0..depth).map(|_| ["a", "b", "a-", "bb"][self.below(4)]).collect();
         names.join("/")
@@ -235,16 +239,16 @@ impl Random {
 }
 
 /// A random image, the lowest layer first.
-fn image(seed: u64) -> Vec<Vec<Entry>> {
+pub(super) fn image(seed: u64) -> Vec<Vec<Entry>> {
     let mut random = Random::new(seed);
     let layers = 1 + random.below(5);
     let numbered = |(number, entry): (usize, Entry)| Entry { data_offset: number as u64, ..entry };
     (0..layers).map(|_| (0..1 + random.below(14)).map(|_| random.entry()).enumerate().map(numbered).collect()).collect()
 }
 
-fn shown(layers: usize, layer: usize, node: &Node) -> Thing {
+fn shown(layers: usize, layer: Depth, node: &Node) -> Thing {
     match &node.kind {
-        NodeKind::File { data, .. } => Thing::File(layers - 1 - layer, data.0),
+        NodeKind::File(content) => Thing::File(layers - 1 - layer.0, content.data.0),
         NodeKind::Symlink(target) => Thing::Symlink(String::from_utf8(target.to_vec()).unwrap()),
         other => panic!("{other:?}"),
     }
@@ -261,7 +265,7 @@ fn list(view: &View<'_>, directory: &Directory, all: &mut BTreeMap<Path, Thing>)
             Child::Leaf { layer } => {
                 let path = super::join(&directory.path, &name);
                 match leaf(view, layer, &path) {
-                    Found::Leaf(leaf) => (shown(view.depth(), leaf.layer, leaf.node), path),
+                    Found::Leaf(leaf) => (shown(view.layers().len(), leaf.layer, leaf.node), path),
                     Found::BrokenLink { .. } => (Thing::Broken, path),
                     other => panic!("{other:?}"),
                 }
@@ -276,7 +280,7 @@ fn resolved(view: &View<'_>, path: &str, follow: bool) -> End {
     let path_of = |path: &[u8]| names(std::str::from_utf8(path).unwrap());
     match resolve(view, path.as_bytes(), follow) {
         Found::Directory(directory) => End::To(path_of(&directory.path), Thing::Directory),
-        Found::Leaf(leaf) => End::To(path_of(&leaf.path), shown(view.depth(), leaf.layer, leaf.node)),
+        Found::Leaf(leaf) => End::To(path_of(&leaf.path), shown(view.layers().len(), leaf.layer, leaf.node)),
         Found::BrokenLink { path, .. } => End::To(path_of(&path), Thing::Broken),
         Found::Absent { .. } => End::Absent,
         Found::NotADirectory { .. } => End::NotADirectory,
@@ -351,7 +355,7 @@ fn hard_links_that_lead_through_hard_links_take_no_more_steps_than_they_have_nam
     layers.push(index(&[symlink("a", "."), symlink("b", ".")]));
     let view = whole(&layers);
     let Found::Leaf(end) = resolve(&view, b"a", false) else { panic!("a link") };
-    assert!(matches!(&end.node.kind, NodeKind::Symlink(_)) && end.layer == count);
+    assert!(matches!(&end.node.kind, NodeKind::Symlink(_)) && end.layer == Depth(count));
     let input = (names * count) as u64;
     assert!(view.steps() <= 4 * input, "{} steps", view.steps());
 }
@@ -364,7 +368,7 @@ fn a_chain_of_hard_links_through_two_thousand_layers_takes_a_few_steps_for_each(
     layers.push(index(&[file("a"), file("b")]));
     let view = whole(&layers);
     let Found::Leaf(end) = resolve(&view, b"a", true) else { panic!("a file") };
-    assert_eq!((end.path, end.layer), (b"a".to_vec(), count));
+    assert_eq!((end.path, end.layer), (b"a".to_vec(), Depth(count)));
     assert!(view.steps() <= 4 * count as u64, "{} steps", view.steps());
     // Without its end it is a link to nothing, and that too is found without descending on the stack.
     let view = View::new(layers[..count].iter().collect(), true);
@@ -449,14 +453,14 @@ fn extended_attributes_are_kept_only_where_they_are_wanted_and_no_more_than_can_
     let with = |path: &str| Entry { xattrs: vec![(b"user.x".to_vec(), vec![7; 1 << 20])], ..file(path) };
     let mut dropping = LayerIndex::default();
     dropping.insert(&with("f")).unwrap();
-    assert!(dropping.get(b"f").unwrap().xattrs.is_empty());
+    assert!(dropping.get(b"f").unwrap().metadata.xattrs.is_empty());
     let mut keeping = LayerIndex::keeping_xattrs(true);
     keeping.insert(&with("f")).unwrap();
     // Links share what they link to.
     for i in 0..1000 {
         keeping.insert(&hard_link(&format!("l{i}"), "f")).unwrap();
     }
-    assert_eq!(keeping.get(b"l999").unwrap().xattrs.len(), 1);
+    assert_eq!(keeping.get(b"l999").unwrap().metadata.xattrs.len(), 1);
     let refused = (0..64).find_map(|i| keeping.insert(&with(&format!("g{i}"))).err()).unwrap();
     assert!(refused.at(0).to_string().contains("more than 64 MiB of extended attributes"), "{refused}");
 }

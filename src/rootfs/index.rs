@@ -6,122 +6,16 @@
 
 use std::sync::Arc;
 
-use super::placing::{Linked, Parent, check};
-use super::tree::{Content, Full, Place, Tree};
-use crate::layer::LayerError;
-use crate::layer::entry::{Entry, Kind, Special};
-
-/// The deepest path that is taken from a tar, in components. The kernel's `PATH_MAX` allows no useful path beyond.
-pub(super) const MAX_DEPTH: usize = 1024;
-
-/// The longest path that symlinks may make of a shorter one, in bytes: the kernel's `PATH_MAX`.
-pub(super) const MAX_LINKED: usize = 4096;
-
-/// How many bytes of extended attributes are kept of one layer at most.
-const MAX_XATTRS: usize = 64 << 20;
+use super::node::{Node, NodeKind};
+use super::path::{components, join, split};
+use super::placing::{self, Linked, Parent};
+use super::refused::{MAX_XATTRS, Refused, check};
+use super::tree::{Content, Place, Tree};
+use crate::layer::content::{DataOffset, FileContent};
+use crate::layer::entry::{Entry, Kind, Metadata};
 
 /// What one extended attribute costs beside its bytes.
 const XATTR_OVERHEAD: usize = 2 * size_of::<Vec<u8>>();
-
-/// How many symlinks one path may lead through, as in the kernel (path_resolution(7)).
-pub const MAX_SYMLINKS: usize = 40;
-
-/// A file's place in the layer's tar: what makes two names hard links of one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DataOffset(
-    /// Bytes from the start of the uncompressed tar to the file's first data byte.
-    pub u64,
-);
-
-/// One name of a layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// What it is.
-    pub kind: NodeKind,
-    /// Permission bits with setuid, setgid and sticky.
-    pub mode: u32,
-    /// The owner's user ID.
-    pub uid: u64,
-    /// The owner's group ID.
-    pub gid: u64,
-    /// Modification time: seconds since the Unix epoch, and nanoseconds.
-    pub mtime: (i64, u32),
-    /// Extended attributes; none where the index does not keep them.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-/// What a name of a layer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeKind {
-    /// A regular file; hard links within the layer share the offset.
-    File {
-        /// The file's length in bytes, holes included.
-        size: u64,
-        /// Whether the tar stores it without its holes.
-        sparse: bool,
-        /// Where its data begins.
-        data: DataOffset,
-    },
-    /// A directory.
-    Directory {
-        /// Whether the tar has no entry for it, only for something inside it.
-        implied: bool,
-    },
-    /// A symbolic link, with its target as written.
-    Symlink(Box<[u8]>),
-    /// A hard link to a path that this layer does not hold, so that it must lie in a layer below.
-    LinkBelow(Box<[u8]>),
-    /// A hard link to what cannot be linked to: a directory, or what the link itself replaces. Engines refuse such a layer.
-    LinkNowhere(Box<[u8]>),
-    /// A device node or FIFO.
-    Special(Special),
-}
-
-/// An entry that cannot be taken in.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// A path that no file system could hold.
-    #[error("an entry's path has {depth} components, more than the {MAX_DEPTH} that are read")]
-    TooDeep {
-        /// How many it has, links followed.
-        depth: usize,
-    },
-    /// A path that is long only because of the links in it, so that a short entry would cost much.
-    #[error("an entry's path has {length} bytes when its links are followed, more than the {MAX_LINKED} that are read")]
-    TooLong {
-        /// How many it has.
-        length: usize,
-    },
-    /// More extended attributes than are kept.
-    #[error("a layer's extended attributes take more than {} MiB", MAX_XATTRS >> 20)]
-    TooManyXattrs,
-    /// More entries than can be counted.
-    #[error("a layer has more than {} entries", u32::MAX)]
-    TooMany,
-}
-
-impl Refused {
-    /// The error of the layer whose entry with its header at `offset` (uncompressed bytes) was refused.
-    pub fn at(&self, offset: u64) -> LayerError {
-        match self {
-            Refused::TooDeep { .. } | Refused::TooLong { .. } => {
-                LayerError::Malformed { offset, problem: self.to_string() }
-            }
-            Refused::TooManyXattrs => LayerError::TooMuch {
-                offset,
-                most: format!("{} MiB of extended attributes", MAX_XATTRS >> 20),
-                hint: "; without --preserve they are not needed",
-            },
-            Refused::TooMany => LayerError::TooMuch { offset, most: format!("{} entries", u32::MAX), hint: "" },
-        }
-    }
-}
-
-impl From<Full> for Refused {
-    fn from(Full: Full) -> Self {
-        Refused::TooMany
-    }
-}
 
 /// One layer's entries by path. What an entry costs here is bounded by what it costs in the tar.
 #[derive(Debug, Default)]
@@ -149,7 +43,7 @@ impl LayerIndex {
     /// Takes in the next entry of the tar.
     pub fn insert(&mut self, entry: &Entry) -> Result<Inserted, Refused> {
         let (parent, base) = split(&entry.path);
-        let parent = self.parent(parent);
+        let parent = placing::parent(&self.tree, parent);
         if base.starts_with(b".wh.") {
             check(&join(&parent.path, base), &entry.path)?;
             self.mark(&parent, &base[4..])?;
@@ -170,11 +64,11 @@ impl LayerIndex {
         let kind = match &entry.kind {
             Kind::Directory => NodeKind::Directory { implied: false },
             Kind::File { size, sparse } => {
-                NodeKind::File { size: *size, sparse: *sparse, data: DataOffset(entry.data_offset) }
+                NodeKind::File(FileContent { data: DataOffset(entry.data_offset), size: *size, sparse: *sparse })
             }
             Kind::Symlink(target) => NodeKind::Symlink(target.clone().into()),
             Kind::Special(special) => NodeKind::Special(*special),
-            Kind::HardLink(target) => match self.link(&path, target) {
+            Kind::HardLink(target) => match placing::link(&self.tree, &path, target) {
                 Linked::To(shared) => {
                     self.put(&parent, base, shared)?;
                     return Ok(Inserted::Name(path));
@@ -223,12 +117,13 @@ impl LayerIndex {
             *left = left.checked_sub(size).ok_or(Refused::TooManyXattrs)?;
             xattrs.clone_from(&entry.xattrs);
         }
-        Ok(Node { kind, mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs })
+        let Entry { mode, uid, gid, mtime, .. } = *entry;
+        Ok(Node { kind, metadata: Metadata { mode, uid, gid, mtime, xattrs } })
     }
 
     /// Puts `node` under a name of `parent`. Whatever is no directory on the way there is replaced by one.
     fn put(&mut self, parent: &Parent, name: &[u8], node: Arc<Node>) -> Result<(), Refused> {
-        if !self.is_directory(parent.place) {
+        if !self.tree.is_directory(parent.place) {
             self.tree.put(parent.place.node(), Content::Implied);
         }
         let id = self.tree.make(parent.place, &parent.rest(name))?;
@@ -241,7 +136,7 @@ impl LayerIndex {
     fn mark(&mut self, parent: &Parent, name: &[u8]) -> Result<(), Refused> {
         let is_opaque = name == b".wh..opq";
         // Other names of this form are AUFS' own bookkeeping.
-        if !self.is_directory(parent.place) || name.is_empty() || (name.starts_with(b".wh.") && !is_opaque) {
+        if !self.tree.is_directory(parent.place) || name.is_empty() || (name.starts_with(b".wh.") && !is_opaque) {
             return Ok(());
         }
         let path = if is_opaque { parent.rest(b"") } else { parent.rest(name) };
@@ -256,99 +151,12 @@ impl LayerIndex {
         }
         Ok(())
     }
-
-    /// Whether something can be put below `place`; what has been deleted can be made anew.
-    pub(super) fn is_directory(&self, place: Place) -> bool {
-        self.tree.get(place).is_none_or(|node| matches!(node.kind, NodeKind::Directory { .. }))
-    }
-}
-
-/// The first component of `path`, and what is behind it.
-pub(super) fn next_component(path: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut rest = path;
-    while !rest.is_empty() {
-        let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-        let (name, behind) = rest.split_at(end);
-        rest = behind.get(1..).unwrap_or_default();
-        if !name.is_empty() && name != b"." {
-            return Some((name, rest));
-        }
-    }
-    None
-}
-
-/// A path's components, without empty ones and `.`; `..` is kept.
-pub fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
-}
-
-/// A canonical path's parent (empty for the root) and base name.
-pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
-/// The canonical path of `name` in the directory `parent`.
-pub fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    let mut path = Vec::with_capacity(parent.len() + 1 + name.len());
-    path.extend_from_slice(parent);
-    push(&mut path, name);
-    path
-}
-
-/// Makes the canonical path of a directory that of `name` in it.
-pub(super) fn push(path: &mut Vec<u8>, name: &[u8]) {
-    if !path.is_empty() {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::fixture::{directory, file, hard_link, index, symlink};
     use super::*;
-
-    /// An entry as a tar would give it.
-    pub fn entry(path: &str, kind: Kind) -> Entry {
-        Entry {
-            path: path.as_bytes().to_vec(),
-            kind,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-            mtime: (0, 0),
-            xattrs: Vec::new(),
-            header_offset: 0,
-            data_offset: 512,
-        }
-    }
-
-    pub fn file(path: &str) -> Entry {
-        entry(path, Kind::File { size: 1, sparse: false })
-    }
-
-    pub fn directory(path: &str) -> Entry {
-        entry(path, Kind::Directory)
-    }
-
-    pub fn symlink(path: &str, target: &str) -> Entry {
-        entry(path, Kind::Symlink(target.into()))
-    }
-
-    pub fn hard_link(path: &str, target: &str) -> Entry {
-        entry(path, Kind::HardLink(target.into()))
-    }
-
-    pub fn index(entries: &[Entry]) -> LayerIndex {
-        let mut index = LayerIndex::default();
-        for (i, entry) in entries.iter().enumerate() {
-            let data_offset = (i as u64 + 1) * 1024;
-            index.insert(&Entry { data_offset, ..entry.clone() }).unwrap();
-        }
-        index
-    }
 
     /// All names of the layer, in the byte order of their paths' components.
     fn paths(index: &LayerIndex) -> Vec<String> {

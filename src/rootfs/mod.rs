@@ -5,15 +5,28 @@
 
 #[cfg(test)]
 mod adversaries;
+mod depth;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod index;
+pub mod lookup;
 pub mod nearest;
+mod node;
+mod path;
 mod pattern;
 mod placing;
+mod refused;
+mod spread;
 mod tree;
 mod view;
 pub mod walk;
 mod ways;
 
-pub use index::{DataOffset, Inserted, LayerIndex, MAX_SYMLINKS, Node, NodeKind, Refused, components, join, split};
+pub use depth::Depth;
+pub use index::{Inserted, LayerIndex};
+pub use node::{Node, NodeKind, UNDESCRIBED};
+pub use path::{MAX_SYMLINKS, components, join, split};
 pub use pattern::{Candidates, InvalidPattern, Pattern};
-pub use view::{Child, Directory, View};
+pub use refused::Refused;
+pub use spread::Directory;
+pub use view::{Child, View};

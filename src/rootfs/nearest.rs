@@ -1,7 +1,8 @@
 //! Hints for a path that does not exist: what a person may have meant.
 
-use super::index::{join, split};
-use super::view::{Child, Directory, View};
+use super::path::{join, split};
+use super::spread::Directory;
+use super::view::{Child, View};
 
 /// How many hints are given at most.
 const MAX_HINTS: usize = 3;
@@ -23,7 +24,7 @@ pub fn nearest(view: &View<'_>, parent: &Directory, name: &[u8], missing: &[u8])
     alike.sort();
     let mut hints: Vec<Vec<u8>> = alike.into_iter().map(|(_, path)| path).collect();
     let base = split(missing).1;
-    let elsewhere = (0..view.depth()).filter_map(|layer| view.layer(layer)).flat_map(|index| index.tree().named(base));
+    let elsewhere = view.layers().iter().flat_map(|index| index.tree().named(base));
     for path in elsewhere.filter(|path| !path.is_empty()).take(MAX_TRIED) {
         if hints.len() >= MAX_HINTS {
             break;
@@ -86,7 +87,7 @@ fn edit_distance(a: &[u8], b: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::index::tests::{file, index};
+    use super::super::fixture::{file, index};
     use super::*;
 
     #[test]

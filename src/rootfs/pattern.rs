@@ -13,9 +13,7 @@ mod states;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::index::{components, join};
-use super::view::View;
-use super::walk::{Found, resolve};
+use super::path::{components, split};
 
 pub use candidates::Candidates;
 
@@ -83,37 +81,45 @@ impl Pattern {
 
     /// The path this is, when it is not a glob.
     pub fn literal(&self) -> Option<Vec<u8>> {
-        let mut path = self.parts.iter().try_fold(b"/".to_vec(), |mut path, part| {
-            let Part::Literal(name) = part else { return None };
+        self.is_literal().then(|| self.beginning().0)
+    }
+
+    /// Whether it is a path, and no glob.
+    pub fn is_literal(&self) -> bool {
+        self.literals() == self.parts.len()
+    }
+
+    /// Its beginning without a glob, as an absolute path, and how many parts that is. A path ends in a slash where it has to be a
+    /// directory.
+    pub fn beginning(&self) -> (Vec<u8>, usize) {
+        let literals = self.literals();
+        let mut path = b"/".to_vec();
+        for part in &self.parts[..literals] {
+            let Part::Literal(name) = part else { break };
             if path.len() > 1 {
                 path.push(b'/');
             }
             path.extend_from_slice(name);
-            Some(path)
-        })?;
-        if path.len() > 1 && (self.text.ends_with(b"/") || self.text.ends_with(b"/.")) {
+        }
+        if path.len() > 1 && self.is_literal() && (self.text.ends_with(b"/") || self.text.ends_with(b"/.")) {
             path.push(b'/');
         }
-        Some(path)
+        (path, literals)
     }
 
-    /// Where in `view` its beginning without a glob leads, as a canonical path, and how many parts that is; `None`
-    /// where no layer below those of the view can change what it comes to.
-    pub fn beginning(&self, view: &View<'_>, follow: bool) -> Option<(Vec<u8>, usize)> {
-        let literals = self.parts.iter().take_while(|part| matches!(part, Part::Literal(_))).count();
-        let mut prefix = Vec::new();
-        for part in &self.parts[..literals] {
-            let Part::Literal(name) = part else { break };
-            prefix = join(&prefix, name);
+    /// The name that what stands at `path`, which this is, gets by itself. As in `docker cp`, `DIR/.` is what DIR holds; the root and
+    /// `..` have no name of their own either.
+    pub fn base_name(&self, path: &[u8]) -> Vec<u8> {
+        let last = self.text.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
+        match last {
+            b"" | b"." | b".." => Vec::new(),
+            _ => split(path.strip_suffix(b"/").unwrap_or(path)).1.to_vec(),
         }
-        let whole = literals == self.parts.len();
-        let follow = follow || !whole || self.text.ends_with(b"/");
-        let base = match resolve(view, &prefix, follow) {
-            Found::Unknown { path } => path,
-            Found::Directory(directory) if !view.is_complete(&directory) || !whole => directory.path,
-            _ => return None,
-        };
-        Some((base, literals))
+    }
+
+    /// How many parts come before the first glob.
+    fn literals(&self) -> usize {
+        self.parts.iter().take_while(|part| matches!(part, Part::Literal(_))).count()
     }
 }
 
@@ -146,7 +152,8 @@ fn unescape(component: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::index::tests::{directory, file, index, symlink};
+    use super::super::fixture::{directory, file, index, symlink};
+    use super::super::view::View;
     use super::*;
 
     fn expand(pattern: &str) -> Vec<String> {
@@ -186,19 +193,6 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_without_a_glob_is_looked_up_and_known_when_no_layer_can_change_it() {
-        let top = index(&[symlink("bin", "usr/bin"), file("a"), file(".wh.b")]);
-        let view = View::new(vec![&top], false);
-        let beginning = |typed: &str| Pattern::parse(typed.as_bytes()).unwrap().beginning(&view, true);
-        assert_eq!(beginning("/bin/ls"), Some((b"usr/bin/ls".to_vec(), 2)));
-        assert_eq!(beginning("/bin/l*/x"), Some((b"usr/bin".to_vec(), 1)));
-        assert_eq!(beginning("/"), Some((Vec::new(), 0)));
-        assert_eq!(beginning("/a"), None);
-        assert_eq!(beginning("/b"), None);
-        assert_eq!(beginning("/b*"), Some((Vec::new(), 0)));
-    }
-
-    #[test]
     fn what_lies_in_a_match_is_no_match_by_itself() {
         let base = index(&[file("opt/a/b/x"), file("opt/a/x/x"), file("opt/c")]);
         let view = View::new(vec![&base], true);
@@ -235,8 +229,9 @@ mod tests {
         let expand = |pattern: String| Pattern::parse(pattern.as_bytes()).unwrap().expand(&view).unwrap();
         assert_eq!(expand(format!("{stars}/**/end")).len(), 1);
         assert!(expand(format!("{stars}/**/none")).is_empty());
-        let mut candidates = Candidates::new(&[Pattern::parse(format!("{stars}/**/none").as_bytes()).unwrap()], true);
-        candidates.look_out(&View::new(Vec::new(), false));
+        let mut candidates =
+            Candidates::new([Pattern::parse(format!("{stars}/**/none").as_bytes()).unwrap()].into(), true);
+        candidates.begin([(0, Vec::new(), 0)]);
         assert!(candidates.wanting(vec!["d"; 1000].join("/").as_bytes()).is_empty());
         assert_eq!(candidates.wanting(format!("{}/none", vec!["d"; 1000].join("/")).as_bytes()), [0]);
     }

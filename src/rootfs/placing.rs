@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::index::{
-    LayerIndex, MAX_DEPTH, MAX_LINKED, MAX_SYMLINKS, Node, NodeKind, Refused, join, next_component, push, split,
-};
-use super::tree::Place;
+use super::node::{Node, NodeKind};
+use super::path::{MAX_SYMLINKS, join, next_component, push, split};
+use super::refused::check;
+use super::tree::{Place, Tree};
 
 /// How many names the targets of a layer's own symlinks may add to one path.
 const MAX_LINKED_NAMES: usize = 256;
@@ -40,87 +40,73 @@ pub(super) enum Linked {
     Nowhere,
 }
 
-impl LayerIndex {
-    /// What a hard link at `path` shares. As an extraction does it, the link takes the place of what was at `path` first.
-    pub(super) fn link(&self, path: &[u8], target: &[u8]) -> Linked {
-        let (parent, base) = split(target);
-        let parent = self.parent(parent);
-        let (named, target) = (target, join(&parent.path, base));
-        let is_replaced = target.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
-        if is_replaced || !self.is_directory(parent.place) || check(&target, named).is_err() {
-            return Linked::Nowhere;
-        }
-        let place = if parent.there == parent.path.len() { self.tree().child(parent.place, base) } else { None };
-        match place.map(|place| (self.tree().get(place), self.tree().entry(place))) {
-            Some((Some(node), _)) if matches!(node.kind, NodeKind::Directory { .. }) => Linked::Nowhere,
-            Some((_, Some(node))) => Linked::To(Arc::clone(node)),
-            _ => Linked::Below(target),
-        }
+/// What a hard link at `path` shares. As an extraction does it, the link takes the place of what was at `path` first.
+pub(super) fn link(tree: &Tree, path: &[u8], target: &[u8]) -> Linked {
+    let (parent, base) = split(target);
+    let parent = self::parent(tree, parent);
+    let (named, target) = (target, join(&parent.path, base));
+    let is_replaced = target.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"));
+    if is_replaced || !tree.is_directory(parent.place) || check(&target, named).is_err() {
+        return Linked::Nowhere;
     }
-
-    /// Where the directory `path` really is when this layer's own symlinks are followed. A loop, or a path to which links
-    /// add more than [`MAX_LINKED_NAMES`], stays as it is named.
-    pub(super) fn parent(&self, path: &[u8]) -> Parent {
-        self.follow(path, true).or_else(|| self.follow(path, false)).unwrap_or(Parent {
-            path: path.to_vec(),
-            place: Place::ROOT,
-            there: 0,
-        })
-    }
-
-    fn follow(&self, path: &[u8], links: bool) -> Option<Parent> {
-        let (mut followed, mut steps) = (0, 0);
-        // What is left to be walked, innermost target last, and each directory on the way with the length of its path.
-        let mut pending = vec![path];
-        let mut way = vec![(Some(Place::ROOT), 0)];
-        let mut real: Vec<u8> = Vec::new();
-        while let Some(rest) = pending.pop() {
-            let Some((name, rest)) = next_component(rest) else { continue };
-            pending.push(rest);
-            // Below the first are targets.
-            steps += usize::from(pending.len() > 1);
-            if steps > MAX_LINKED_NAMES {
-                return None;
-            }
-            if name == b".." {
-                if way.len() > 1 {
-                    way.pop();
-                    real.truncate(way.last()?.1);
-                }
-                continue;
-            }
-            let place = way.last()?.0.and_then(|place| self.tree().child(place, name));
-            match place.and_then(|place| self.tree().get(place)).map(|node| &node.kind) {
-                Some(NodeKind::Symlink(target)) if links => {
-                    followed += 1;
-                    if followed > MAX_SYMLINKS {
-                        return None;
-                    }
-                    if target.starts_with(b"/") {
-                        way.truncate(1);
-                        real.clear();
-                    }
-                    pending.push(target);
-                }
-                _ => {
-                    push(&mut real, name);
-                    way.push((place, real.len()));
-                }
-            }
-        }
-        let (place, there) = way.into_iter().rev().find_map(|(place, end)| Some((place?, end)))?;
-        Some(Parent { path: real, place, there })
+    let place = if parent.there == parent.path.len() { tree.child(parent.place, base) } else { None };
+    match place.map(|place| (tree.get(place), tree.entry(place))) {
+        Some((Some(node), _)) if matches!(node.kind, NodeKind::Directory { .. }) => Linked::Nowhere,
+        Some((_, Some(node))) => Linked::To(Arc::clone(node)),
+        _ => Linked::Below(target),
     }
 }
 
-/// Whether an entry of the name `named` may be at `path`, where links have led it.
-pub(super) fn check(path: &[u8], named: &[u8]) -> Result<(), Refused> {
-    let depth = path.iter().filter(|byte| **byte == b'/').count() + 1;
-    if depth > MAX_DEPTH {
-        return Err(Refused::TooDeep { depth });
+/// Where the directory `path` really is when this layer's own symlinks are followed. A loop, or a path to which links
+/// add more than [`MAX_LINKED_NAMES`], stays as it is named.
+pub(super) fn parent(tree: &Tree, path: &[u8]) -> Parent {
+    follow(tree, path, true).or_else(|| follow(tree, path, false)).unwrap_or(Parent {
+        path: path.to_vec(),
+        place: Place::ROOT,
+        there: 0,
+    })
+}
+
+fn follow(tree: &Tree, path: &[u8], links: bool) -> Option<Parent> {
+    let (mut followed, mut steps) = (0, 0);
+    // What is left to be walked, innermost target last, and each directory on the way with the length of its path.
+    let mut pending = vec![path];
+    let mut way = vec![(Some(Place::ROOT), 0)];
+    let mut real: Vec<u8> = Vec::new();
+    while let Some(rest) = pending.pop() {
+        let Some((name, rest)) = next_component(rest) else { continue };
+        pending.push(rest);
+        // Below the first are targets.
+        steps += usize::from(pending.len() > 1);
+        if steps > MAX_LINKED_NAMES {
+            return None;
+        }
+        if name == b".." {
+            if way.len() > 1 {
+                way.pop();
+                real.truncate(way.last()?.1);
+            }
+            continue;
+        }
+        let place = way.last()?.0.and_then(|place| tree.child(place, name));
+        match place.and_then(|place| tree.get(place)).map(|node| &node.kind) {
+            Some(NodeKind::Symlink(target)) if links => {
+                followed += 1;
+                if followed > MAX_SYMLINKS {
+                    return None;
+                }
+                if target.starts_with(b"/") {
+                    way.truncate(1);
+                    real.clear();
+                }
+                pending.push(target);
+            }
+            _ => {
+                push(&mut real, name);
+                way.push((place, real.len()));
+            }
+        }
     }
-    if path.len() > named.len().max(MAX_LINKED) {
-        return Err(Refused::TooLong { length: path.len() });
-    }
-    Ok(())
+    let (place, there) = way.into_iter().rev().find_map(|(place, end)| Some((place?, end)))?;
+    Some(Parent { path: real, place, there })
 }

@@ -7,17 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::index::{Node, NodeKind};
+use super::node::{Node, NodeKind, UNDESCRIBED};
 
 /// What a parent without an entry of its own is, as far as its layer can tell.
-static IMPLIED: Node = Node {
-    kind: NodeKind::Directory { implied: true },
-    mode: 0o755,
-    uid: 0,
-    gid: 0,
-    mtime: (0, 0),
-    xattrs: Vec::new(),
-};
+static IMPLIED: Node = Node { kind: NodeKind::Directory { implied: true }, metadata: UNDESCRIBED };
 
 /// A path of the tree: a node's own, or one of the implied directories in its label. Good until the tree changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -180,6 +173,11 @@ impl Tree {
     /// The node's own place.
     pub(super) fn place(&self, node: NodeId) -> Place {
         Place { node, within: self.branch(node).label.len() }
+    }
+
+    /// Whether something can be put below `place`; what has been deleted can be made anew.
+    pub(super) fn is_directory(&self, place: Place) -> bool {
+        self.get(place).is_none_or(|node| matches!(node.kind, NodeKind::Directory { .. }))
     }
 
     /// The paths of everything whose own name is `name`.

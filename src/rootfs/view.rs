@@ -8,20 +8,25 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use super::index::{LayerIndex, Node, NodeKind, join};
+use super::depth::Depth;
+use super::index::LayerIndex;
+use super::node::{Node, NodeKind, UNDESCRIBED};
+use super::path::join;
+use super::spread::{Directory, Held, Spread};
 use super::tree::{NodeId, Place};
 use super::ways::Ways;
+use crate::layer::entry::Metadata;
 
-/// Some of an image's layers, seen as one tree. Layers are counted from the top: 0 is the uppermost.
+/// Some of an image's layers, from the uppermost down, seen as one tree.
 #[derive(Debug)]
 pub struct View<'a> {
     layers: Vec<&'a LayerIndex>,
     whole: bool,
     /// The layers that empty the root, and those that have an entry for it.
-    opaque_roots: Vec<usize>,
-    described_roots: Vec<usize>,
+    opaque_roots: Vec<Depth>,
+    described_roots: Vec<Depth>,
     /// Where hard links to lower layers lead, as far as anybody has asked: each is followed once.
-    links: RefCell<HashMap<(usize, NodeId), LinkEnd<'a>>>,
+    links: RefCell<HashMap<(Depth, NodeId), LinkEnd<'a>>>,
     /// What walks have found out.
     pub(super) ways: RefCell<Ways>,
     /// How many names have been looked up, one for each layer asked.
@@ -32,49 +37,11 @@ pub struct View<'a> {
 #[derive(Clone, Debug)]
 pub(super) enum LinkEnd<'a> {
     /// To this node of this layer.
-    Leaf(usize, &'a Node),
+    Leaf(Depth, &'a Node),
     /// To nothing that can be linked to.
     Nowhere,
     /// Only layers that are not in the view can tell: about this path, unless a further symlink is on the way.
     Unknown(Vec<u8>),
-}
-
-/// A directory of the merged view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    /// Its canonical path; empty for the root.
-    pub path: Vec<u8>,
-    /// The layer whose entry gives the directory its metadata; `None` where no layer seen has one.
-    pub described_by: Option<usize>,
-    pub(super) spread: Spread,
-}
-
-impl Directory {
-    pub(super) fn new(path: Vec<u8>, spread: Spread) -> Self {
-        Directory { path, described_by: spread.described_by, spread }
-    }
-}
-
-/// How a directory is spread over the layers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Spread {
-    held: Held,
-    /// The first layer whose content is hidden in it, where something hides it. Layers from there on may still describe it,
-    /// and what is in it: a parent without an entry has the metadata that the path has in the layers below, as engines copy
-    /// it up, opaque whiteouts or not.
-    floor: Option<usize>,
-    /// Whether something ends what the layers below can say about it: they had something else there, or nothing.
-    ended: bool,
-    described_by: Option<usize>,
-}
-
-/// The layers that hold a directory, the uppermost first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Held {
-    /// The root: all layers from this one.
-    Root { top: usize },
-    /// These, with the directory's place in each.
-    Places(Vec<(usize, Place)>),
 }
 
 /// What lies under a name.
@@ -84,13 +51,13 @@ pub enum Child {
     Directory(Directory),
     /// Something else, of this layer.
     Leaf {
-        /// The layer, from the top.
-        layer: usize,
+        /// The layer.
+        layer: Depth,
     },
     /// Nothing.
     Absent {
         /// The layer whose whiteout says so, where one does.
-        deleted_by: Option<usize>,
+        deleted_by: Option<Depth>,
     },
     /// Only a layer that is not in the view can tell.
     Unknown,
@@ -100,16 +67,16 @@ pub enum Child {
 #[derive(Debug)]
 pub(super) enum Seen {
     Directory(Spread),
-    Leaf { layer: usize, place: Place },
-    Absent { deleted_by: Option<usize> },
+    Leaf { layer: Depth, place: Place },
+    Absent { deleted_by: Option<Depth> },
     Unknown,
 }
 
 impl<'a> View<'a> {
     /// A view of `layers`, top first; `whole` when there is no further layer below.
     pub fn new(layers: Vec<&'a LayerIndex>, whole: bool) -> Self {
-        let roots = |wanted: fn(&LayerIndex) -> bool| -> Vec<usize> {
-            layers.iter().enumerate().filter(|(_, layer)| wanted(layer)).map(|(layer, _)| layer).collect()
+        let roots = |wanted: fn(&LayerIndex) -> bool| -> Vec<Depth> {
+            layers.iter().enumerate().filter(|(_, layer)| wanted(layer)).map(|(depth, _)| Depth(depth)).collect()
         };
         View {
             opaque_roots: roots(|layer| layer.tree().marks(Place::ROOT).opaque),
@@ -122,32 +89,32 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The layer at this position from the top.
-    pub fn layer(&self, layer: usize) -> Option<&'a LayerIndex> {
-        self.layers.get(layer).copied()
+    /// The layer at this depth.
+    pub fn layer(&self, layer: Depth) -> Option<&'a LayerIndex> {
+        self.layers.get(layer.0).copied()
     }
 
-    /// How many layers are in the view.
-    pub fn depth(&self) -> usize {
-        self.layers.len()
+    /// The layers in the view, the uppermost first.
+    pub fn layers(&self) -> &[&'a LayerIndex] {
+        &self.layers
     }
 
     /// The node that a layer has at a path.
-    pub fn node(&self, layer: usize, path: &[u8]) -> Option<&'a Node> {
-        self.layers.get(layer)?.get(path)
+    pub fn node(&self, layer: Depth, path: &[u8]) -> Option<&'a Node> {
+        self.layer(layer)?.get(path)
     }
 
     /// The root directory.
     pub fn root(&self) -> Directory {
-        Directory::new(Vec::new(), self.root_below(0))
+        Directory::new(Vec::new(), self.root_below(Depth::TOP))
     }
 
     /// The root directory of the layers from `top` down.
-    pub(super) fn root_below(&self, top: usize) -> Spread {
-        let first = |roots: &[usize]| roots.get(roots.partition_point(|layer| *layer < top)).copied();
+    pub(super) fn root_below(&self, top: Depth) -> Spread {
+        let first = |roots: &[Depth]| roots.get(roots.partition_point(|layer| *layer < top)).copied();
         Spread {
             held: Held::Root { top },
-            floor: first(&self.opaque_roots).map(|layer| layer + 1),
+            floor: first(&self.opaque_roots).map(Depth::below),
             ended: false,
             described_by: first(&self.described_roots),
         }
@@ -159,7 +126,7 @@ impl<'a> View<'a> {
     }
 
     fn shows_all(&self, spread: &Spread) -> bool {
-        self.whole || spread.floor.is_some_and(|floor| floor <= self.layers.len())
+        self.whole || spread.floor.is_some_and(|floor| floor.0 <= self.layers.len())
     }
 
     /// What `name` is in `directory`.
@@ -172,9 +139,9 @@ impl<'a> View<'a> {
         let mut merging = Merging::default();
         for (layer, place) in self.held(directory) {
             self.steps.set(self.steps.get() + 1);
-            let tree = self.layers[layer].tree();
-            if let Some(place) = tree.child(place, name)
-                && let ControlFlow::Break(seen) = merging.add(directory, (layer, self.layers[layer]), place)
+            let index = self.layers[layer.0];
+            if let Some(place) = index.tree().child(place, name)
+                && let ControlFlow::Break(seen) = merging.add(directory, (layer, index), place)
             {
                 return seen;
             }
@@ -184,7 +151,7 @@ impl<'a> View<'a> {
 
     /// Whether the layers in the view hide a file that a layer below them has at the canonical `path`.
     pub fn hides(&self, path: &[u8]) -> bool {
-        let mut directory = self.root_below(0);
+        let mut directory = self.root_below(Depth::TOP);
         for name in path.split(|byte| *byte == b'/') {
             match self.look(&directory, name) {
                 Seen::Directory(child) => directory = child,
@@ -198,8 +165,19 @@ impl<'a> View<'a> {
     /// The names in `directory` and what they are, in byte order; `None` while layers that matter are not in the view, if
     /// only to the directory's own metadata.
     pub fn list(&self, directory: &Directory) -> Option<Vec<(Vec<u8>, Child)>> {
+        self.is_listable(directory).then(|| self.list_seen(directory))
+    }
+
+    /// Whether everything that could show in `directory`, and all that is said of it, is in the view.
+    pub fn is_listable(&self, directory: &Directory) -> bool {
         let is_described = self.whole || directory.described_by.is_some() || directory.spread.ended;
-        (is_described && self.is_complete(directory)).then(|| self.list_seen(directory))
+        is_described && self.is_complete(directory)
+    }
+
+    /// What the layers say of `directory`, as far as they are in the view.
+    pub fn metadata(&self, directory: &Directory) -> Metadata {
+        let described = directory.described_by.and_then(|layer| self.node(layer, &directory.path));
+        described.map_or(UNDESCRIBED, |node| node.metadata.clone())
     }
 
     /// Like [`View::list`], of the layers that are in the view, whether or not others matter. Merges the layers in one go: it
@@ -208,7 +186,7 @@ impl<'a> View<'a> {
         let spread = &directory.spread;
         let mut names: BTreeMap<&[u8], ControlFlow<Seen, Merging>> = BTreeMap::new();
         for (layer, place) in self.held(spread) {
-            let index = self.layers[layer];
+            let index = self.layers[layer.0];
             for (name, place) in index.tree().children(place) {
                 let state = names.entry(name).or_insert_with(|| ControlFlow::Continue(Merging::default()));
                 if let ControlFlow::Continue(merging) = state
@@ -229,21 +207,21 @@ impl<'a> View<'a> {
     }
 
     /// Where the hard link at `node` of `layer` leads, where that is known already.
-    pub(super) fn link_end(&self, layer: usize, node: NodeId) -> Option<LinkEnd<'a>> {
+    pub(super) fn link_end(&self, layer: Depth, node: NodeId) -> Option<LinkEnd<'a>> {
         self.links.borrow().get(&(layer, node)).cloned()
     }
 
     /// Remembers where a hard link leads.
-    pub(super) fn set_link_end(&self, layer: usize, node: NodeId, end: LinkEnd<'a>) {
+    pub(super) fn set_link_end(&self, layer: Depth, node: NodeId, end: LinkEnd<'a>) {
         self.links.borrow_mut().insert((layer, node), end);
     }
 
-    fn held<'d>(&'d self, directory: &'d Spread) -> impl Iterator<Item = (usize, Place)> + 'd {
+    fn held<'d>(&'d self, directory: &'d Spread) -> impl Iterator<Item = (Depth, Place)> + 'd {
         let (roots, places) = match &directory.held {
-            Held::Root { top } => (*top..self.layers.len(), &[][..]),
+            Held::Root { top } => (top.0..self.layers.len(), &[][..]),
             Held::Places(places) => (0..0, places.as_slice()),
         };
-        roots.map(|layer| (layer, Place::ROOT)).chain(places.iter().copied())
+        roots.map(|depth| (Depth(depth), Place::ROOT)).chain(places.iter().copied())
     }
 
     /// How many names have been looked up so far, one for each layer asked: what walks through the view have cost.
@@ -269,7 +247,7 @@ struct Merging {
 
 impl Merging {
     /// Takes in what the next layer down has at `place` for a name in `directory`.
-    fn add(&mut self, directory: &Spread, (layer, index): (usize, &LayerIndex), place: Place) -> ControlFlow<Seen> {
+    fn add(&mut self, directory: &Spread, (layer, index): (Depth, &LayerIndex), place: Place) -> ControlFlow<Seen> {
         if self.found.is_none() && directory.floor.is_some_and(|floor| layer >= floor) {
             return ControlFlow::Break(Seen::Absent { deleted_by: None });
         }
@@ -294,15 +272,15 @@ impl Merging {
         let marks = index.tree().marks(place);
         match &mut self.found {
             None if marks.deleted => return ControlFlow::Break(Seen::Absent { deleted_by: Some(layer) }),
-            Some(_) if marks.deleted => return self.end(layer + 1),
-            Some(found) if marks.opaque => found.hide_from(layer + 1),
+            Some(_) if marks.deleted => return self.end(layer.below()),
+            Some(found) if marks.opaque => found.hide_from(layer.below()),
             _ => {}
         }
         ControlFlow::Continue(())
     }
 
     /// What the layers from this one on have is not the directory found.
-    fn end(&mut self, layer: usize) -> ControlFlow<Seen> {
+    fn end(&mut self, layer: Depth) -> ControlFlow<Seen> {
         match self.found.take() {
             Some(mut found) => {
                 found.hide_from(layer);
@@ -323,29 +301,9 @@ impl Merging {
     }
 }
 
-impl Spread {
-    /// How many places in layers it has a list of.
-    pub(super) fn places(&self) -> usize {
-        match &self.held {
-            Held::Root { .. } => 0,
-            Held::Places(places) => places.len(),
-        }
-    }
-
-    /// A directory in this one that nothing is known of.
-    fn clone_bounds(&self) -> Spread {
-        Spread { held: Held::Places(Vec::new()), floor: self.floor, ended: self.ended, described_by: None }
-    }
-
-    /// Hides the content of the layers from this one on.
-    fn hide_from(&mut self, layer: usize) {
-        self.floor = Some(self.floor.map_or(layer, |floor| floor.min(layer)));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::index::tests::{directory, file, index, symlink};
+    use super::super::fixture::{directory, file, index, symlink};
     use super::*;
 
     #[test]
@@ -354,10 +312,10 @@ mod tests {
         let base = index(&[directory("a"), file("a/old"), file("a/kept")]);
         let view = View::new(vec![&top, &base], true);
         let Child::Directory(a) = view.child(&view.root(), b"a") else { panic!("a is a directory") };
-        assert_eq!(a.described_by, Some(1), "the implied parent takes its metadata from below");
-        assert_eq!(view.child(&a, b"new"), Child::Leaf { layer: 0 });
-        assert_eq!(view.child(&a, b"kept"), Child::Leaf { layer: 1 });
-        assert_eq!(view.child(&a, b"old"), Child::Absent { deleted_by: Some(0) });
+        assert_eq!(a.described_by, Some(Depth(1)), "the implied parent takes its metadata from below");
+        assert_eq!(view.child(&a, b"new"), Child::Leaf { layer: Depth(0) });
+        assert_eq!(view.child(&a, b"kept"), Child::Leaf { layer: Depth(1) });
+        assert_eq!(view.child(&a, b"old"), Child::Absent { deleted_by: Some(Depth(0)) });
         let names: Vec<Vec<u8>> = view.list(&a).unwrap().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, [b"kept".to_vec(), b"new".to_vec()]);
     }

@@ -2,9 +2,12 @@
 //!
 //! Symlinks are followed in every component, `..` stops at the root, and 40 links are a loop (path_resolution(7)).
 
-use super::index::{MAX_SYMLINKS, Node, NodeKind, components, join, next_component, push, split};
+use super::depth::Depth;
+use super::node::{Node, NodeKind};
+use super::path::{MAX_SYMLINKS, components, join, next_component, push, split};
+use super::spread::Directory;
 use super::tree::{NodeId, Place};
-use super::view::{Directory, LinkEnd, Seen, View};
+use super::view::{LinkEnd, Seen, View};
 use super::ways::{DirectoryId, End, Followed, LinkId};
 
 /// How many components the targets of symlinks may put into one path. Forty links of the kernel's length have more, and no
@@ -24,8 +27,8 @@ pub enum Found<'a> {
         parent: Directory,
         /// The first component that does not.
         name: Vec<u8>,
-        /// The layer (from the top) whose whiteout deleted it, where one did.
-        deleted_by: Option<usize>,
+        /// The layer whose whiteout deleted it, where one did.
+        deleted_by: Option<Depth>,
     },
     /// Through something that is no directory.
     NotADirectory {
@@ -53,8 +56,8 @@ pub enum Found<'a> {
 pub struct Leaf<'a> {
     /// Its canonical path.
     pub path: Vec<u8>,
-    /// The layer (from the top) that holds it; for a hard link to a lower layer's file, that lower layer.
-    pub layer: usize,
+    /// The layer that holds it; for a hard link to a lower layer's file, that lower layer.
+    pub layer: Depth,
     /// What the layer says of it; never a hard link.
     pub node: &'a Node,
 }
@@ -62,11 +65,11 @@ pub struct Leaf<'a> {
 /// Resolves `path` (relative paths are from the root). A symlink in the last component is followed where `follow` says so
 /// or a trailing slash asks for a directory.
 pub fn resolve<'a>(view: &View<'a>, path: &[u8], follow: bool) -> Found<'a> {
-    linking(view, || walk(view, 0, path, follow))
+    linking(view, || walk(view, Depth::TOP, path, follow))
 }
 
 /// The node behind a leaf of the view, with a hard link to a lower layer's file followed down to it.
-pub fn leaf<'a>(view: &View<'a>, layer: usize, path: &[u8]) -> Found<'a> {
+pub fn leaf<'a>(view: &View<'a>, layer: Depth, path: &[u8]) -> Found<'a> {
     match view.layer(layer).and_then(|index| index.find(path)) {
         Some(place) => linking(view, || leaf_at(view, (layer, place), path)),
         None => Found::Unknown { path: path.to_vec() },
@@ -75,7 +78,7 @@ pub fn leaf<'a>(view: &View<'a>, layer: usize, path: &[u8]) -> Found<'a> {
 
 /// A hard link that has not been followed yet: what a walk cannot do without.
 struct Unfollowed<'a> {
-    layer: usize,
+    layer: Depth,
     node: NodeId,
     target: &'a [u8],
 }
@@ -90,7 +93,7 @@ fn linking<'a>(view: &View<'a>, walk_on: impl Fn() -> Result<Found<'a>, Unfollow
     loop {
         let found = match links.last() {
             None => walk_on(),
-            Some(link) => walk(view, link.layer + 1, link.target, false),
+            Some(link) => walk(view, link.layer.below(), link.target, false),
         };
         match (found, links.last()) {
             (Err(link), _) => links.push(link),
@@ -109,7 +112,7 @@ fn linking<'a>(view: &View<'a>, walk_on: impl Fn() -> Result<Found<'a>, Unfollow
 }
 
 /// What the leaf at `place` of `layer`, whose canonical path is `path`, is.
-fn leaf_at<'a>(view: &View<'a>, (layer, place): (usize, Place), path: &[u8]) -> Result<Found<'a>, Unfollowed<'a>> {
+fn leaf_at<'a>(view: &View<'a>, (layer, place): (Depth, Place), path: &[u8]) -> Result<Found<'a>, Unfollowed<'a>> {
     let path = path.to_vec();
     let Some(node) = view.layer(layer).and_then(|index| index.tree().get(place)) else {
         return Ok(Found::Unknown { path });
@@ -129,7 +132,7 @@ fn leaf_at<'a>(view: &View<'a>, (layer, place): (usize, Place), path: &[u8]) -> 
 
 /// Resolves `path` in the layers from `top` down. Each step is a name of `path`, or one of at most [`MAX_STEPS`] that links
 /// add; it asks each layer that has the directory, unless a walk through this view came that way before.
-fn walk<'a>(view: &View<'a>, top: usize, path: &[u8], follow: bool) -> Result<Found<'a>, Unfollowed<'a>> {
+fn walk<'a>(view: &View<'a>, top: Depth, path: &[u8], follow: bool) -> Result<Found<'a>, Unfollowed<'a>> {
     let must_be_directory = path.ends_with(b"/") || path.ends_with(b"/.");
     let mut walk = Walk::new(view, top, path);
     loop {
@@ -224,13 +227,13 @@ enum Next<'a> {
     /// A directory, or the link's target.
     Directory,
     /// Something else, at this canonical path.
-    Leaf { layer: usize, place: Place, path: Vec<u8> },
+    Leaf { layer: Depth, place: Place, path: Vec<u8> },
     /// The end of the walk.
     Nothing(Found<'a>),
 }
 
 impl<'v, 'a: 'v, 'p> Walk<'v, 'a, 'p> {
-    fn new(view: &'v View<'a>, top: usize, path: &'p [u8]) -> Self {
+    fn new(view: &'v View<'a>, top: Depth, path: &'p [u8]) -> Self {
         let at = view.ways.borrow_mut().root(top, || view.root_below(top));
         Walk { view, at, here: Vec::new(), pending: vec![Pending::Names(path)], links: 0, steps: 0 }
     }
@@ -370,8 +373,8 @@ fn assume(directory: &[u8], name: &[u8], pending: &[&[u8]]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{directory, file, hard_link, index, symlink};
     use super::super::index::LayerIndex;
-    use super::super::index::tests::{directory, file, hard_link, index, symlink};
     use super::*;
 
     fn debian() -> LayerIndex {
@@ -448,7 +451,7 @@ mod tests {
         assert_eq!(real_path(&partial, "/b"), "unknown a");
         let view = View::new(vec![&top, &base], true);
         let Found::Leaf(leaf) = resolve(&view, b"b", true) else { panic!("a file") };
-        assert_eq!((leaf.path, leaf.layer), (b"b".to_vec(), 1));
+        assert_eq!((leaf.path, leaf.layer), (b"b".to_vec(), Depth(1)));
     }
 
     #[test]

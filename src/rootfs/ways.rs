@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
+use super::depth::Depth;
+use super::spread::Spread;
 use super::tree::{NodeId, Place};
-use super::view::Spread;
 
 /// How many places in layers the directories may take, at 16 bytes each, before all is forgotten and begun anew.
 const MAX_PLACES: usize = 1 << 21;
@@ -14,7 +15,7 @@ const MAX_PLACES: usize = 1 << 21;
 pub(super) struct DirectoryId(usize);
 
 /// A symlink: the layer that the walk began at, the layer that has the link, and its node there.
-pub(super) type LinkId = (usize, usize, NodeId);
+pub(super) type LinkId = (Depth, Depth, NodeId);
 
 #[derive(Debug)]
 struct Passed {
@@ -41,13 +42,13 @@ pub(super) enum End {
     Leaf {
         directory: DirectoryId,
         name: Box<[u8]>,
-        layer: usize,
+        layer: Depth,
         place: Place,
     },
     Absent {
         directory: DirectoryId,
         name: Box<[u8]>,
-        deleted_by: Option<usize>,
+        deleted_by: Option<Depth>,
     },
     NotADirectory {
         path: Box<[u8]>,
@@ -62,13 +63,13 @@ pub(super) struct Ways {
     passed: Vec<Passed>,
     /// How many places the directories take.
     places: usize,
-    roots: HashMap<usize, DirectoryId>,
+    roots: HashMap<Depth, DirectoryId>,
     followed: HashMap<LinkId, Followed>,
 }
 
 impl Ways {
     /// The root of the layers from `top` down, which `spread` makes.
-    pub(super) fn root(&mut self, top: usize, spread: impl FnOnce() -> Spread) -> DirectoryId {
+    pub(super) fn root(&mut self, top: Depth, spread: impl FnOnce() -> Spread) -> DirectoryId {
         if self.places > MAX_PLACES {
             *self = Ways::default();
         }

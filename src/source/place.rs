@@ -303,6 +303,34 @@ impl StoredLayer {
     }
 }
 
+#[cfg(test)]
+impl StoredLayer {
+    /// A layer of these bytes, in a file that is gone with it.
+    pub(crate) fn of(bytes: &[u8], promise: Option<Promise>) -> Self {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        let stored = Stored::new(file, 0, super::files::Count::default()).unwrap();
+        let progress = Arc::new(crate::progress::Silent);
+        StoredLayer { stored, promise, place: "memory".to_owned(), task: "layer".to_owned(), progress }
+    }
+
+    /// The same layer, to be read once more.
+    pub(crate) fn again(&self) -> Self {
+        StoredLayer {
+            stored: self.stored.clone(),
+            promise: self.promise.clone(),
+            place: self.place.clone(),
+            task: self.task.clone(),
+            progress: Arc::clone(&self.progress),
+        }
+    }
+
+    /// How many bytes of it have been read, by any reader.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.stored.bytes_read()
+    }
+}
+
 /// Reads a blob from its start to its end.
 struct Whole {
     reader: StoredReader,

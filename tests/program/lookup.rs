@@ -143,3 +143,17 @@ fn a_glob_goes_through_links_in_the_components_before_it() {
     let layers = vec![vec![dir("usr/bin"), symlink("bin", "usr/bin")], vec![file("usr/bin/ls", "ls")]];
     assert_eq!(content(layers, "/bin/l*"), found("ls"));
 }
+
+#[test]
+fn a_layer_is_read_once_whether_its_link_comes_before_or_behind_what_it_leads_to() {
+    // Some images are packed in no order of names: usr/bin/ls comes first, and the link bin at the end.
+    let target = || [dir("usr/bin"), file("usr/bin/ls", "ls"), file("usr/bin/other", "other")];
+    let link = || [symlink("bin", "usr/bin")];
+    for layer in [[&link()[..], &target()[..]].concat(), [&target()[..], &link()[..]].concat()] {
+        let packed = Image::new().layer(layer).layer([file("etc/x", "x")]).pack();
+        let registry = Registry::start();
+        let reference = registry.push("team/app:1", &packed);
+        assert_eq!(artifact(&["get", &reference, "/bin/ls", "-o", "-"]).run().exits(0).out(), "ls");
+        assert_eq!(registry.count("GET", &packed.layers[0].digest()), 1);
+    }
+}

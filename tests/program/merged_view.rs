@@ -5,9 +5,10 @@ use std::io::Write;
 use std::panic::resume_unwind;
 
 use crate::stacks::{Merged, Place, Resolved, Seen, StackEntry, generate, get, image, write_tar};
+use docker_artifact::layer::content::DataOffset;
 use docker_artifact::layer::{self, Decompressed, Flow, Kind, LayerError};
 use docker_artifact::rootfs::walk::{self, Found};
-use docker_artifact::rootfs::{Child, DataOffset, Directory, LayerIndex, NodeKind, View};
+use docker_artifact::rootfs::{Child, Directory, LayerIndex, NodeKind, View};
 use sha2::{Digest, Sha256};
 
 /// How many stacks are compared.
@@ -61,18 +62,19 @@ fn list(layers: &[ReadLayer], view: &View<'_>, directory: &Directory, listing: &
             Child::Directory(child) => {
                 list(layers, view, &child, listing);
                 let described = child.described_by.and_then(|layer| view.node(layer, &path));
-                Seen::Directory { mode: described.map_or(0o755, |node| node.mode) }
+                Seen::Directory { mode: described.map_or(0o755, |node| node.metadata.mode) }
             }
             Child::Leaf { layer } => {
                 let Found::Leaf(leaf) = walk::leaf(view, layer, &path) else {
                     panic!("{} leads nowhere", path.escape_ascii())
                 };
                 match &leaf.node.kind {
-                    NodeKind::File { data, .. } => {
-                        Seen::File { mode: leaf.node.mode, sha256: layers[leaf.layer].contents[data].clone() }
-                    }
+                    NodeKind::File(content) => Seen::File {
+                        mode: leaf.node.metadata.mode,
+                        sha256: layers[leaf.layer.0].contents[&content.data].clone(),
+                    },
                     NodeKind::Symlink(target) => Seen::Symlink(target.to_vec()),
-                    NodeKind::Special(_) => Seen::Fifo { mode: leaf.node.mode },
+                    NodeKind::Special(_) => Seen::Fifo { mode: leaf.node.metadata.mode },
                     other => panic!("{} is {other:?}", path.escape_ascii()),
                 }
             }

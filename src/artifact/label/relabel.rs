@@ -12,10 +12,9 @@ use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor};
 use crate::artifact::layers::Verify;
 use crate::artifact::measure::Measure;
-use crate::artifact::plan::{self, Optional};
 use crate::artifact::range_index::{Listed, ListedKind, PART_MEDIA_TYPE, Part, annotations};
 use crate::artifact::record::part;
-use crate::artifact::survey::{self, Survey};
+use crate::artifact::survey::Survey;
 use crate::extract::MAX_DEPTH;
 use crate::image::Image;
 use crate::image::digest::Digest;
@@ -24,6 +23,7 @@ use crate::image::label::{Name, Record};
 use crate::image::manifest::{Descriptor, MAX_MANIFEST_BYTES, OciImageManifest};
 use crate::progress::Progress;
 use crate::rootfs::Pattern;
+use crate::rootfs::lookup::Lookup;
 use crate::source::registry::Registry;
 use crate::source::{self, RawManifest, Source};
 
@@ -163,26 +163,26 @@ async fn measure(
         progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
     let patterns = sought.iter().map(|sought| Pattern::exactly(&sought.path)).collect();
-    let wanted = Arc::new(survey::Wanted { patterns, follow: true, verify: Verify::Always });
+    let unasked = sought.iter().enumerate().filter(|(_, sought)| !sought.is_asked);
+    let optional = unasked.map(|(position, _)| position).collect();
+    let lookup = Lookup { patterns, follow: true, optional, needs_content: true };
     let measure = Arc::new(Measure::default());
     let source: Arc<dyn Source> = Arc::clone(from) as Arc<dyn Source>;
-    let mut survey = Survey::new(source, Arc::clone(image), Arc::clone(&measure), Arc::clone(&wanted));
-    let unasked = sought.iter().enumerate().filter(|(_, sought)| !sought.is_asked);
-    let mut optional = Optional { patterns: unasked.map(|(position, _)| position).collect(), ..Optional::default() };
-    let found = plan::complete((&candidate.name, image), &mut survey, &wanted, &mut optional).await;
-    let found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
-    survey.notices().iter().for_each(|notice| progress.notice(notice));
-    for planned in &found {
+    let mut survey = Survey::new(source, image, Arc::clone(&measure), lookup, Verify::Always);
+    let found = survey.complete(&candidate.name).await;
+    let mut found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
+    found.notices.iter().for_each(|notice| progress.notice(notice));
+    for planned in &found.planned {
         let Some(Sought { name, is_asked, .. }) = sought.get(planned.pattern) else { continue };
         match part(name.clone(), planned, image, &survey, &measure).and_then(shallow) {
             Ok(part) => parts.push(part),
             Err(error @ (Error::Unlabelable { .. } | Error::NoDiffIds | Error::Unfetchable { .. })) if !is_asked => {
-                optional.failures.insert(planned.pattern, error);
+                found.failures.insert(planned.pattern, error);
             }
             Err(error) => return Err(error),
         }
     }
-    for (position, error) in optional.failures {
+    for (position, error) in found.failures {
         stale.extend(sought.get(position).map(|sought| named(error, &sought.name)));
     }
     Ok((parts, stale))

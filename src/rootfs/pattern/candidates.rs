@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::Pattern;
 use super::places::{Place, Places};
 use super::states::States;
-use crate::rootfs::index::{components, split};
+use crate::rootfs::depth::Depth;
+use crate::rootfs::path::{components, split};
 use crate::rootfs::view::View;
 use crate::rootfs::walk::{Found, leaf, resolve};
 
@@ -35,9 +36,9 @@ pub struct Candidates {
 
 impl Candidates {
     /// Looks out for what `patterns` match; `follow` says whether a link that one of them names is followed.
-    pub fn new(patterns: &[Pattern], follow: bool) -> Self {
+    pub fn new(patterns: Arc<[Pattern]>, follow: bool) -> Self {
         Candidates {
-            patterns: patterns.into(),
+            patterns,
             follow,
             begin: Places::default(),
             ways: BTreeSet::new(),
@@ -47,15 +48,15 @@ impl Candidates {
         }
     }
 
-    /// Works out where in `view` the patterns begin. Those that the view decides already have no candidates any more.
-    pub fn look_out(&mut self, view: &View<'_>) {
+    /// Says where the patterns begin, as far as lower layers may have something of them: each by its position, with a canonical path
+    /// and how many of its parts lead there.
+    pub fn begin(&mut self, places: impl IntoIterator<Item = (usize, Vec<u8>, usize)>) {
         self.begin = Places::default();
         self.ways.clear();
-        for (position, pattern) in self.patterns.iter().enumerate() {
-            if let Some((base, parts)) = pattern.beginning(view, self.follow) {
-                self.begin.add(&base, position, &pattern.states_at(parts));
-                self.ways.insert(base);
-            }
+        for (position, at, parts) in places {
+            let Some(pattern) = self.patterns.get(position) else { continue };
+            self.begin.add(&at, position, &pattern.states_at(parts));
+            self.ways.insert(at);
         }
     }
 
@@ -119,9 +120,9 @@ impl Candidates {
         }
     }
 
-    /// Takes note of the hard link at the canonical `path` of the layer at `depth` (from the top), which `view` has:
+    /// Takes note of the hard link at the canonical `path` of the layer at `depth` from the top, which `view` has:
     /// where it is wanted and its target lies in a lower layer, so is that.
-    pub fn note_hard_link(&mut self, view: &View<'_>, depth: usize, path: &[u8]) {
+    pub fn note_hard_link(&mut self, view: &View<'_>, depth: Depth, path: &[u8]) {
         let wanting = self.wanting(path);
         if !wanting.is_empty()
             && let Found::Unknown { path: target } = leaf(view, depth, path)
@@ -202,14 +203,13 @@ struct Arrival {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::index::LayerIndex;
-    use super::super::super::index::tests::{file, hard_link, index, symlink};
+    use super::super::super::fixture::{file, hard_link, index, symlink};
     use super::*;
 
-    /// Candidates of one pattern below `top`.
-    fn below(top: &LayerIndex, pattern: &str) -> Candidates {
-        let mut candidates = Candidates::new(&[Pattern::parse(pattern.as_bytes()).unwrap()], true);
-        candidates.look_out(&View::new(vec![top], false));
+    /// Candidates of one pattern, so many parts of which lead to `at`.
+    fn beginning(pattern: &str, at: &str, parts: usize) -> Candidates {
+        let mut candidates = Candidates::new([Pattern::parse(pattern.as_bytes()).unwrap()].into(), true);
+        candidates.begin([(0, at.into(), parts)]);
         candidates
     }
 
@@ -219,15 +219,14 @@ mod tests {
 
     #[test]
     fn candidates_are_the_thing_and_what_is_inside_it() {
-        let top = index(&[symlink("bin", "usr/bin")]);
-        let ls = below(&top, "/bin/ls");
+        let ls = beginning("/bin/ls", "usr/bin/ls", 2);
         assert!(want(&ls, "usr/bin/ls") && want(&ls, "usr/bin/ls/x") && !want(&ls, "usr/bin/lsblk"));
         assert!(ls.lead_through(b"usr/bin") && ls.lead_through(b"usr/bin/ls") && !ls.lead_through(b"usr/bi"));
-        let globbed = below(&top, "/bin/l*/x");
+        let globbed = beginning("/bin/l*/x", "usr/bin", 1);
         assert!(want(&globbed, "usr/bin/ls/x/deep") && !want(&globbed, "usr/bin/ls"));
-        let deep = below(&top, "/**/so");
+        let deep = beginning("/**/so", "", 0);
         assert!(want(&deep, "so") && want(&deep, "a/b/so/c") && !want(&deep, "a/b"));
-        assert!(want(&below(&top, "/"), "anything"));
+        assert!(want(&beginning("/", "", 0), "anything"));
     }
 
     #[test]
@@ -235,11 +234,11 @@ mod tests {
         let layer =
             index(&[symlink("etc/os-release", "../usr/lib/os"), symlink("usr/lib/os", "os2"), symlink("d", "e")]);
         let view = View::new(vec![&layer], false);
-        let mut candidates = below(&LayerIndex::default(), "/etc/*-release");
+        let mut candidates = beginning("/etc/*-release", "etc", 1);
         assert!(candidates.concern(b"etc/os-release") && !candidates.concern(b"d"));
         candidates.note_symlink(&view, b"etc/os-release");
         assert!(want(&candidates, "usr/lib/os2") && !want(&candidates, "usr/lib/os3"));
-        let mut candidates = below(&LayerIndex::default(), "/?/x*");
+        let mut candidates = beginning("/?/x*", "", 0);
         candidates.note_symlink(&view, b"d");
         assert!(want(&candidates, "e/x1") && !want(&candidates, "e/y"));
     }
@@ -248,7 +247,7 @@ mod tests {
     fn links_inside_a_match_stay_links_and_lead_nowhere() {
         let layer = index(&[symlink("etc/app/link", "/usr/x")]);
         let view = View::new(vec![&layer], false);
-        let mut candidates = below(&LayerIndex::default(), "/etc/*");
+        let mut candidates = beginning("/etc/*", "etc", 1);
         candidates.note_symlink(&view, b"etc/app/link");
         assert!(!want(&candidates, "usr/x"));
     }
@@ -257,10 +256,10 @@ mod tests {
     fn a_hard_link_to_a_lower_layers_file_makes_that_a_candidate() {
         let layer = index(&[hard_link("dir/b", "old/a"), file("dir/c")]);
         let view = View::new(vec![&layer], false);
-        let mut candidates = below(&LayerIndex::default(), "/dir");
-        candidates.note_hard_link(&view, 0, b"dir/b");
+        let mut candidates = beginning("/dir", "dir", 1);
+        candidates.note_hard_link(&view, Depth::TOP, b"dir/b");
         assert_eq!(candidates.wanting_by_hard_link(b"old/a"), [0]);
-        let mut all = below(&LayerIndex::default(), "/dir");
+        let mut all = beginning("/dir", "dir", 1);
         all.absorb(candidates);
         assert_eq!(all.wanting_by_hard_link(b"old/a"), [0]);
     }

@@ -6,8 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::Pattern;
 use super::states::States;
-use crate::rootfs::index::{NodeKind, join};
-use crate::rootfs::view::{Child, Directory, View};
+use crate::rootfs::node::NodeKind;
+use crate::rootfs::path::join;
+use crate::rootfs::spread::Directory;
+use crate::rootfs::view::{Child, View};
 use crate::rootfs::walk::{Found, leaf, resolve};
 
 impl Pattern {
@@ -99,7 +101,7 @@ impl Walk<'_, '_> {
             self.jump(&join(path, b".."), &parent, up)?;
         }
         let children = match self.pattern.next_names(&states) {
-            None => self.view.list(&directory)?,
+            None => self.view.is_complete(&directory).then(|| self.view.list_seen(&directory))?,
             Some(names) => names.into_iter().map(|name| (name.to_vec(), self.view.child(&directory, name))).collect(),
         };
         Some(Some(Level { directory, path_ends: path.len(), states, children: children.into_iter() }))

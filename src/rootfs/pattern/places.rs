@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::states::States;
-use crate::rootfs::index::components;
+use crate::rootfs::path::components;
 
 /// Canonical paths, with the patterns (by position) that may have matches from there on, and how much of each has
 /// matched on the way. A path costs the names that it does not share with the others.

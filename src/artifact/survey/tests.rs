@@ -1,0 +1,126 @@
+//! Which layers are opened, and how often, for what is asked.
+
+use super::super::fixture::{As, Member, Memory, file, gzip, tar};
+use super::*;
+use crate::rootfs::Pattern;
+use crate::rootfs::lookup::TreeKind;
+
+/// Keeps what passes by, and by which patterns it was wanted.
+struct Keep;
+
+impl Collect for Keep {
+    type Kept = (String, Vec<usize>);
+    const TRACKS: bool = false;
+
+    fn collect(
+        &self,
+        _: &Layer,
+        patterns: &[usize],
+        _: File,
+        data: &mut dyn Content,
+    ) -> Result<Self::Kept, StageError> {
+        let mut text = String::new();
+        data.read_to_string(&mut text).map_err(StageError::Read)?;
+        Ok((text, patterns.to_vec()))
+    }
+}
+
+/// What stands at these paths, files by their contents, and the layers that were opened for it, from the bottom, in order.
+async fn get(memory: Memory, patterns: &[&str], verify: Verify) -> (Result<Vec<String>, String>, Vec<usize>) {
+    let patterns = patterns.iter().map(|pattern| Pattern::parse(pattern.as_bytes()).unwrap()).collect();
+    let lookup = Lookup { patterns, follow: true, needs_content: true, ..Lookup::default() };
+    let memory = Arc::new(memory);
+    let source: Arc<dyn Source> = Arc::clone(&memory) as Arc<dyn Source>;
+    let mut survey = Survey::new(source, &memory.image, Arc::new(Keep), lookup, verify);
+    let found = survey.complete("memory").await;
+    let contents = found.map_err(|error| error.to_string()).map(|found| {
+        let mut contents = Vec::new();
+        for thing in found.planned {
+            match thing.tree.kind {
+                TreeKind::Symlink(target) => contents.push(String::from_utf8_lossy(&target).into_owned()),
+                _ => thing.tree.files(&mut |depth, content, _| {
+                    contents.push(survey.content(depth, content.data).unwrap().0.clone());
+                }),
+            }
+        }
+        contents
+    });
+    (contents, memory.opened())
+}
+
+fn found(contents: &[&str]) -> Result<Vec<String>, String> {
+    Ok(contents.iter().map(|content| (*content).to_owned()).collect())
+}
+
+/// Layers too large to be asked for on the mere chance that they matter.
+fn large(members: &[Member<'_>]) -> Vec<u8> {
+    let mut random = 1_u64;
+    let noise: Vec<u8> = (0..(SPECULATIVE_BYTES + 1))
+        .map(|_| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 56) as u8
+        })
+        .collect();
+    tar(&[members, &[Member::File("noise", &noise)]].concat())
+}
+
+#[tokio::test]
+async fn no_layer_below_the_one_that_decides_is_opened_unless_it_is_small() {
+    let layers = || vec![large(&[file("a", "old")]), large(&[file("a", "new")]), large(&[file("c", "c")])];
+    let (outcome, opened) = get(Memory::new(layers(), As::Streams), &["/a"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["new"]), vec![2, 1]));
+    let small = || vec![tar(&[file("a", "old")]), tar(&[file("a", "new")]), tar(&[file("c", "c")])];
+    let lost = Memory::new(small(), As::Streams).without(0);
+    let (outcome, opened) = get(lost, &["/a"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["new"]), vec![2, 1, 0]), "asked for, and no fault that it is lost");
+    let lost = Memory::new(small(), As::Streams).without(1);
+    assert!(get(lost, &["/a"], Verify::WhereRead).await.0.is_err());
+}
+
+#[tokio::test]
+async fn a_layer_is_read_once_where_its_link_comes_first_or_the_target_has_the_name_that_was_asked_for() {
+    let link_first = tar(&[Member::Link("bin", "usr/bin"), Member::Directory("usr/bin"), file("usr/bin/ls", "ls")]);
+    let link_last = tar(&[Member::Directory("usr/bin"), file("usr/bin/ls", "ls"), Member::Link("bin", "usr/bin")]);
+    for layer in [link_first, link_last] {
+        let (outcome, opened) =
+            get(Memory::new(vec![gzip(&layer)], As::Streams), &["/bin/ls"], Verify::WhereRead).await;
+        assert_eq!((outcome, opened), (found(&["ls"]), vec![0]));
+    }
+    let other_name = tar(&[file("usr/bin/dash", "dash"), Member::Link("usr/bin/sh", "dash")]);
+    for stored in [As::Streams, As::Stored] {
+        let memory = Memory::new(vec![other_name.clone()], stored);
+        let (outcome, opened) = get(memory, &["/usr/bin/sh"], Verify::WhereRead).await;
+        assert_eq!((outcome, opened), (found(&["dash"]), vec![0, 0]), "{stored:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_is_read_out_of_several_layers_at_once_and_the_upper_ones_win() {
+    let layers = ["1", "2", "3", "4"].map(|content| {
+        let own = format!("d/{content}");
+        large(&[Member::Directory("d"), file("d/x", content), file(&own, content)])
+    });
+    let (outcome, opened) = get(Memory::new(layers.to_vec(), As::Streams), &["/d"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["1", "2", "3", "4", "4"]), vec![3, 2, 1, 0]));
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said_with_the_layer_that_deleted_it() {
+    let layers = vec![tar(&[file("d/f", "f")]), tar(&[file("d/.wh.f", "")])];
+    let (outcome, opened) = get(Memory::new(layers, As::Streams), &["/d/f"], Verify::WhereRead).await;
+    let message = outcome.unwrap_err();
+    assert!(message.starts_with("memory has no /d/f; /d/f was deleted by layer 2 of 2 (sha256:"), "{message}");
+    assert_eq!(opened, [1, 0], "a small layer is asked for beside it, and not read");
+}
+
+#[tokio::test]
+async fn without_verifying_a_layer_is_left_as_soon_as_the_file_has_come() {
+    // Behind the file, the layer is damaged.
+    let mut layer = tar(&[file("a", "here"), file("b", "b")]);
+    layer.truncate(1024);
+    layer.extend([7; 1024]);
+    let memory = || Memory::new(vec![layer.clone()], As::Streams);
+    assert_eq!(get(memory(), &["/a"], Verify::Never).await.0, found(&["here"]));
+    assert!(get(memory(), &["/a"], Verify::WhereRead).await.0.is_err());
+    assert!(get(memory(), &["/b"], Verify::Never).await.0.is_err());
+}

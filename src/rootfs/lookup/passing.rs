@@ -1,0 +1,200 @@
+//! One layer as it passes by, entry by entry: what of it is to be kept, as it may be what was asked for.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::Lookup;
+use crate::layer::content::DataOffset;
+use crate::layer::entry::{Entry, Kind};
+use crate::rootfs::depth::Depth;
+use crate::rootfs::index::{Inserted, LayerIndex};
+use crate::rootfs::path::split;
+use crate::rootfs::pattern::Candidates;
+use crate::rootfs::refused::Refused;
+use crate::rootfs::view::View;
+
+/// So many names may be looked up in all, one for each layer asked, to find out where links lead while layers are being read, and
+/// so many more for each entry that has passed by. What is not looked out for then is read in a second reading.
+const LOOKED_UP: i64 = 1 << 20;
+const LOOKED_UP_PER_ENTRY: i64 = 64;
+
+/// So many files, of so many bytes in all, may be kept of one layer for their base name alone.
+pub(super) const MAX_GUESSES: usize = 16;
+const MAX_GUESSED_BYTES: u64 = 16 << 20;
+
+/// How much may be looked up while layers are read, for all of them together.
+#[derive(Debug)]
+pub struct Allowance(AtomicI64);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance(AtomicI64::new(LOOKED_UP))
+    }
+}
+
+impl Allowance {
+    fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < 0
+    }
+
+    fn earn(&self) {
+        self.0.fetch_add(LOOKED_UP_PER_ENTRY, Ordering::Relaxed);
+    }
+
+    /// Takes off what `view` was asked.
+    fn spend(&self, view: &View<'_>) {
+        let steps = i64::try_from(view.steps()).unwrap_or(i64::MAX);
+        self.0.fetch_sub(steps, Ordering::Relaxed);
+    }
+}
+
+/// A file whose content is to be kept, now that it passes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanting {
+    /// Its canonical path.
+    pub path: Vec<u8>,
+    /// The patterns that want it, by their positions. There is none where it only has the base name of what a path names: a link
+    /// that is yet to come may lead to it.
+    pub patterns: Vec<usize>,
+}
+
+/// One layer that is being read.
+#[derive(Debug)]
+pub struct Passing {
+    lookup: Arc<Lookup>,
+    /// The layers above that had been read when this one was begun.
+    above: Vec<Arc<LayerIndex>>,
+    index: LayerIndex,
+    candidates: Candidates,
+    /// The base names that paths have whose place is not known yet.
+    names: BTreeSet<Vec<u8>>,
+    guesses: usize,
+    guessed_bytes: u64,
+    kept: HashSet<DataOffset>,
+    allowance: Arc<Allowance>,
+}
+
+impl Passing {
+    /// Begins with the layer below those `above`. Its entries go into `index`; `candidates` is what layers before it have left.
+    pub fn new(
+        lookup: Arc<Lookup>,
+        above: Vec<Arc<LayerIndex>>,
+        index: LayerIndex,
+        candidates: Candidates,
+        allowance: Arc<Allowance>,
+    ) -> Self {
+        let (names, kept) = Default::default();
+        let mut passing =
+            Passing { lookup, above, index, candidates, names, guesses: 0, guessed_bytes: 0, kept, allowance };
+        passing.look_out();
+        passing
+    }
+
+    /// Takes in the next entry; gives what it is wanted for where it is a file whose content is to be kept.
+    pub fn take(&mut self, entry: &Entry) -> Result<Option<Wanting>, Refused> {
+        let Inserted::Name(path) = self.index.insert(entry)? else { return Ok(None) };
+        self.allowance.earn();
+        match entry.kind {
+            Kind::File { size, .. } => {
+                let patterns = self.wanting(&path);
+                let is_wanted = !patterns.is_empty() || self.is_guess(&path, size);
+                Ok(is_wanted.then_some(Wanting { path, patterns }))
+            }
+            Kind::Symlink(_) | Kind::HardLink(_) => {
+                self.note_link(entry, &path);
+                Ok(None)
+            }
+            Kind::Directory | Kind::Special(_) => Ok(None),
+        }
+    }
+
+    /// Takes note that the content that begins there was kept.
+    pub fn keep(&mut self, data: DataOffset) {
+        self.kept.insert(data);
+    }
+
+    /// Where the file at the canonical `path`, which is wanted, is, or lies in, a match of a glob that has the base name of an earlier
+    /// match at another path: that one and this one.
+    pub fn namesake(&mut self, path: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        self.candidates.namesake(path)
+    }
+
+    /// Whether the rest of the layer need not be read, as everything asked for was kept, or lies above.
+    pub fn is_enough(&self) -> bool {
+        if self.allowance.is_spent() {
+            return false;
+        }
+        let view = view(&self.above, &self.index);
+        let is_enough = self.lookup.is_enough(&view, |data| self.kept.contains(&data));
+        self.allowance.spend(&view);
+        is_enough
+    }
+
+    /// What the layer turned out to hold, and what to look out for in those below.
+    pub fn finish(self) -> (LayerIndex, Candidates) {
+        (self.index, self.candidates)
+    }
+
+    /// The positions of the patterns that want the content of the file at the canonical `path`.
+    fn wanting(&self, path: &[u8]) -> Vec<usize> {
+        let patterns = self.candidates.wanting(path);
+        if !patterns.is_empty() && !self.is_hidden(path) {
+            return patterns;
+        }
+        self.candidates.wanting_by_hard_link(path)
+    }
+
+    /// Whether the file at the canonical `path` may yet turn out to be what a path names, whose links are still to come: in many an
+    /// image `usr/bin/ls` comes before the link `bin`.
+    fn is_guess(&mut self, path: &[u8], size: u64) -> bool {
+        let bytes = self.guessed_bytes.saturating_add(size);
+        let is_guess = self.guesses < MAX_GUESSES
+            && bytes <= MAX_GUESSED_BYTES
+            && self.names.contains(split(path).1)
+            && !self.is_hidden(path);
+        if is_guess {
+            (self.guesses, self.guessed_bytes) = (self.guesses + 1, bytes);
+        }
+        is_guess
+    }
+
+    /// Whether the layers above hide what this one has at the canonical `path`.
+    fn is_hidden(&self, path: &[u8]) -> bool {
+        View::new(self.above.iter().map(Arc::as_ref).collect(), false).hides(path)
+    }
+
+    /// Works out anew which entries to look out for, where a link on the way has turned up.
+    fn note_link(&mut self, entry: &Entry, path: &[u8]) {
+        if self.allowance.is_spent() {
+            return;
+        }
+        if self.candidates.lead_through(path) {
+            self.look_out();
+        }
+        if self.candidates.concern(path) && !self.is_hidden(path) {
+            let view = view(&self.above, &self.index);
+            match entry.kind {
+                Kind::HardLink(_) => self.candidates.note_hard_link(&view, Depth(self.above.len()), path),
+                _ => self.candidates.note_symlink(&view, path),
+            }
+            self.allowance.spend(&view);
+        }
+    }
+
+    /// Works out which entries to look out for.
+    fn look_out(&mut self) {
+        let view = view(&self.above, &self.index);
+        let open: BTreeMap<usize, _> = self.lookup.open(&view).collect();
+        let elsewhere =
+            open.iter().filter(|(position, open)| !open.is_settled && self.lookup.patterns[**position].is_literal());
+        self.names = elsewhere.map(|(_, open)| split(&open.at).1.to_vec()).collect();
+        self.candidates.begin(open.into_iter().map(|(position, open)| (position, open.at, open.parts)));
+        self.allowance.spend(&view);
+    }
+}
+
+/// What the layers `above` and the one of `index`, as far as it has been read, say.
+fn view<'a>(above: &'a [Arc<LayerIndex>], index: &'a LayerIndex) -> View<'a> {
+    View::new(above.iter().map(Arc::as_ref).chain([index]).collect(), false)
+}

@@ -22,7 +22,7 @@ use crate::image::digest::Digest;
 use crate::layer::entry::{Entry, Kind, Special};
 use crate::layer::{Content, Flow, LayerError};
 use crate::rootfs::lookup::Lookup;
-use crate::rootfs::{LayerIndex, MAX_SYMLINKS, NodeKind, Pattern, UNDESCRIBED, View, components, join, split};
+use crate::rootfs::{LayerIndex, MAX_SYMLINKS, NodeKind, UNDESCRIBED, View, components, join, split};
 use crate::source::merged::{Merged, Seen, Stat, StatKind};
 use crate::source::{BlobReader, LayerBlob, Source};
 
@@ -76,11 +76,7 @@ impl Shown<'_> {
         let request = self.request;
         let Some((real_path, kind)) = self.find(asked, path, request.dereference).await? else { return Ok(None) };
         if kind == StatKind::Special {
-            return Err(Error::Unfetchable {
-                image: self.image.to_owned(),
-                path: show_path(path),
-                problem: "is a device node or a FIFO, which is never created".to_owned(),
-            });
+            return Err(self.refusal(asked, request.dereference));
         }
         let named = asked.path.as_deref().unwrap_or(path);
         let base = asked.name.clone().unwrap_or_else(|| asked.pattern.base_name(path));
@@ -146,7 +142,7 @@ impl Shown<'_> {
                             return Ok(None);
                         }
                     }
-                    Seen::Absent => return Err(self.refusal(asked, path, follow)),
+                    Seen::Absent => return Err(self.refusal(asked, follow)),
                     Seen::NotTheImages => return Ok(None),
                 }
             }
@@ -159,7 +155,7 @@ impl Shown<'_> {
                 Some(NodeKind::Symlink(target)) if !is_last || follow || must_be_directory => {
                     links += 1;
                     if links > MAX_SYMLINKS {
-                        return Err(self.refusal(asked, path, follow));
+                        return Err(self.refusal(asked, follow));
                     }
                     if target.starts_with(b"/") {
                         here.clear();
@@ -168,11 +164,11 @@ impl Shown<'_> {
                     continue;
                 }
                 Some(NodeKind::Symlink(_)) => StatKind::Symlink,
-                Some(NodeKind::File { .. }) => StatKind::File,
+                Some(NodeKind::File(_)) => StatKind::File,
                 _ => StatKind::Special,
             };
             if !is_last || must_be_directory {
-                return Err(self.refusal(asked, path, follow));
+                return Err(self.refusal(asked, follow));
             }
             return Ok(Some((at, kind)));
         }
@@ -205,11 +201,11 @@ impl Shown<'_> {
         Ok(true)
     }
 
-    /// Why `path` cannot be got, as far as the place was asked.
-    fn refusal(&self, asked: &ByPath, path: &[u8], follow: bool) -> Error {
+    /// Why what was `asked` for cannot be got, as far as the place was asked.
+    fn refusal(&self, asked: &ByPath, follow: bool) -> Error {
         let view = View::new(vec![&self.known], true);
-        let lookup = Lookup { patterns: [Pattern::exactly(path)].into(), follow, ..Lookup::default() };
-        match lookup.next(&view) {
+        let patterns = [asked.pattern.clone()].into();
+        match (Lookup { patterns, follow, needs_content: true, ..Lookup::default() }).next(&view) {
             Err(missing) => {
                 let context = Context { image: self.image, view: &view, describe: &|_| String::new() };
                 absent::error(&context, &asked.pattern, &missing)

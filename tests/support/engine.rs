@@ -257,7 +257,7 @@ impl Shared {
     fn response(&self, request: &Request) -> Response {
         let path = request.path();
         if path == "/_ping" {
-            return Response::new(200, &[("Api-Version", "1.41")], b"OK".to_vec());
+            return Response::new(200, &[("Api-Version", "1.41")], b"OK");
         }
         let Some(path) = path.strip_prefix("/v1.41/") else { return refused(400, "client version is too old") };
         let parts: Vec<&str> = path.split('/').collect();

@@ -231,4 +231,9 @@ mod tests {
         let deep = vec!["d"; 2000].join("/");
         assert!(LayerIndex::default().insert(&file(&deep)).is_err());
     }
+
+    #[test]
+    fn what_is_said_of_a_name_takes_no_more_than_a_fifth_of_its_header() {
+        assert!(size_of::<Node>() <= 96, "{} bytes", size_of::<Node>());
+    }
 }

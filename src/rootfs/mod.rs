@@ -1,7 +1,8 @@
 //! The rootfs: all layers as the one tree that a container would see.
 //!
 //! Each layer's entries go into a [`LayerIndex`]; a [`View`] merges indexes from the top down and knows what it
-//! does not know while lower layers are missing; [`walk`] resolves paths in it; a [`Pattern`] is what a person asked for.
+//! does not know while lower layers are missing; [`walk`] resolves paths in it; a [`Pattern`] is what a person asked for, and
+//! [`lookup`] says what is to be read next for it, or what it comes to.
 
 #[cfg(test)]
 mod adversaries;

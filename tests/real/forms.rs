@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::engine::{self, NEEDS, without_special_files};
 use crate::newer::{self, Shared, Store};
+use crate::plugin::Plugin;
 use crate::tools::{NEWER_DEBIAN, can_run, run, skopeo_copy};
 use crate::tree::{Metadata, Tree};
 use crate::whole_image::assert_get_shows;
@@ -24,9 +25,13 @@ fn assert_is_the_built_image(image: &str) {
 
 /// The image as the engine here saves it, in a folder that the newer Debian sees too.
 fn saved() -> Shared {
+    save(&engine::built().tag)
+}
+
+fn save(tag: &str) -> Shared {
     let shared = Shared::new();
     let file = shared.here("saved.tar").display().to_string();
-    run(Command::new("docker").args(["save", "--output", &file, &engine::built().tag]));
+    run(Command::new("docker").args(["save", "--output", &file, tag]));
     shared
 }
 
@@ -48,6 +53,44 @@ fn what_todays_engine_saves_is_the_same_tree_from_either_of_its_stores() {
         assert!(members.contains("oci-layout") && members.contains("manifest.json"), "{members}");
         assert_is_the_built_image(&file.display().to_string());
     }
+}
+
+#[test]
+fn todays_engine_with_either_store_and_podman_give_the_same_tree() {
+    let test = "todays_engine_with_either_store_and_podman_give_the_same_tree";
+    if !can_run(test, &[NEEDS, &[NEWER_DEBIAN]].concat()) {
+        return;
+    }
+    // A tag of its own, which no other test removes meanwhile.
+    let tag = format!("{}-engines", engine::built().tag);
+    run(Command::new("docker").args(["tag", &engine::built().tag, &tag]));
+    let shared = save(&tag);
+    run(Command::new("docker").args(["rmi", "--no-prune", &tag]));
+    newer::load(Store::Classic, &shared.there("saved.tar"));
+    newer::load(Store::Containerd, &shared.there("saved.tar"));
+    run(newer::with_store("podman").args(["load", "--quiet", "--input", &shared.there("saved.tar")]));
+
+    let expected = without_special_files(&engine::built().tree);
+    let starts = |path: &[u8], with: &[u8]| path == with || path.strip_prefix(with).is_some_and(|rest| rest[0] == b'/');
+    for host in [newer::engine(Store::Classic), newer::engine(Store::Containerd), newer::podman()] {
+        let get = |arguments: &[&str]| {
+            let (plugin, out) = (Plugin::installed(), TempDir::new().unwrap());
+            let directory = format!("{}/", out.path().display());
+            let mut get = plugin.get(&format!("local://{tag}"));
+            run(get.env("DOCKER_HOST", host).args(["--quiet", "-o", &directory]).args(arguments));
+            Tree::from_directory(out.path())
+        };
+        // From a container, and from the layers.
+        for path in ["srv", "usr/share"] {
+            let wanted = path.as_bytes();
+            let part = expected.clone().without(|path, _| !starts(path, wanted) && !starts(wanted, path));
+            get(&["--parents", path]).assert_same(&part, Metadata::Permissions, &format!("{path} from {host}"));
+        }
+        get(&["/", "--verify"]).assert_same(&expected, Metadata::Permissions, host);
+    }
+    run(newer::docker(Store::Classic).args(["rmi", &tag]));
+    run(newer::docker(Store::Containerd).args(["rmi", &tag]));
+    run(newer::with_store("podman").args(["rmi", "--force", &tag]));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! them, in a root file system of their own.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -81,6 +82,24 @@ pub fn engine(store: Store) -> &'static str {
         assert!(answer.starts_with("answers"), "the newer engine does not start: {answer}");
         std::mem::forget(child);
         format!("unix://{}/{name}/docker.sock", root().unwrap().display())
+    })
+}
+
+/// Podman's socket that speaks as Docker's, with the store of [`with_store`]: what `DOCKER_HOST` has to be. It ends once nobody has
+/// asked for 60 seconds.
+pub fn podman() -> &'static str {
+    static PODMAN: OnceLock<String> = OnceLock::new();
+    PODMAN.get_or_init(|| {
+        let socket = root().unwrap().join("podman.sock");
+        // One of an earlier run.
+        let _ = std::fs::remove_file(&socket);
+        let mut service = with_store("podman");
+        service.args(["system", "service", "--time", "60", "unix:///podman.sock"]);
+        std::mem::forget(service.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        while UnixStream::connect(&socket).is_err() {
+            std::thread::yield_now();
+        }
+        format!("unix://{}", socket.display())
     })
 }
 

@@ -336,3 +336,57 @@ fn put(root: &mut Item, entry: &Entry, node: ItemNode) -> Result<(), &'static st
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::extract::Destination;
+    use crate::support::block::{Block, END};
+
+    /// What comes of the tar that a place shows of a path.
+    fn shown(members: &[Vec<u8>]) -> Result<Option<Item>, String> {
+        let scratch = tempfile::tempdir().unwrap();
+        let staging = Staging::new(&Destination::Directory(scratch.path().to_owned())).unwrap();
+        let tar = [members.concat(), END.to_vec()].concat();
+        read_tree(Box::new(Cursor::new(tar)), "local://app", &staging).map_err(|error| error.to_string())
+    }
+
+    fn file(name: &str) -> Vec<u8> {
+        Block::new(name, b'0', 1).with("x")
+    }
+
+    #[test]
+    fn what_a_place_shows_is_one_thing_with_all_that_is_below_it() {
+        let members = [
+            Block::new("srv/", b'5', 0).with(""),
+            file("srv/a"),
+            Block::new("srv/link", b'2', 0).link("a").with(""),
+            Block::new("srv/hard", b'1', 0).link("srv/a").with(""),
+        ];
+        let item = shown(&members).unwrap().unwrap();
+        assert_eq!((kind_of(&item.node), size_of(&item)), (StatKind::Directory, 2));
+        let (Some(first), Some(second)) = (at(&item, b"a"), at(&item, b"hard")) else { panic!("{item:?}") };
+        let (ItemNode::File(first), ItemNode::File(second)) = (&first.node, &second.node) else { panic!("{item:?}") };
+        assert!(Arc::ptr_eq(first, second), "a hard link is the file itself");
+        assert!(shown(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_no_path_of_an_image_can_be_is_refused() {
+        let deep = vec!["d"; MAX_DEPTH + 1].join("/");
+        let long = Block::new("././@LongLink", b'L', deep.len() as u64).gnu().with(&deep);
+        for (members, problem) in [
+            (vec![file("../etc/passwd")], "leads out of the image: refused"),
+            (vec![file("srv/../../x")], "leads out of the image: refused"),
+            (vec![file("a"), file("a/b")], "lies below a file"),
+            (vec![file("a"), file("b")], "it has 2 names at its top"),
+            (vec![Block::new("a", b'1', 0).link("/etc/passwd").with("")], "is a hard link to nothing before it"),
+            (vec![long, file("x")], "lies deeper than can be written"),
+        ] {
+            let error = shown(&members).map(|item| item.is_some()).unwrap_err();
+            assert!(error.contains("local://app") && error.contains(problem), "{error} does not say: {problem}");
+        }
+    }
+}

@@ -164,6 +164,18 @@ fn what_a_volume_hides_comes_from_the_layers() {
 }
 
 #[test]
+fn a_volume_that_is_reached_through_a_link_hides_what_the_link_leads_to() {
+    let image = Image::new().layer([dir("real"), file("real/x/rows", "the image's"), symlink("link", "real")]);
+    let engine = Engine::exporting(&image, "app:1", Form::Docker110, &["/link/x"]);
+    let get = |path: &str| with(&engine, &["get", "-o", "-", "local://app:1", path]).run().exits(0).out();
+    assert_eq!(get("/real/x/rows"), "the image's");
+    assert_eq!(engine.count("/get"), 1);
+    assert_eq!(get("/link/x/rows"), "the image's");
+    assert_eq!(engine.count("/get"), 2);
+    nothing_is_left(&engine);
+}
+
+#[test]
 fn what_is_not_there_is_said_without_exporting_the_image() {
     let engine = Engine::start(&image(), "app:1");
     for (path, says) in [

@@ -353,6 +353,7 @@ impl Shared {
         if body["Image"] != json!(self.id()) {
             return refused(404, &format!("No such image: {}", body["Image"]));
         }
+        assert_eq!(body["WorkingDir"], json!("/"), "Docker would make the image's, where that is not there");
         let mut held = self.held.lock().expect("no thread panics here");
         if *held {
             self.has_stalled();

@@ -118,13 +118,15 @@ impl Api {
     }
 
     /// Creates a container of the image `reference` under this name, with this label. It is never started, and would fail
-    /// to: what it would run is there for images that name no command.
+    /// to: what it would run is there for images that name no command. Docker makes the image's working directory where that is
+    /// not there (moby, `container.SetupWorkingDirectory`), so that it is told another.
     pub async fn create(&self, reference: &str, name: &str, label: (&str, &str)) -> Result<String, SourceError> {
         let request = self.request(Method::POST, &format!("/containers/create?name={}", query(name)));
         let request = request.header("content-type", "application/json").body(
             json!({
                 "Image": reference,
                 "Cmd": ["/"],
+                "WorkingDir": "/",
                 "Labels": {label.0: label.1},
                 "HostConfig": {"NetworkMode": "none"},
             })

@@ -66,7 +66,10 @@ impl Container {
         let created = api.create(id, listed.name(), (owner::LABEL, &owner::this())).await;
         listed.settle();
         created?;
-        let mounts = api.mounts(listed.name()).await?;
+        let mut mounts = api.mounts(listed.name()).await?;
+        for mount in &mut mounts {
+            mount.destination = real_destination(&api, listed.name(), &mount.destination).await?;
+        }
         Ok(Container { api, listed, foreign: Foreign::new(&mounts) })
     }
 
@@ -127,6 +130,29 @@ pub(super) async fn sweep(api: &Api) {
             tracing::debug!("cannot remove the container {} of an earlier run: {error}", container.id);
         }
     }
+}
+
+/// Where something is mounted that is to be at `destination`: engines follow the image's links on the way. Where that cannot be
+/// told, all of the container, so that nothing in it counts as the image's.
+async fn real_destination(api: &Api, container: &str, destination: &str) -> Result<String, SourceError> {
+    const ANYWHERE: &str = "/";
+    let mut here = String::new();
+    for name in destination.split('/').filter(|name| !matches!(*name, "" | ".")) {
+        if name == ".." {
+            return Ok(ANYWHERE.to_owned());
+        }
+        let at = format!("{here}/{name}");
+        here = match api.stat(container, at.as_bytes()).await? {
+            Stated::There(stat) if stat.kind() == PathKind::Symlink => match stat.leads_to() {
+                Some("/") => String::new(),
+                Some(target) => target.to_owned(),
+                None => return Ok(ANYWHERE.to_owned()),
+            },
+            Stated::There(_) | Stated::Absent => at,
+            Stated::Unable => return Ok(ANYWHERE.to_owned()),
+        };
+    }
+    Ok(format!("{here}/"))
 }
 
 fn stat_of(stat: &PathStat) -> Stat {

@@ -54,14 +54,19 @@ impl OrEngine {
         }
     }
 
-    /// The engine's image, where it has one, and says so soon.
+    /// The engine's image, where it has one, and says so soon. What it is asked after that may take its time.
     async fn in_engine(&self, choice: &Choice, progress: &dyn Progress) -> Option<(Engine, Image)> {
         let asked = tokio::time::timeout(PATIENCE, async {
             let engine = Engine::new(&self.reference, &self.options, Arc::clone(&self.progress))?;
-            let image = engine.image(choice, progress).await?;
-            Ok::<_, SourceError>((engine, image))
+            engine.id().await?;
+            Ok::<_, SourceError>(engine)
         });
-        match asked.await {
+        let found = match asked.await {
+            Ok(Ok(engine)) => Ok(engine.image(choice, progress).await.map(|image| (engine, image))),
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(late) => Err(late),
+        };
+        match found {
             Ok(Ok(found)) => Some(found),
             Ok(Err(error)) => {
                 tracing::debug!("the engine has no {} either: {error}", self.reference);

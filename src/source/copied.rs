@@ -133,6 +133,13 @@ impl Identity {
             (there.device, there.inode) == (self.device, self.inode)
         })
     }
+
+    /// Whether `path`, which may not be there yet, lies in it.
+    pub fn is_above(&self, path: &Path) -> bool {
+        let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let folder = folder.and_then(|folder| folder.canonicalize().ok());
+        folder.is_some_and(|folder| folder.ancestors().any(|above| self.is_at(above)))
+    }
 }
 
 #[cfg(test)]

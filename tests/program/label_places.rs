@@ -304,6 +304,28 @@ fn links_and_headers_of_an_archive_stay_as_they_are() {
 }
 
 #[test]
+fn a_config_that_a_link_leads_to_stays_beside_the_new_one() {
+    for is_hard in [true, false] {
+        let work = WorkDir::new();
+        let all = files(&mixed().pack(), Form::Docker110, TAG);
+        let config = all.iter().find(|(name, _)| name.ends_with(".json") && name != "manifest.json").unwrap().0.clone();
+        let mut entries: Vec<_> = all.iter().map(|(name, bytes)| file(name, bytes)).collect();
+        entries.push(match is_hard {
+            true => hardlink("other/config", &config),
+            false => symlink("other/config", &format!("../{config}")),
+        });
+        fs::write(work.path("x.tar"), tar_of(entries)).unwrap();
+        artifact(&["label", "x.tar", "/bin/tool", "-o", "y.tar"]).run_in(&work).exits(0);
+        let after = members(&work.read("y.tar"));
+        assert!(after.contains_key(&config), "{:?}", after.keys());
+        assert!(config_in(&after)["config"]["Labels"]["org.docker-artifact.tool"].is_string());
+        // One that nothing leads to is not left behind.
+        artifact(&["label", "y.tar", "/etc/motd", "-o", "z.tar"]).run_in(&work).exits(0);
+        assert_eq!(members(&work.read("z.tar")).len(), after.len());
+    }
+}
+
+#[test]
 fn a_layer_that_is_not_what_its_digest_says_gets_no_label() {
     let dir = WorkDir::new();
     for form in LABELLED {
@@ -396,6 +418,8 @@ fn a_layout_is_copied_into_a_new_folder() {
     let dir = WorkDir::new();
     write_layout(&mixed(), &dir.path("layout"), TAG);
     fs::write(dir.path("layout/notes"), "not the layout's").unwrap();
+    fs::write(dir.path("file"), "").unwrap();
+    std::os::unix::fs::symlink("layout", dir.path("link")).unwrap();
     let before = listing(&dir.path("layout"));
     for output in ["new", "slash///", "empty"] {
         if output == "empty" {
@@ -418,7 +442,9 @@ fn a_layout_is_copied_into_a_new_folder() {
     for (output, problem) in [
         ("layout", "is a folder with something in it"),
         ("new", "is a folder with something in it"),
-        ("layout/notes", "is a file; a copy of a layout is a folder"),
+        ("file", "is a file; a copy of a layout is a folder"),
+        ("layout/new", "lies in the layout that is read"),
+        ("link/blobs/new/", "lies in the layout that is read"),
         ("-", "a layout is a folder, and does not go to standard output"),
     ] {
         artifact(&["label", "./layout", "/bin/tool", "-o", output]).run_in(&dir).exits(2).says(problem);
@@ -636,6 +662,18 @@ fn an_image_of_the_engine_gets_another_name_or_nothing_at_all() {
     with(&engine, &["label", "local://app:1", "/bin/none"]).run().exits(3).says("local://app:1 has no /bin/none");
     with(&engine, &["label", "local://app:2", "/bin/tool"]).run().exits(3).says("No such image");
     assert_eq!(engine.count("/images/load"), 1);
+}
+
+#[test]
+fn what_is_said_of_an_image_of_the_engine_is_its_id_there_whatever_the_export_lists() {
+    for form in [Form::Docker110, Form::Docker25] {
+        let engine = Engine::exporting(&mixed(), "app:1", form, &[]);
+        let dry = with(&engine, &["label", "local://app:1", "/bin/tool", "--dry-run", "-q"]).run().exits(0);
+        let label = with(&engine, &["label", "local://app:1", "/bin/tool", "-q"]).run().exits(0);
+        assert_eq!(dry.out(), label.out(), "{form:?}");
+        let labelled = Engine::exporting(&mixed().label("org.docker-artifact.tool", "/bin/tool"), "app:1", form, &[]);
+        with(&labelled, &["label", "local://app:1", "--dry-run"]).run().exits(0).says(&labelled.id());
+    }
 }
 
 #[test]

@@ -103,6 +103,12 @@ fn destination(from: &LocalSource, output: &OsStr) -> Result<Destination, Error>
         typed => OsString::from_vec(typed.to_vec()),
     };
     let destination = Destination::parse(Some(&output))?;
+    if let Destination::File(path) | Destination::Directory(path) = &destination
+        && from.is_folder()
+        && from.identity()?.is_some_and(|identity| identity.is_above(path))
+    {
+        return usage(format!("{shown} lies in the layout that is read; name a new folder elsewhere with -o"));
+    }
     match &destination {
         Destination::Stdout if from.is_folder() => {
             usage("a layout is a folder, and does not go to standard output; name a new folder with -o".to_owned())

@@ -39,7 +39,9 @@ pub async fn label_in_engine(
     let from = Arc::clone(in_engine.export().await?);
     let prepared = prepare_local(&from, &request, &progress).await?;
     if request.dry_run || (is_own && !prepared.is_changed()) {
-        return Ok(prepared.outcome(false));
+        let old = id(&in_engine, in_engine.id().await?)?;
+        let new = prepared.moved.get(&old).map_or_else(|| old.clone(), |now| Digest::of(now.as_bytes()));
+        return Ok(Labelled { old, new, ..prepared.outcome(false) });
     }
     if is_own {
         in_engine.check_own_name().await?;
@@ -65,12 +67,14 @@ pub async fn label_in_engine(
 /// What became of it, by the engine's own IDs.
 async fn outcome(in_engine: &Engine, prepared: &Prepared, name: &NewName) -> Result<Labelled, Error> {
     let new = in_engine.id_of_same_layers(name.short()).await?;
-    let digest = |id: &str| {
-        let no_digest =
-            |error| SourceError::Protocol { what: in_engine.name(), problem: format!("its ID {id}: {error}") };
-        id.parse::<Digest>().map_err(no_digest)
-    };
-    Ok(Labelled { old: digest(in_engine.id().await?)?, new: digest(&new)?, ..prepared.outcome(true) })
+    let old = id(in_engine, in_engine.id().await?)?;
+    Ok(Labelled { old, new: id(in_engine, &new)?, ..prepared.outcome(true) })
+}
+
+/// What the engine calls an image: the digest of its config, or, in some stores, of its manifest or index.
+fn id(in_engine: &Engine, id: &str) -> Result<Digest, Error> {
+    let no_digest = |error| SourceError::Protocol { what: in_engine.name(), problem: format!("its ID {id}: {error}") };
+    Ok(id.parse().map_err(no_digest)?)
 }
 
 async fn load(to: &Engine, archive: Assembled, how: &str, progress: &dyn Progress) -> Result<(), SourceError> {

@@ -155,7 +155,7 @@ pub(super) fn canonical(raw: &[u8]) -> Option<Box<[u8]>> {
 }
 
 /// Where a link at `name` to `target` leads, with the archive's top for its root.
-fn join(name: &[u8], target: &[u8]) -> Box<[u8]> {
+pub(super) fn join(name: &[u8], target: &[u8]) -> Box<[u8]> {
     let folder = name.iter().rposition(|&byte| byte == b'/').map_or(&[][..], |slash| &name[..slash]);
     let mut path: Vec<&[u8]> = Vec::new();
     if !target.starts_with(b"/") {

@@ -1,12 +1,14 @@
 //! An archive written anew with some of its files exchanged: every other member as it is, headers and all, in its place.
 
+use std::collections::HashSet;
+
 use tar::{Builder, EntryType, Header};
 
 use super::super::SourceError;
 use super::super::copied::{Assembled, Exchange};
 use super::super::files::{Files, Stored, shown};
 use super::super::local::malformed;
-use super::members::{Members, canonical};
+use super::members::{Members, canonical, join};
 use super::walk::{Walk, What};
 
 /// Two blocks of zeros, which end a tar (POSIX `pax`, "ustar Interchange Format").
@@ -26,6 +28,7 @@ impl Members {
             let climbs = || malformed(self.place(), format!("{} is a name that climbs", shown(&exchange.old)));
             known.push((name.ok_or_else(climbs)?, exchange, false));
         }
+        let linked = self.linked(exchanges)?;
         let mut walk = Walk::new(copy.archive, self.place());
         loop {
             let begin = walk.offset();
@@ -39,7 +42,8 @@ impl Members {
             let is_new = known.iter().any(|(_, exchange, _)| exchange.new.as_bytes() == &*name);
             match known.iter_mut().find(|(old, ..)| *old == name) {
                 Some((_, exchange, is_written)) => {
-                    copy.keep_to(if exchange.keeps_old { end } else { begin })?;
+                    let keeps_old = exchange.keeps_old || linked.contains(&name);
+                    copy.keep_to(if keeps_old { end } else { begin })?;
                     copy.copied = end;
                     // Of several members with one name, which all mean the last, one is enough.
                     if !std::mem::replace(is_written, true) {
@@ -58,6 +62,23 @@ impl Members {
         }
         copy.assembled.own(&END[..]);
         Ok(copy.assembled)
+    }
+
+    /// The names that would be gone, of those in `exchanges`, and that a link leads to: nobody can unpack a hard link to nothing.
+    fn linked(&self, exchanges: &[Exchange]) -> Result<HashSet<Box<[u8]>>, SourceError> {
+        let gone = exchanges.iter().filter(|exchange| exchange.old != exchange.new);
+        let gone: HashSet<_> = gone.filter_map(|exchange| canonical(exchange.old.as_bytes())).collect();
+        let mut linked = HashSet::new();
+        let mut walk = Walk::new(self.stored(), self.place());
+        while let Some(found) = walk.next_member()? {
+            let target = match (&found.what, canonical(&found.name)) {
+                (What::HardLink(target), Some(_)) => canonical(target),
+                (What::Symlink(target), Some(name)) => Some(join(&name, target)),
+                _ => None,
+            };
+            linked.extend(target.filter(|target| gone.contains(target)));
+        }
+        Ok(linked)
     }
 }
 

@@ -312,7 +312,7 @@ fn a_config_that_a_link_leads_to_stays_beside_the_new_one() {
         let mut entries: Vec<_> = all.iter().map(|(name, bytes)| file(name, bytes)).collect();
         entries.push(match is_hard {
             true => hardlink("other/config", &config),
-            false => symlink("other/config", &format!("../{config}")),
+            false => symlink("other/config", format!("../{config}")),
         });
         fs::write(work.path("x.tar"), tar_of(entries)).unwrap();
         artifact(&["label", "x.tar", "/bin/tool", "-o", "y.tar"]).run_in(&work).exits(0);

@@ -5,10 +5,12 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 use crate::plugin::Plugin;
 use crate::registry::Registry;
@@ -116,11 +118,12 @@ fn containers_of(tag: &str) -> usize {
     listed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count()
 }
 
-/// Begins to get a directory that no pipe holds, and waits until it comes: the container is there then.
-fn in_the_middle(image: &str) -> Child {
+/// Begins to get a directory that no pipe holds, and waits until it comes: the container is there then. Content is staged in `scratch`,
+/// as what is killed cannot remove it.
+fn in_the_middle(image: &str, scratch: &Path) -> Child {
     let mut get = Command::new(env!("CARGO_BIN_EXE_docker-artifact"));
     get.args(["get", image, "/usr/bin", "--quiet", "-o", "-"]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = get.spawn().unwrap();
+    let mut child = get.env("TMPDIR", scratch).spawn().unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     child
 }
@@ -187,8 +190,9 @@ fn no_container_stays_in_the_engine_and_the_next_run_removes_what_a_killed_one_l
     run(plugin.get(&image).args(["/usr/bin/env", "/srv/kept", "--quiet", "-o", "-"]));
     assert_eq!(containers_of(&tag), 0);
 
+    let scratch = TempDir::new().unwrap();
     for (signal, left) in [(Signal::INT, 0), (Signal::TERM, 0), (Signal::KILL, 1)] {
-        let mut child = in_the_middle(&image);
+        let mut child = in_the_middle(&image, scratch.path());
         assert_eq!(containers_of(&tag), 1);
         kill_process(Pid::from_child(&child), signal).unwrap();
         child.wait().unwrap();

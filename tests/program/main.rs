@@ -18,6 +18,8 @@ mod label;
 mod label_adversaries;
 mod label_again;
 mod label_cli;
+mod label_engine;
+mod label_layouts;
 mod label_lies;
 mod label_places;
 mod label_trust;

@@ -15,6 +15,7 @@ mod label_places;
 mod labels;
 mod login;
 mod newer;
+mod newer_engines;
 mod platforms;
 mod plugin;
 #[path = "../support/random.rs"]

@@ -25,6 +25,7 @@ mod recipes;
 mod registry;
 mod single_paths;
 mod static_binary;
+mod story;
 mod tools;
 mod tree;
 mod whole_image;

@@ -20,7 +20,7 @@ lint: ## Check format, lints, documentation and shell scripts
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
-	@if command -v shellcheck >/dev/null; then shellcheck install.sh .ci/run; else echo 'skipped: shellcheck is not installed'; fi
+	@if command -v shellcheck >/dev/null; then shellcheck install.sh .ci/run tests/newer-debian tests/real/image/*.sh; else echo 'skipped: shellcheck is not installed'; fi
 
 demo: build ## Get files out of an image made on the spot: no Docker, no network
 	cargo run --release --locked --quiet --example demo

@@ -1,7 +1,7 @@
 //! `make demo`: the main job, before one's eyes, on a machine that has nothing but Rust.
 //!
 //! Makes a small image, serves it from a registry in this process, and gets files out of it, printing each command line
-//! before what it says. The commands go through the real `docker` CLI where there is one, with the plugin in a temporary
+//! before what it says. Then the same image as a file from `docker save`, and out of it what a build step wrote and a later one deleted. The commands go through the real `docker` CLI where there is one, with the plugin in a temporary
 //! `DOCKER_CONFIG`, and to the program directly elsewhere. Exits with 1 if any command fails.
 
 #[path = "../tests/support/mod.rs"]
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn demonstrate() -> Result<(), String> {
     let registry = Registry::start();
-    let reference = registry.push("demo/app:1", &image());
+    let reference = registry.push("demo/app:1", &image(|layer| layer));
     let stage = Stage::new()?;
     println!("An image of three layers is in a registry at {}. None of it is pulled.", registry.host());
 
@@ -53,32 +53,31 @@ fn demonstrate() -> Result<(), String> {
     stage.run(&["get", &reference, "hello", "-o", "by-name"])?;
     stage.shell("cmp hello by-name")?;
 
-    stage.comment("The same image as docker save writes it: what one build step had, though a later one deleted it.");
-    let saved = archive(&image(), Form::Docker25, "demo/app:1");
-    std::fs::write(stage.path("demo.tar"), saved).map_err(|error| error.to_string())?;
-    stage.run(&["ls", "--layers", "demo.tar"])?;
-    stage.run(&["get", "demo.tar", "password", "--created-by", "rootfs.tar", "-o", "password"])?;
-    stage.shell("cat password")?;
-
     stage.comment("A path that is not there gets an answer that helps.");
     stage.fails(3, &["get", &reference, "/bin/helo"])?;
-    stage.fails(3, &["get", &reference, "/etc/password"])?;
+    stage.fails(3, &["get", &reference, "/app/trace.log"])?;
+
+    stage.comment(
+        "The same image in a file, as docker save writes it: no registry, no engine, and nothing is unpacked.",
+    );
+    let saved = archive(&image(Layer::plain), Form::Docker25, "demo/app:1");
+    std::fs::write(stage.path("app.tar"), saved).map_err(|error| error.to_string())?;
+    stage.shell("ls -lh app.tar")?;
+    stage.run(&["ls", "--layers", "app.tar"])?;
+    stage.comment(
+        "One step wrote trace.log, and the next one deleted it: it is got from the layer of the step that wrote it.",
+    );
+    stage.fails(3, &["get", "app.tar", "/app/trace.log"])?;
+    stage.run(&["get", "app.tar", "trace.log", "--created-by", "-o trace.log"])?;
+    stage.shell("cat trace.log")?;
+    stage.comment("The registry has the same layers, and the same log.");
+    stage.run(&["get", "-q", &reference, "trace.log", "--created-by", "-o trace.log", "-o", "-"])?;
     Ok(())
 }
 
-/// What a build might have made: a base of some megabytes, an application, and a last touch.
-fn image() -> Image {
-    // Numbers in disorder, as what compresses well would make a small layer.
-    let mut state = 1u32;
-    let library: Vec<u8> = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state.to_le_bytes()
-    })
-    .take(3 << 20)
-    .flatten()
-    .collect();
+/// What a build might have made: a base of some megabytes, an application with the log of its installation, and a last touch. `stored`
+/// says how its layers are.
+fn image(stored: fn(Layer) -> Layer) -> Image {
     let base = [
         dir("etc"),
         dir("usr"),
@@ -86,8 +85,8 @@ fn image() -> Image {
         dir("usr/lib"),
         symlink("bin", "usr/bin"),
         file("etc/os-release", "NAME=\"Demo Linux\"\nVERSION=1\n"),
-        file("etc/password", "hunter2\n"),
-        file("usr/lib/libdemo.so", library),
+        // Noise, as what compresses well would make a small layer.
+        file("usr/lib/libdemo.so", support::random::noise(1, 12 << 20)),
     ];
     let application = [
         dir("usr"),
@@ -95,14 +94,16 @@ fn image() -> Image {
         file("usr/bin/hello", "#!/bin/sh\necho \"Hello from a container image that nobody pulled.\"\n").mode(0o755),
         dir("etc/demo"),
         file("etc/demo/demo.conf", "greeting = hello\n"),
+        dir("app"),
+        file("app/trace.log", "openat(\"/usr/bin/hello\", O_WRONLY|O_CREAT) = 3\nexited with 0\n"),
         file("usr/share/doc/demo/licence.txt", "Do as you like.\n"),
         file("usr/share/doc/demo/more/readme.txt", "There is little to read.\n"),
     ];
-    let touch = [support::whiteout("etc/password"), file("etc/demo/demo.conf", "greeting = hello, world\n")];
+    let touch = [support::whiteout("app/trace.log"), file("etc/demo/demo.conf", "greeting = hello, world\n")];
     Image::new()
-        .layer(Layer::new(base).created_by("ADD rootfs.tar /"))
-        .layer(Layer::new(application).created_by("COPY app/ /"))
-        .layer(Layer::new(touch).created_by("RUN rm /etc/password"))
+        .layer(stored(Layer::new(base).created_by("ADD rootfs.tar /")))
+        .layer(stored(Layer::new(application).created_by("RUN strace -o trace.log make install")))
+        .layer(stored(Layer::new(touch).created_by("RUN rm trace.log && make configure")))
 }
 
 /// Where the commands run, and how they are called.
@@ -171,7 +172,7 @@ impl Stage {
 
 /// A word as a shell needs it.
 fn quoted(word: &str) -> String {
-    if word.contains('*') { format!("'{word}'") } else { word.to_owned() }
+    if word.contains(['*', ' ']) { format!("'{word}'") } else { word.to_owned() }
 }
 
 /// The program `name` of the PATH.

@@ -1,6 +1,5 @@
 //! Images in files: what the engine saves, what skopeo writes, plain or compressed as a whole, on disk or through a pipe.
 
-use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -8,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::engine::{self, NEEDS, without_special_files};
 use crate::plugin::Plugin;
-use crate::tools::{ENGINE, at_exit, can_run, finish, run, skopeo_copy};
+use crate::tools::{can_run, run, skopeo_copy};
 use crate::tree::{Metadata, Tree};
 use crate::whole_image::assert_get_shows;
 
@@ -80,55 +79,4 @@ fn what_skopeo_writes_gives_the_same_tree() {
         assert_is_the_built_image(&image, &[]);
         assert_is_the_built_image(&image, &["--verify"]);
     }
-}
-
-#[test]
-fn what_one_build_step_wrote_comes_out_of_a_saved_image_although_a_later_step_deleted_it() {
-    let test = "what_one_build_step_wrote_comes_out_of_a_saved_image_although_a_later_step_deleted_it";
-    if !can_run(test, &["docker", ENGINE, "docker-registry", "busybox"]) {
-        return;
-    }
-    let work = TempDir::new().unwrap();
-    fs::copy(which("busybox"), work.path().join("busybox")).unwrap();
-    // Noise, so that a layer is as long in a registry as it is here.
-    let noise = "dd if=/dev/urandom of=/noise bs=1M count=8 2>/dev/null";
-    fs::write(
-        work.path().join("Dockerfile"),
-        format!(
-            "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/busybox\nRUN /bin/busybox --install -s /bin\nRUN {noise}\n\
-             RUN mkdir app && echo it was built > /app/trace.log && : -o trace.log\nRUN rm /app/trace.log && {noise}2\n"
-        ),
-    )
-    .unwrap();
-    let tag = format!("docker-artifact-test-story:{}", std::process::id());
-    run(Command::new("docker").env("DOCKER_BUILDKIT", "0").args(["build", "--quiet", "--tag", &tag]).arg(work.path()));
-    at_exit(&format!("docker rmi {tag}"));
-    let saved = save(&tag, &work.path().join("saved.tar"));
-    let registry = crate::registry::Registry::open();
-    let pushed = engine::push(&tag, &registry, "story:1");
-
-    let plugin = Plugin::installed();
-    for image in [&saved, &pushed] {
-        let out = work.path().join("out");
-        let log = out.join("trace.log");
-        let mut get = plugin.get(image);
-        get.args(["trace.log", "--created-by", "-o trace.log", "-o"]).arg(format!("{}/", out.display()));
-        let told = finish(&mut get);
-        let told = String::from_utf8_lossy(&told.stderr).into_owned();
-        assert_eq!(fs::read_to_string(&log).unwrap(), "it was built\n", "{image}: {told}");
-        fs::remove_file(log).unwrap();
-        // Some kilobytes of 17 MB.
-        let (_, fetched) = told.split_once("fetched ").unwrap_or_else(|| panic!("{told}"));
-        assert!(fetched.split(' ').nth(1).is_some_and(|unit| unit == "kB" || unit == "B"), "{told}");
-        // The merged view does not have it any more.
-        let gone = plugin.get(image).args(["/app/trace.log", "-o", "-"]).output().unwrap();
-        assert_eq!(gone.status.code(), Some(3), "{image}");
-    }
-    assert!(File::open(&saved).unwrap().metadata().unwrap().len() > 16 << 20);
-}
-
-/// Where `program` is.
-fn which(program: &str) -> std::path::PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file()).unwrap()
 }

@@ -10,29 +10,37 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::engine::{self, NEEDS, without_special_files};
-use crate::newer::{self, Shared, Store};
+use crate::newer::{self, Kind, Shared};
 use crate::plugin::Plugin;
-use crate::tools::{NEWER_DEBIAN, can_run, run, skopeo_copy};
+use crate::tools::{NEWER_DEBIAN, can_run, json_lines, run, skopeo_copy};
 use crate::tree::{Metadata, Tree};
 use crate::whole_image::assert_get_shows;
 
+/// Compares every path of `image` with what the engine shows, got with and without its layers' digests being checked, got out of a pipe where
+/// it is a file, and listed.
 fn assert_is_the_built_image(image: &str) {
     let expected = without_special_files(&engine::built().tree);
     for options in [&[][..], &["--verify"]] {
         assert_get_shows(image, options, &expected, Metadata::Permissions, image);
     }
-}
-
-/// The image as the engine here saves it, in a folder that the newer Debian sees too.
-fn saved() -> Shared {
-    save(&engine::built().tag)
-}
-
-fn save(tag: &str) -> Shared {
-    let shared = Shared::new();
-    let file = shared.here("saved.tar").display().to_string();
-    run(Command::new("docker").args(["save", "--output", &file, tag]));
-    shared
+    let plugin = Plugin::installed();
+    if Path::new(image).is_file() {
+        let out = TempDir::new().unwrap();
+        let mut shell = Command::new("sh");
+        shell.env("DOCKER_CONFIG", plugin.config()).args([
+            "-c",
+            "cat \"$0\" | docker artifact get - / -q -o \"$1\"/",
+            image,
+        ]);
+        run(shell.arg(out.path()));
+        Tree::from_directory(out.path()).assert_same(
+            &expected,
+            Metadata::Permissions,
+            &format!("{image} through a pipe"),
+        );
+    }
+    let listed = run(plugin.docker().args(["artifact", "ls", "-a", "--format", "json", image]));
+    assert_eq!(json_lines(&listed), engine::built().tree.0.len(), "ls -a {image}");
 }
 
 #[test]
@@ -41,9 +49,9 @@ fn what_todays_engine_saves_is_the_same_tree_from_either_of_its_stores() {
     if !can_run(test, &[NEEDS, &[NEWER_DEBIAN]].concat()) {
         return;
     }
-    let shared = saved();
-    let tag = &engine::built().tag;
-    for (store, name) in [(Store::Classic, "classic.tar"), (Store::Containerd, "containerd.tar")] {
+    let shared = Shared::new();
+    let tag = &shared.save("stores");
+    for (store, name) in [(Kind::Classic, "classic.tar"), (Kind::Containerd, "containerd.tar")] {
         newer::load(store, &shared.there("saved.tar"));
         run(newer::docker(store).args(["save", "--output", &shared.there(name), tag]));
         run(newer::docker(store).args(["rmi", tag]));
@@ -56,61 +64,23 @@ fn what_todays_engine_saves_is_the_same_tree_from_either_of_its_stores() {
 }
 
 #[test]
-fn todays_engine_with_either_store_and_podman_give_the_same_tree() {
-    let test = "todays_engine_with_either_store_and_podman_give_the_same_tree";
-    if !can_run(test, &[NEEDS, &[NEWER_DEBIAN]].concat()) {
-        return;
-    }
-    // A tag of its own, which no other test removes meanwhile.
-    let tag = format!("{}-engines", engine::built().tag);
-    run(Command::new("docker").args(["tag", &engine::built().tag, &tag]));
-    let shared = save(&tag);
-    run(Command::new("docker").args(["rmi", "--no-prune", &tag]));
-    newer::load(Store::Classic, &shared.there("saved.tar"));
-    newer::load(Store::Containerd, &shared.there("saved.tar"));
-    run(newer::with_store("podman").args(["load", "--quiet", "--input", &shared.there("saved.tar")]));
-
-    let expected = without_special_files(&engine::built().tree);
-    let starts = |path: &[u8], with: &[u8]| path == with || path.strip_prefix(with).is_some_and(|rest| rest[0] == b'/');
-    for host in [newer::engine(Store::Classic), newer::engine(Store::Containerd), newer::podman()] {
-        let get = |arguments: &[&str]| {
-            let (plugin, out) = (Plugin::installed(), TempDir::new().unwrap());
-            let directory = format!("{}/", out.path().display());
-            let mut get = plugin.get(&format!("local://{tag}"));
-            run(get.env("DOCKER_HOST", host).args(["--quiet", "-o", &directory]).args(arguments));
-            Tree::from_directory(out.path())
-        };
-        // From a container, and from the layers.
-        for path in ["srv", "usr/share"] {
-            let wanted = path.as_bytes();
-            let part = expected.clone().without(|path, _| !starts(path, wanted) && !starts(wanted, path));
-            get(&["--parents", path]).assert_same(&part, Metadata::Permissions, &format!("{path} from {host}"));
-        }
-        get(&["/", "--verify"]).assert_same(&expected, Metadata::Permissions, host);
-    }
-    run(newer::docker(Store::Classic).args(["rmi", &tag]));
-    run(newer::docker(Store::Containerd).args(["rmi", &tag]));
-    run(newer::with_store("podman").args(["rmi", "--force", &tag]));
-}
-
-#[test]
 fn what_buildx_exports_is_the_same_tree() {
     if !can_run("what_buildx_exports_is_the_same_tree", &[NEEDS, &[NEWER_DEBIAN]].concat()) {
         return;
     }
-    let shared = saved();
-    newer::load(Store::Containerd, &shared.there("saved.tar"));
-    let tag = &engine::built().tag;
+    let shared = Shared::new();
+    let tag = &shared.save("buildx");
+    newer::load(Kind::Containerd, &shared.there("saved.tar"));
     fs::create_dir(shared.here("context")).unwrap();
     fs::write(shared.here("context/Dockerfile"), format!("FROM {tag}\nLABEL built=again\n")).unwrap();
     for kind in ["oci", "docker"] {
         let name = format!("{kind}.tar");
         let output = format!("type={kind},dest={},name=a.example/b:1", shared.there(&name));
         let build = ["buildx", "build", "--quiet", "--provenance=false", "--output", &output, &shared.there("context")];
-        run(newer::docker(Store::Containerd).args(build));
+        run(newer::docker(Kind::Containerd).args(build));
         assert_is_the_built_image(&shared.here(&name).display().to_string());
     }
-    run(newer::docker(Store::Containerd).args(["rmi", tag]));
+    run(newer::docker(Kind::Containerd).args(["rmi", tag]));
 }
 
 #[test]
@@ -118,8 +88,8 @@ fn what_podman_and_buildah_write_is_the_same_tree() {
     if !can_run("what_podman_and_buildah_write_is_the_same_tree", &[NEEDS, &[NEWER_DEBIAN]].concat()) {
         return;
     }
-    let shared = saved();
-    let tag = &engine::built().tag;
+    let shared = Shared::new();
+    let tag = &shared.save("podman");
     run(newer::with_store("podman").args(["load", "--quiet", "--input", &shared.there("saved.tar")]));
     for (format, name) in
         [("docker-archive", "podman.tar"), ("oci-archive", "podman-oci.tar"), ("oci-dir", "podman-dir")]
@@ -150,7 +120,8 @@ fn what_a_newer_skopeo_writes_is_the_same_tree() {
     if !can_run("what_a_newer_skopeo_writes_is_the_same_tree", &[NEEDS, &[NEWER_DEBIAN]].concat()) {
         return;
     }
-    let shared = saved();
+    let shared = Shared::new();
+    shared.save("skopeo");
     let from = format!("docker-archive:{}", shared.there("saved.tar"));
     for (options, to, name) in [
         (&["--dest-compress-format", "zstd:chunked"][..], "oci", "chunked"),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::engine::{self, NEEDS};
-use crate::newer::{self, Shared, Store};
+use crate::newer::{self, Kind, Shared};
 use crate::plugin::Plugin;
 use crate::registry::Registry;
 use crate::tools::{NEWER_DEBIAN, at_exit, can_run, feed, run, skopeo_copy};
@@ -120,19 +120,16 @@ fn todays_engine_labels_and_loads_whichever_store_it_has() {
     let plugin = Plugin::installed();
     let shared = Shared::new();
     let path = |name: &str| shared.here(name).display().to_string();
-    for (store, number) in [(Store::Classic, 1), (Store::Containerd, 2)] {
-        let tag = format!("docker-artifact-test-label-newer{number}:{}", std::process::id());
-        run(Command::new("docker").args(["tag", &engine::built().tag, &tag]));
-        run(Command::new("docker").args(["save", "--output", &path("before.tar"), &tag]));
-        run(Command::new("docker").args(["rmi", "--no-prune", &tag]));
-        newer::load(store, &shared.there("before.tar"));
+    for (kind, test) in [(Kind::Classic, "label-classic"), (Kind::Containerd, "label-containerd")] {
+        let tag = shared.save(test);
+        newer::load(kind, &shared.there("saved.tar"));
         let inspect = |field: &str| -> Value {
             let format = format!("{{{{json {field}}}}}");
-            serde_json::from_slice(&run(newer::docker(store).args(["inspect", "--format", &format, &tag]))).unwrap()
+            serde_json::from_slice(&run(newer::docker(kind).args(["inspect", "--format", &format, &tag]))).unwrap()
         };
         let layers = inspect(".RootFS.Layers");
         let label = |arguments: &[&str]| {
-            let host = newer::engine(store);
+            let host = newer::engine(kind);
             run(plugin.docker().env("DOCKER_HOST", host).args(["artifact", "label", "--quiet"]).args(arguments));
         };
         label(&[&format!("local://{tag}"), "/bin/true"]);
@@ -140,13 +137,13 @@ fn todays_engine_labels_and_loads_whichever_store_it_has() {
         assert!(labelled["org.docker-artifact.true"].is_string(), "{labelled}");
         assert_eq!(inspect(".RootFS.Layers"), layers);
 
-        run(newer::docker(store).args(["save", "--output", &shared.there("saved.tar"), &tag]));
+        run(newer::docker(kind).args(["save", "--output", &shared.there("saved.tar"), &tag]));
         label(&[&path("saved.tar"), "kept=/srv/kept", "-o", &path("labelled.tar")]);
-        newer::load(store, &shared.there("labelled.tar"));
+        newer::load(kind, &shared.there("labelled.tar"));
         assert!(inspect(".Config.Labels")["org.docker-artifact.kept"].is_string());
         assert_eq!(inspect(".RootFS.Layers"), layers);
         assert!(get_true(&plugin, &path("labelled.tar")) == expected());
-        run(newer::docker(store).args(["rmi", &tag]));
+        run(newer::docker(kind).args(["rmi", &tag]));
     }
 }
 

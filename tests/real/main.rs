@@ -15,6 +15,7 @@ mod label_places;
 mod labels;
 mod login;
 mod newer;
+mod newer_engines;
 mod platforms;
 mod plugin;
 #[path = "../support/random.rs"]
@@ -24,6 +25,7 @@ mod recipes;
 mod registry;
 mod single_paths;
 mod static_binary;
+mod story;
 mod tools;
 mod tree;
 mod whole_image;

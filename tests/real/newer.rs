@@ -1,8 +1,7 @@
-//! The tools of the next Debian, and its engine, twice: with its own store of images and with containerd's. tests/newer-debian makes
-//! them, in a root file system of their own.
+//! The tools of the next Debian, and its engines: Docker's with its own store of images, Docker's with containerd's, and podman behind
+//! its compatible socket. tests/newer-debian makes them, in a root file system of their own.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -56,24 +55,39 @@ impl Shared {
     pub fn there(&self, name: &str) -> String {
         format!("/{}/{name}", self.0.path().file_name().unwrap().display())
     }
+
+    /// Puts the image that the engine here has built into it as `saved.tar`, under a name that only this test has: another one may put the
+    /// same image into the same engine, and remove it by its name. Gives the name.
+    pub fn save(&self, test: &str) -> String {
+        let name = format!("docker-artifact-test-newer:{test}-{}", std::process::id());
+        run(Command::new("docker").args(["tag", &crate::engine::built().tag, &name]));
+        run(Command::new("docker").arg("save").arg("--output").arg(self.here("saved.tar")).arg(&name));
+        run(Command::new("docker").args(["rmi", "--no-prune", &name]));
+        name
+    }
 }
 
-/// Which store an engine keeps its images in.
-#[derive(Clone, Copy)]
-pub enum Store {
+/// Which engine.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Docker's, with its own store of images.
     Classic,
+    /// Docker's, with containerd's store.
     Containerd,
+    /// podman, which speaks as Docker's does.
+    Podman,
 }
 
-/// The newer engine with this store, started once for all tests of a run: what `DOCKER_HOST` has to be. It ends with this process,
-/// as its standard input does.
-pub fn engine(store: Store) -> &'static str {
-    static ENGINES: [OnceLock<String>; 2] = [OnceLock::new(), OnceLock::new()];
-    let name = match store {
-        Store::Classic => "classic",
-        Store::Containerd => "containerd",
+/// The newer engine of this kind, started once for all tests of a run: what `DOCKER_HOST` has to be. It ends with this process, as its
+/// standard input does.
+pub fn engine(kind: Kind) -> &'static str {
+    static ENGINES: [OnceLock<String>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
+    let name = match kind {
+        Kind::Classic => "classic",
+        Kind::Containerd => "containerd",
+        Kind::Podman => "podman",
     };
-    ENGINES[store as usize].get_or_init(|| {
+    ENGINES[kind as usize].get_or_init(|| {
         let mut script = script();
         script.arg("engine").arg(root().unwrap()).args([name, name]);
         let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -85,33 +99,15 @@ pub fn engine(store: Store) -> &'static str {
     })
 }
 
-/// Podman's socket that speaks as Docker's, with the store of [`with_store`]: what `DOCKER_HOST` has to be. It ends once nobody has
-/// asked for 60 seconds.
-pub fn podman() -> &'static str {
-    static PODMAN: OnceLock<String> = OnceLock::new();
-    PODMAN.get_or_init(|| {
-        let socket = root().unwrap().join("podman.sock");
-        // One of an earlier run.
-        let _ = std::fs::remove_file(&socket);
-        let mut service = with_store("podman");
-        service.args(["system", "service", "--time", "60", "unix:///podman.sock"]);
-        std::mem::forget(service.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        while UnixStream::connect(&socket).is_err() {
-            std::thread::yield_now();
-        }
-        format!("unix://{}", socket.display())
-    })
-}
-
-/// The newer docker command, with the engine that has this store.
-pub fn docker(store: Store) -> Command {
-    let host = engine(store).replace(&root().unwrap().display().to_string(), "");
+/// The newer docker command, with the engine of this kind.
+pub fn docker(kind: Kind) -> Command {
+    let host = engine(kind).replace(&root().unwrap().display().to_string(), "");
     let mut docker = command("docker");
     docker.args(["--host", &host]);
     docker
 }
 
-/// Loads what is saved in `file` into the engine with this store.
-pub fn load(store: Store, file: &str) {
-    run(docker(store).args(["load", "--quiet", "--input", file]));
+/// Loads what is saved in `file` into the engine of this kind.
+pub fn load(kind: Kind, file: &str) {
+    run(docker(kind).args(["load", "--quiet", "--input", file]));
 }

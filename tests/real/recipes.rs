@@ -233,6 +233,16 @@ fn an_artifact_is_declared_published_got_and_copied_in_builds() {
 }
 
 #[test]
+fn what_a_build_step_left_behind_is_got() {
+    if !can_run("what_a_build_step_left_behind_is_got", NEEDS) {
+        return;
+    }
+    let kitchen = Kitchen::new(Registry::open());
+    kitchen.install();
+    kitchen.cook("build-step");
+}
+
+#[test]
 fn credentials_reach_a_build_as_a_secret() {
     if !can_run("credentials_reach_a_build_as_a_secret", NEEDS) {
         return;

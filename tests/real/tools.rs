@@ -126,6 +126,12 @@ pub fn finish(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
+/// How many JSON values there are in what a program wrote.
+pub fn json_lines(written: &[u8]) -> usize {
+    let values = serde_json::Deserializer::from_slice(written).into_iter::<serde_json::Value>();
+    values.map(Result::unwrap).count()
+}
+
 /// Runs `command` with `input` as its standard input.
 pub fn feed(command: &mut Command, input: &[u8]) -> Output {
     let mut child = command

@@ -162,16 +162,6 @@ impl<R: Read + Send + 'static> Stream for Ahead<R> {
             || self.thread.as_ref().is_some_and(|thread| thread.damaged)
     }
 
-    fn finish(&mut self) -> Result<(), LayerError> {
-        loop {
-            let ready = self.fill_buf()?.len();
-            if ready == 0 {
-                return Ok(());
-            }
-            self.consume(ready);
-        }
-    }
-
     fn drain_blob(&mut self) -> Result<(), LayerError> {
         match (&mut self.here, &mut self.thread) {
             (Some(stream), _) => stream.drain_blob(),

@@ -242,16 +242,6 @@ impl<R: Read> Stream for Decompressed<R> {
         self.damaged
     }
 
-    fn finish(&mut self) -> Result<(), LayerError> {
-        loop {
-            let ready = self.fill_buf()?.len();
-            if ready == 0 {
-                return Ok(());
-            }
-            self.consume(ready);
-        }
-    }
-
     fn drain_blob(&mut self) -> Result<(), LayerError> {
         while !self.blob_ended && !self.blob_failed {
             self.input.consume(usize::MAX);

@@ -32,7 +32,15 @@ pub trait Stream: BufRead {
     }
 
     /// Reads what is left of the tar, and of the blob, so that the source sees the blob's end and can compare its digest.
-    fn finish(&mut self) -> Result<(), LayerError>;
+    fn finish(&mut self) -> Result<(), LayerError> {
+        loop {
+            let ready = self.fill_buf()?.len();
+            if ready == 0 {
+                return Ok(());
+            }
+            self.consume(ready);
+        }
+    }
 
     /// Whether the compressed stream turned out to be damaged or cut short.
     fn is_damaged(&self) -> bool;

@@ -312,7 +312,7 @@ fn a_signal_in_the_middle_of_a_file_removes_the_container_first() {
         let engine = Engine::start(&image, "app:1");
         engine.requests_for("/archive?path=/big").after(1).fail(Fault::StallAfter(1 << 20));
         let dir = WorkDir::new();
-        let running = with(&engine, &["get", "local://app:1", "/big"]).start_in(&dir);
+        let running = with(&engine, &["get", "local://app:1", "/big"]).heeding_signals().start_in(&dir);
         engine.wait_for_stall();
         assert_eq!(engine.containers().len(), 1);
         running.signal(signal);
@@ -327,7 +327,7 @@ fn a_signal_while_the_container_is_being_made_waits_for_it_and_removes_it() {
     let engine = Engine::start(&image(), "app:1");
     engine.hold();
     let dir = WorkDir::new();
-    let running = with(&engine, &["get", "local://app:1", "/app/trace.log"]).start_in(&dir);
+    let running = with(&engine, &["get", "local://app:1", "/app/trace.log"]).heeding_signals().start_in(&dir);
     engine.wait_for_stall();
     running.signal(Signal::INT);
     engine.release();
@@ -342,7 +342,7 @@ fn what_a_killed_run_left_is_removed_by_the_next_and_nothing_else_is() {
     let engine = Engine::start(&image, "app:1");
     engine.requests_for("/archive?path=/big").after(1).fail(Fault::StallAfter(1 << 20));
     let (killed, living) = (WorkDir::new(), WorkDir::new());
-    let running = with(&engine, &["get", "local://app:1", "/big"]).start_in(&killed);
+    let running = with(&engine, &["get", "local://app:1", "/big"]).heeding_signals().start_in(&killed);
     engine.wait_for_stall();
     running.signal(Signal::KILL);
     running.wait().exits(137);
@@ -369,7 +369,7 @@ fn the_container_of_a_run_that_goes_on_is_left_to_it() {
     let engine = Engine::start(&image, "app:1");
     engine.requests_for("/archive?path=/big").after(1).fail(Fault::StallAfter(1 << 20));
     let dir = WorkDir::new();
-    let running = with(&engine, &["get", "local://app:1", "/big"]).start_in(&dir);
+    let running = with(&engine, &["get", "local://app:1", "/big"]).heeding_signals().start_in(&dir);
     engine.wait_for_stall();
     with(&engine, &["ls", "local://app:1"]).run().exits(0);
     assert_eq!(engine.containers().len(), 1);

@@ -80,13 +80,9 @@ fn help_is_the_same_by_every_road() {
 
 // Being stopped
 
-/// Has a program begin with no signal ignored, as whatever runs the tests may ignore some: `nohup`, or a shell for its background jobs.
-const HEEDING: &[&str] =
-    if cfg!(target_os = "linux") { &["/usr/bin/env", "--default-signal=HUP,INT,QUIT,TERM"] } else { &[] };
-
 /// A `get` that hangs half way through its layer.
 fn hanging(dir: &WorkDir, registry: &Registry, environment: &[(&str, &str)]) -> program::Running {
-    hanging_under(HEEDING, dir, registry, environment)
+    hanging_under(&[], dir, registry, environment)
 }
 
 /// The same, started by another program with these words before it.
@@ -95,7 +91,7 @@ fn hanging_under(words: &[&str], dir: &WorkDir, registry: &Registry, environment
     let reference = registry.push("team/app:1", &Image::new().layer(layer.clone()));
     let digest = Image::new().layer(layer).pack().layers[0].digest();
     registry.requests_for(&digest).fail(Fault::StallAfter(3 << 20));
-    let program = artifact(&["get", &reference, "/big", "/bigger"]).under(words);
+    let program = artifact(&["get", &reference, "/big", "/bigger"]).under(words).heeding_signals();
     let program = environment.iter().fold(program, |program, (name, value)| program.env(name, value));
     let running = program.start_in(dir);
     registry.wait_for_stall();
@@ -124,7 +120,7 @@ fn a_signal_that_is_ignored_as_by_nohup_stays_ignored() {
     let (dir, registry) = (WorkDir::new(), Registry::start());
     // What `nohup` does; of a job in the background, a shell makes it ignore SIGINT and SIGQUIT.
     let ignoring = ["/bin/sh", "-c", "trap '' HUP INT QUIT; exec \"$0\" \"$@\""];
-    let running = hanging_under(&[HEEDING, &ignoring].concat(), &dir, &registry, &[]);
+    let running = hanging_under(&ignoring, &dir, &registry, &[]);
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
         running.signal(signal);
     }

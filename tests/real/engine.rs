@@ -121,7 +121,9 @@ fn containers_of(tag: &str) -> usize {
 /// Begins to get a directory that no pipe holds, and waits until it comes: the container is there then. Content is staged in `scratch`,
 /// as what is killed cannot remove it.
 fn in_the_middle(image: &str, scratch: &Path) -> Child {
-    let mut get = Command::new(env!("CARGO_BIN_EXE_docker-artifact"));
+    // Whatever runs the tests may ignore the signal, as a shell does for its background jobs.
+    let mut get = Command::new("env");
+    get.args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_docker-artifact")]);
     get.args(["get", image, "/usr/bin", "--quiet", "-o", "-"]).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = get.env("TMPDIR", scratch).spawn().unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();

@@ -218,6 +218,13 @@ impl Program {
         self
     }
 
+    /// The same, with no signal ignored: whatever runs the tests may ignore some, as `nohup` does, or a shell for its background jobs.
+    pub fn heeding_signals(self) -> Self {
+        let words: &[&str] =
+            if cfg!(target_os = "linux") { &["/usr/bin/env", "--default-signal=HUP,INT,QUIT,TERM"] } else { &[] };
+        self.under(words)
+    }
+
     /// The same, started by another program with these words before it, such as a shell that sets a limit first.
     pub fn under(mut self, words: &[&str]) -> Self {
         let mut words = words.iter();

@@ -4,10 +4,12 @@
 //! tests show, except in one thing: a tag is ASCII here, as the distribution-spec has it (*Pulling manifests*), and may have any
 //! script's letters there.
 //!
-//!     reference = [ domain "/" ] path [ ":" tag ] [ "@" digest ]
-//!     domain    = label *( "." label ) [ ":" port ]
-//!     path      = component *( "/" component )
-//!     component = alnum *( ( "." | "_" | "__" | *"-" ) alnum )          in lower case
+//! ```text
+//! reference = [ domain "/" ] path [ ":" tag ] [ "@" digest ]
+//! domain    = label *( "." label ) [ ":" port ]
+//! path      = component *( "/" component )
+//! component = alnum *( ( "." | "_" | "__" | *"-" ) alnum )          in lower case
+//! ```
 
 use oci_distribution::{ParseError, Reference};
 

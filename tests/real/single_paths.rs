@@ -49,7 +49,7 @@ const FILES: &[&[u8]] = &[
     b"/srv/links/two-dirs/end",
     b"/srv/links/slash/end",
     b"/srv/links/self/self/self/relative",
-    b"/srv/links/root/srv/links/root/bin/true",
+    b"/srv/links/top/srv/links/top/bin/true",
     b"/srv/links/to-dir/made-through-link/../end",
     b"/srv/hard/one/second",
     b"/srv/hard/two/third",

@@ -102,7 +102,8 @@ fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>
         std::process::exit(Exit::from(why).code().into());
     })
     .map_err(Failure::Start)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    // One worker: what it does costs a fraction of the decoding, and two would wake each other for every piece.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(Failure::Start)?;
     let outcome = runtime.block_on(command);
     // A thread may still wait for bytes that nobody wants any more.

@@ -5,7 +5,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 DIST := docker-artifact-$(VERSION)-$(shell uname -s | tr A-Z a-z)-$(shell uname -m)
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
-.PHONY: build install test lint demo bench dist help
+.PHONY: build install test lint demo bench dist dist-demo help
 
 build: ## Build target/release/docker-artifact
 	cargo build --release --locked
@@ -41,6 +41,10 @@ dist: ## Pack a static binary, which runs in any image, into dist/
 	tar -czf dist/$(DIST).tar.gz -C dist $(DIST)
 	rm -r dist/$(DIST)
 	cd dist && sha256sum docker-artifact $(DIST).tar.gz >SHA256SUMS
+
+# The demo of what dist has compiled, as a release build takes minutes.
+dist-demo: dist
+	RUSTFLAGS='$(STATIC)' cargo run --release --locked --target $(HOST) --quiet --example demo
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target about; do printf '  %-8s %s\n' "$$target" "$$about"; done

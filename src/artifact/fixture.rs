@@ -1,7 +1,8 @@
 //! Images in memory, for the tests of this folder.
 
-use std::io::{Cursor, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, Cursor, Read, Write};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -59,7 +60,7 @@ pub fn tar(members: &[Member<'_>]) -> Vec<u8> {
 
 /// The same bytes, compressed.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(bytes).unwrap();
     gzip.finish().unwrap()
 }
@@ -83,7 +84,32 @@ pub struct Memory {
     /// The positions (from the bottom) of the layers that cannot be had.
     lost: Vec<usize>,
     /// Those that were opened, in order.
-    opened: Mutex<Vec<usize>>,
+    opened: Arc<Opened>,
+    /// Layers whose bytes from here on come once another one has been opened: layer, bytes, and that one.
+    held: Option<(usize, u64, usize)>,
+}
+
+#[derive(Default)]
+struct Opened {
+    layers: Mutex<Vec<usize>>,
+    more: Condvar,
+}
+
+/// Nothing, once another layer has been opened.
+struct Gate {
+    opened: Arc<Opened>,
+    until: usize,
+}
+
+impl Read for Gate {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        let layers = self.opened.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        // So long only where the test fails.
+        let patience = Duration::from_secs(20);
+        let closed = |layers: &mut Vec<usize>| !layers.contains(&self.until);
+        drop(self.opened.more.wait_timeout_while(layers, patience, closed));
+        Ok(0)
+    }
 }
 
 impl Memory {
@@ -102,8 +128,8 @@ impl Memory {
         config.rootfs.diff_ids =
             layers.iter().map(|bytes| DiffId(Digest::of(&[bytes, &b"tar"[..]].concat()))).collect();
         let image = Image::of_blobs(None, config, 0, layers.iter().map(blob).collect()).unwrap();
-        let opened = Mutex::default();
-        Memory { image: Arc::new(image), layers, stored, is_pinned: false, lost: Vec::new(), opened }
+        let opened = Arc::default();
+        Memory { image: Arc::new(image), layers, stored, is_pinned: false, lost: Vec::new(), opened, held: None }
     }
 
     /// The same, named by its digest.
@@ -116,9 +142,14 @@ impl Memory {
         Memory { lost: vec![layer], ..self }
     }
 
+    /// The same with what the layer at the position `layer` has behind so many bytes coming only once the one at `until` has been opened.
+    pub fn holding(self, layer: usize, bytes: u64, until: usize) -> Self {
+        Memory { held: Some((layer, bytes, until)), ..self }
+    }
+
     /// The layers that were opened so far, in order, by their positions from the bottom.
     pub fn opened(&self) -> Vec<usize> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.opened.layers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -144,11 +175,20 @@ impl Source for Memory {
     }
 
     fn layer<'a>(&'a self, layer: &'a Layer) -> BoxFuture<'a, Result<LayerBlob, SourceError>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(layer.index);
+        self.opened.layers.lock().unwrap_or_else(PoisonError::into_inner).push(layer.index);
+        self.opened.more.notify_all();
         let bytes = self.layers[layer.index].clone();
         if self.lost.contains(&layer.index) {
             let (what, detail) = (format!("layer {}", layer.index), String::new());
             return Box::pin(ready(Err(SourceError::NotFound { what, detail })));
+        }
+        if let Some((held, start, until)) = self.held
+            && held == layer.index
+        {
+            let (start, rest) = bytes.split_at(start as usize);
+            let gate = Gate { opened: Arc::clone(&self.opened), until };
+            let reader = Cursor::new(start.to_vec()).chain(gate).chain(Cursor::new(rest.to_vec()));
+            return Box::pin(ready(Ok(LayerBlob::Stream(Box::new(reader)))));
         }
         Box::pin(ready(Ok(match self.stored {
             As::Streams => LayerBlob::Stream(Box::new(Cursor::new(bytes))),

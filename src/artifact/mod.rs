@@ -18,6 +18,7 @@ mod measure;
 mod merged;
 mod names;
 mod of_layer;
+mod pace;
 mod place;
 pub mod range_index;
 mod record;

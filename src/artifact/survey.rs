@@ -2,16 +2,20 @@
 //!
 //! A [`Survey`] drives a [`Lookup`]: it opens and reads the layers that are to be read next, small ones side by side, and collects
 //! the content of every entry that could belong to what was asked for while it passes by, so that in the ordinary case each layer
-//! is read once. What is done with content is the [`Collect`]or's: `get` stages it, `label` measures it.
+//! is read once. What is done with content is the [`Collect`]or's: `get` stages it, `label` measures it. Where a large layer keeps
+//! only the decoder busy, the next one is read beside it ([`Pace`]).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::absent::{self, Context};
 use super::error::Error;
 use super::layers::{self, Verify, Vouched};
+use super::pace::Pace;
 use super::place;
 use super::shown::describe;
 use crate::extract::{StageError, Stamp};
@@ -110,6 +114,8 @@ pub struct Survey<C: Collect> {
     allowance: Arc<Allowance>,
     /// The next layers, as far as they have been asked for. One that cannot be had is no fault where the layers above it decide.
     opened: VecDeque<Result<(LayerBlob, NamedLayer), Error>>,
+    /// The next layer of all, where it is being read already.
+    ahead: Option<Ahead<C::Kept>>,
     /// What vouches for each layer of `indexes`.
     vouched: Vec<Vouched>,
 }
@@ -120,6 +126,19 @@ struct Reading<K> {
     candidates: Candidates,
     contents: HashMap<DataOffset, K>,
     vouched: Vouched,
+}
+
+/// The reading of a layer that was begun beside the one above it.
+struct Ahead<K> {
+    reading: JoinHandle<Result<Reading<K>, Error>>,
+    /// How the one above goes, or went.
+    pace: Arc<Pace>,
+}
+
+impl<K> Drop for Ahead<K> {
+    fn drop(&mut self) {
+        self.pace.end();
+    }
 }
 
 /// A layer with the name that messages give it.
@@ -146,6 +165,7 @@ impl<C: Collect> Survey<C> {
             keeps_xattrs: false,
             allowance: Arc::default(),
             opened: VecDeque::new(),
+            ahead: None,
             vouched: Vec::new(),
         }
     }
@@ -230,6 +250,7 @@ impl<C: Collect> Survey<C> {
             match next {
                 Ok(Next::Done(outcome)) => {
                     self.opened.clear();
+                    self.ahead = None;
                     return Ok(self.found(image, outcome));
                 }
                 Ok(Next::Read { .. }) if self.is_over() => {
@@ -264,6 +285,11 @@ impl<C: Collect> Survey<C> {
 
     /// Reads the next layers down: one, or, in `any_order`, as many as go side by side.
     async fn read_further(&mut self, any_order: bool) -> Result<(), Error> {
+        if let Some(mut ahead) = self.ahead.take() {
+            let reading = joined((&mut ahead.reading).await)?;
+            self.absorb(reading);
+            return Ok(());
+        }
         if self.opened.is_empty() {
             self.open_further(any_order).await;
         }
@@ -272,18 +298,59 @@ impl<C: Collect> Survey<C> {
         if opened.len() == 1
             && let Some((blob, layer)) = opened.pop()
         {
-            let candidates = std::mem::take(&mut self.candidates);
-            let mut reading = self.read(blob, layer, candidates).await?;
-            self.candidates = std::mem::take(&mut reading.candidates);
-            self.add(reading);
-            return Ok(());
+            return self.read_next(blob, layer).await;
         }
-        let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone()));
-        for mut reading in try_join_all(readings).await? {
-            self.candidates.absorb(std::mem::take(&mut reading.candidates));
-            self.add(reading);
+        let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone(), None));
+        for reading in try_join_all(readings).await? {
+            self.absorb(reading);
         }
         Ok(())
+    }
+
+    /// Reads the next layer, and begins with the one below it where there is room for that.
+    async fn read_next(&mut self, blob: LayerBlob, layer: NamedLayer) -> Result<(), Error> {
+        let candidates = std::mem::take(&mut self.candidates);
+        if C::TRACKS || !Pace::is_worthwhile(&layer.layer) || !self.lookup.is_literal() {
+            let reading = self.read(blob, layer, candidates, None).await?;
+            self.replace(reading);
+            return Ok(());
+        }
+        let pace = Arc::new(Pace::default());
+        let (reading, ahead) = {
+            let mut reading = pin!(self.read(pace.watching(blob), layer, candidates, Some(Arc::clone(&pace))));
+            tokio::select! {
+                biased;
+                reading = &mut reading => (reading?, None),
+                ahead = self.read_ahead(&pace) => (reading.await?, ahead),
+            }
+        };
+        self.replace(reading);
+        self.ahead = ahead.filter(|_| !pace.is_over());
+        Ok(())
+    }
+
+    /// Begins to read the layer below the next one as soon as there is room. It knows nothing of the links in that: what those lead to
+    /// is read afterwards.
+    async fn read_ahead(&self, pace: &Arc<Pace>) -> Option<Ahead<C::Kept>> {
+        pace.room().await;
+        let depth = Depth(self.indexes.len() + 1);
+        let opened = if self.opened.is_empty() { self.open(depth).await.ok() } else { None };
+        let (blob, layer) = opened.filter(|(blob, _)| matches!(blob, LayerBlob::Stream(_)))?;
+        let candidates = Candidates::new(Arc::clone(&self.lookup.patterns), self.lookup.follow);
+        let reading = tokio::task::spawn_blocking(self.reading(pace.beside(blob), layer, candidates, None));
+        Some(Ahead { reading, pace: Arc::clone(pace) })
+    }
+
+    /// Takes in the reading of a layer that went on with all that was looked out for.
+    fn replace(&mut self, mut reading: Reading<C::Kept>) {
+        self.candidates = std::mem::take(&mut reading.candidates);
+        self.add(reading);
+    }
+
+    /// Takes in one of several readings that went on side by side.
+    fn absorb(&mut self, mut reading: Reading<C::Kept>) {
+        self.candidates.absorb(std::mem::take(&mut reading.candidates));
+        self.add(reading);
     }
 
     fn add(&mut self, reading: Reading<C::Kept>) {
@@ -334,16 +401,27 @@ impl<C: Collect> Survey<C> {
         blob: LayerBlob,
         layer: NamedLayer,
         candidates: Candidates,
+        pace: Option<Arc<Pace>>,
     ) -> Result<Reading<C::Kept>, Error> {
+        blocking(self.reading(blob, layer, candidates, pace)).await
+    }
+
+    /// The work of reading a layer below those read so far.
+    fn reading(
+        &self,
+        blob: LayerBlob,
+        layer: NamedLayer,
+        candidates: Candidates,
+        pace: Option<Arc<Pace>>,
+    ) -> impl FnOnce() -> Result<Reading<C::Kept>, Error> + Send + 'static {
         let index = LayerIndex::keeping_xattrs(self.keeps_xattrs);
         let (lookup, allowance) = (Arc::clone(&self.lookup), Arc::clone(&self.allowance));
         let above = self.indexes.clone();
         let (collector, verify, apart) = (Arc::clone(&self.collector), self.verify, self.apart);
-        blocking(move || {
+        move || {
             let passing = Passing::new(lookup, above, index, candidates, allowance);
-            collect(&*collector, blob, &layer, passing, verify, apart)
-        })
-        .await
+            collect(&*collector, blob, &layer, passing, verify, apart, pace.as_deref())
+        }
     }
 
     async fn open(&self, depth: Depth) -> Result<(LayerBlob, NamedLayer), Error> {
@@ -363,6 +441,7 @@ fn collect<C: Collect>(
     mut passing: Passing,
     verify: Verify,
     apart: bool,
+    pace: Option<&Pace>,
 ) -> Result<Reading<C::Kept>, Error> {
     let mut contents = HashMap::new();
     // Going back costs a whole reading, except where content can be read by itself.
@@ -384,7 +463,11 @@ fn collect<C: Collect>(
         let kept = collector.collect(&layer.layer, &wanting.patterns, file, data);
         contents.insert(file.content.data, kept.map_err(|error| Error::staging(&layer.name, error))?);
         passing.keep(file.content.data);
-        Ok(if verify == Verify::Never && passing.is_enough() { Flow::Stop } else { Flow::Continue })
+        if (verify == Verify::Never || pace.is_some()) && passing.is_enough() {
+            pace.inspect(|pace| pace.end());
+            return Ok(if verify == Verify::Never { Flow::Stop } else { Flow::Continue });
+        }
+        Ok(Flow::Continue)
     })?;
     let (index, candidates) = passing.finish();
     Ok(Reading { index, candidates, contents, vouched })
@@ -412,7 +495,11 @@ fn collect_again<C: Collect>(
 
 /// Runs work that blocks beside the asynchronous kind.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(work).await {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+fn joined<T>(outcome: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
+    match outcome {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }

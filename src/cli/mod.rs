@@ -113,9 +113,10 @@ fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>
         while stopping.load(Ordering::SeqCst) {
             std::thread::park();
         }
-        extract::discard_all();
         engine::discard_all();
     }
+    // Also where all went well, the reading of a layer that turned out not to matter may not have noticed yet.
+    extract::discard_all();
     outcome
 }
 

@@ -93,6 +93,11 @@ impl Lookup {
         Ok(Next::Read { any_order })
     }
 
+    /// Whether paths alone were asked for, no globs.
+    pub fn is_literal(&self) -> bool {
+        self.patterns.iter().all(Pattern::is_literal)
+    }
+
     /// Whether a layer need not be read to its end: what was asked for is files whose content was kept, or what lies above. `view` has
     /// the layer, as far as it has been read, as its lowest one; only of a plain path can that much tell what it comes to.
     fn is_enough(&self, view: &View<'_>, is_kept: impl Fn(DataOffset) -> bool) -> bool {

@@ -4,6 +4,7 @@ use super::super::fixture::{As, Member, Memory, file, gzip, tar};
 use super::*;
 use crate::rootfs::Pattern;
 use crate::rootfs::lookup::TreeKind;
+use crate::support::random::Random;
 
 /// Keeps what passes by, and by which patterns it was wanted.
 struct Keep;
@@ -75,6 +76,44 @@ async fn no_layer_below_the_one_that_decides_is_opened_unless_it_is_small() {
     assert_eq!((outcome, opened), (found(&["new"]), vec![2, 1, 0]), "asked for, and no fault that it is lost");
     let lost = Memory::new(small(), As::Streams).without(1);
     assert!(get(lost, &["/a"], Verify::WhereRead).await.0.is_err());
+}
+
+/// A layer of more than 32 MiB, as stored, that takes some decoding: these members, and noise behind them or before.
+fn very_large(first: &[Member<'_>], last: &[Member<'_>]) -> Vec<u8> {
+    let noise: Vec<u8> = Random::new(1).bytes(1 << 20).into_iter().map(|byte| byte & 0xf).collect();
+    let noise = noise.repeat(70);
+    gzip(&tar(&[first, &[Member::File("noise", &noise)], last].concat()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_layer_below_a_large_one_that_keeps_the_decoder_busy_is_read_beside_it() {
+    let base = || large(&[file("a", "a"), file("b", "old"), file("l", "l")]);
+    // What is held back comes only when the layer below has been asked for.
+    let upper = very_large(&[], &[file("b", "new"), Member::Link("c", "a"), file(".wh.l", "")]);
+    let memory = || Memory::new(vec![base(), upper.clone()], As::Streams).holding(1, 24 << 20, 0);
+    let (outcome, opened) = get(memory(), &["/a"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["a"]), vec![1, 0]));
+    // What the upper layer says is what counts, although it says so later.
+    let (outcome, opened) = get(memory(), &["/b"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["new"]), vec![1, 0]));
+    let (outcome, _) = get(memory(), &["/l"], Verify::WhereRead).await;
+    assert!(outcome.unwrap_err().contains("was deleted by layer 2 of 2"));
+    // A link of the upper layer comes too late for the layer beside it, which is read again.
+    let (outcome, opened) = get(memory(), &["/c"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["a"]), vec![1, 0, 0]));
+    let (outcome, opened) = get(memory().without(0), &["/b"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["new"]), vec![1, 0]), "asked for, and no fault that it is lost");
+    let (outcome, _) = get(memory().without(0), &["/a"], Verify::WhereRead).await;
+    assert!(outcome.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_layer_below_is_left_alone_where_the_large_one_has_decided() {
+    let base = || large(&[file("a", "old")]);
+    let upper = very_large(&[file("a", "new")], &[]);
+    let memory = Memory::new(vec![base(), upper], As::Streams);
+    let (outcome, opened) = get(memory, &["/a"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["new"]), vec![1]));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::place::{self, Origin, Placed};
 use super::request::Request;
 use super::shown::show_path;
 use super::survey::{Collect, File, NoContent, Survey};
-use crate::extract::{Item, Node, StageError, Staged, Staging};
+use crate::extract::{Hashing, Item, Node, StageError, Staged, Staging};
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer, LayerPosition};
 use crate::layer::Content;
@@ -49,7 +49,7 @@ pub struct Fetched {
     pub size: u64,
     /// Permission bits.
     pub mode: u32,
-    /// The SHA-256 of a file's content.
+    /// The SHA-256 of a file's content, where it was asked for, or a label gives it.
     pub digest: Option<Digest>,
     /// The blob digest of the layer that holds it.
     pub layer: Option<Digest>,
@@ -169,7 +169,11 @@ impl LookUp<'_> {
         unverified: &mut Unverified,
     ) -> Result<Vec<Thing>, Error> {
         let LookUp { name, staging, request, progress, .. } = *self;
-        let mut survey = self.survey(scope, asked, optional, Arc::clone(staging));
+        let hashing = match request.digests || asked.iter().any(|asked| asked.digest.is_some()) {
+            true => Hashing::Sha256,
+            false => Hashing::Skipped,
+        };
+        let mut survey = self.survey(scope, asked, optional, Arc::new(Stage { staging: Arc::clone(staging), hashing }));
         if !request.parents && matches!(scope, Scope::Image | Scope::Blob(_)) {
             survey = survey.with_names_apart();
         }
@@ -220,26 +224,32 @@ impl LookUp<'_> {
 }
 
 impl Unverified {
-    fn add(&mut self, survey: &Survey<Staging>) {
+    fn add(&mut self, survey: &Survey<Stage>) {
         self.layers.extend(survey.not_compared().map(|layer| (layer.position(), layer.size())));
         self.has_no_digest |= survey.vouched() == Vouched::NoDigest;
     }
 }
 
-impl Collect for Staging {
+/// Stages what passes by.
+struct Stage {
+    staging: Arc<Staging>,
+    hashing: Hashing,
+}
+
+impl Collect for Stage {
     type Kept = Arc<Staged>;
     const TRACKS: bool = false;
 
     fn collect(&self, _: &Layer, _: &[usize], file: File, data: &mut dyn Content) -> Result<Arc<Staged>, StageError> {
         match file.content.sparse {
-            true => self.stage_sparse(data),
-            false => self.stage_as(data, file.content.size, file.stamp),
+            true => self.staging.stage_sparse(data, self.hashing),
+            false => self.staging.stage_as(data, file.content.size, Some(file.stamp), self.hashing),
         }
     }
 }
 
 /// `tree` with its contents, ready to be written; `None` if one of them was never staged.
-fn item(tree: Tree, survey: &Survey<Staging>) -> Option<Item> {
+fn item(tree: Tree, survey: &Survey<Stage>) -> Option<Item> {
     let node = match tree.kind {
         TreeKind::File(content) => Node::File(Arc::clone(survey.content(tree.layer?, content.data)?)),
         TreeKind::Symlink(target) => Node::Symlink(target),
@@ -252,7 +262,7 @@ fn item(tree: Tree, survey: &Survey<Staging>) -> Option<Item> {
     Some(Item { metadata: tree.metadata, node })
 }
 
-fn fetched(thing: &Planned, survey: &Survey<Staging>, proof: Proof) -> Fetched {
+fn fetched(thing: &Planned, survey: &Survey<Stage>, proof: Proof) -> Fetched {
     let digest = match (&thing.tree.kind, thing.tree.layer) {
         (TreeKind::File(content), Some(layer)) => {
             survey.content(layer, content.data).and_then(|staged| staged.digest.clone())

@@ -17,7 +17,7 @@ use super::place::{self, Origin, Placed};
 use super::request::Request;
 use super::shown::{show, show_path};
 use super::survey::blocking;
-use crate::extract::{Item, MAX_DEPTH, Metadata, Node as ItemNode, Staging};
+use crate::extract::{Hashing, Item, MAX_DEPTH, Metadata, Node as ItemNode, Staging};
 use crate::image::digest::Digest;
 use crate::layer::entry::{Entry, Kind, Special};
 use crate::layer::{Content, Flow, LayerError};
@@ -91,7 +91,11 @@ impl Shown<'_> {
         };
         let Seen::There(tar) = self.merged.tree(&real_path).await? else { return Ok(None) };
         let (name, staging) = (self.image.to_owned(), Arc::clone(self.staging));
-        let item = blocking(move || read_tree(tar, &name, &staging)).await?;
+        let hashing = match kind == StatKind::File && (request.digests || asked.digest.is_some()) {
+            true => Hashing::Sha256,
+            false => Hashing::Skipped,
+        };
+        let item = blocking(move || read_tree(tar, &name, &staging, hashing)).await?;
         // Podman follows a link that is to be kept, and Docker gives nothing of some names that are no UTF-8.
         let Some(item) = item.filter(|item| kind_of(&item.node) == kind) else { return Ok(None) };
         let digest = match &item.node {
@@ -249,10 +253,10 @@ fn read_link(tar: BlobReader, image: &str) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Stages what `tar` holds: one thing, with all that is below it, or nothing.
-fn read_tree(tar: BlobReader, image: &str, staging: &Staging) -> Result<Option<Item>, Error> {
+fn read_tree(tar: BlobReader, image: &str, staging: &Staging, hashing: Hashing) -> Result<Option<Item>, Error> {
     let mut root = Item { metadata: UNDESCRIBED, node: ItemNode::Directory(BTreeMap::new()) };
     layers::scan(LayerBlob::Stream(tar), image, Verify::Never, false, &mut |entry, data| {
-        let node = node_of(entry, data, &root, staging).map_err(|problem| problem.of(image))?;
+        let node = node_of(entry, data, &root, (staging, hashing)).map_err(|problem| problem.of(image))?;
         put(&mut root, entry, node).map_err(|problem| Problem::Entry(entry, problem).of(image))?;
         Ok(Flow::Continue)
     })?;
@@ -289,11 +293,16 @@ fn node_of<'a>(
     entry: &'a Entry,
     data: &mut dyn Content,
     root: &Item,
-    staging: &Staging,
+    (staging, hashing): (&Staging, Hashing),
 ) -> Result<ItemNode, Problem<'a>> {
     Ok(match &entry.kind {
-        Kind::File { sparse: true, .. } => ItemNode::File(staging.stage_sparse(data).map_err(Problem::Content)?),
-        Kind::File { size, sparse: false } => ItemNode::File(staging.stage(data, *size).map_err(Problem::Content)?),
+        Kind::File { size, sparse } => {
+            let staged = match sparse {
+                true => staging.stage_sparse(data, hashing),
+                false => staging.stage_as(data, *size, None, hashing),
+            };
+            ItemNode::File(staged.map_err(Problem::Content)?)
+        }
         Kind::Directory => ItemNode::Directory(BTreeMap::new()),
         Kind::Symlink(target) => ItemNode::Symlink(target.clone()),
         Kind::Special(_) => ItemNode::Special,
@@ -350,7 +359,8 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let staging = Staging::new(&Destination::Directory(scratch.path().to_owned())).unwrap();
         let tar = [members.concat(), END.to_vec()].concat();
-        read_tree(Box::new(Cursor::new(tar)), "local://app", &staging).map_err(|error| error.to_string())
+        read_tree(Box::new(Cursor::new(tar)), "local://app", &staging, Hashing::Skipped)
+            .map_err(|error| error.to_string())
     }
 
     fn file(name: &str) -> Vec<u8> {

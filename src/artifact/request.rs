@@ -26,6 +26,8 @@ pub struct Request {
     /// Whether a record that is only attached, and so not covered by the image's digest, is taken as the source of a digest even
     /// where the reference names a digest.
     pub trust_attached: bool,
+    /// Whether the digests of files are to be told. Content is hashed only for that, or where a label promises a digest.
+    pub digests: bool,
     /// The layers whose own copies are wanted, whatever layers above did to them.
     pub step: Option<Step>,
 }

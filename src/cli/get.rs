@@ -29,6 +29,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         dereference: options.dereference,
         verify: options.verify,
         preserve: options.preserve,
+        digests: options.format.is_some(),
         trust_attached: options.trust_attached,
         step: options.step,
     };

@@ -34,7 +34,7 @@ pub use error::{ExtractError, StageError};
 pub use live::discard_all;
 pub use options::PublishOptions;
 pub use publish::{Published, publish};
-pub use staging::{Staged, Staging};
+pub use staging::{Hashing, Staged, Staging};
 pub use tar_stream::{write_stdout, write_tar};
 
 /// Bytes read and written at a time: large enough that system calls cost nothing beside hashing.

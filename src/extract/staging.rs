@@ -7,8 +7,8 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, mkdirat, open, openat, seek, unlinkat};
 use rustix::io::Errno;
@@ -48,6 +48,17 @@ pub struct Staging {
     path: PathBuf,
     /// What is left of [`HASHED_HOLES`].
     holes_to_hash: AtomicU64,
+    /// Buffers of [`BUFFER`] bytes that wait for the next file: as many as there were threads that staged at one time.
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+/// Whether content is hashed as it comes. What the digests of layers vouch for needs none of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hashing {
+    /// Its SHA-256 is asked for.
+    Sha256,
+    /// Nobody asks for its digest.
+    Skipped,
 }
 
 /// The content of one file, complete but without a final name. Gone with the [`Staging`] that it came from.
@@ -55,7 +66,7 @@ pub struct Staging {
 pub struct Staged {
     /// The file's length in bytes.
     pub size: u64,
-    /// The SHA-256 of its bytes; `None` where its holes are too large to be hashed.
+    /// The SHA-256 of its bytes; `None` where it was not asked for, or its holes are too large to be hashed.
     pub digest: Option<Digest>,
     /// The length of its holes in bytes.
     pub(super) holes: u64,
@@ -84,7 +95,15 @@ impl Staging {
             Ok((live, handles))
         })?;
         let holes_to_hash = AtomicU64::new(HASHED_HOLES);
-        Ok(Self { destination: destination.clone(), target, target_path, directory, path, holes_to_hash })
+        Ok(Self {
+            destination: destination.clone(),
+            target,
+            target_path,
+            directory,
+            path,
+            holes_to_hash,
+            buffers: Mutex::default(),
+        })
     }
 
     /// Streams exactly `size` bytes from `reader` into a new staged file; what else the reader has is left in it. Several threads
@@ -95,17 +114,23 @@ impl Staging {
     /// [`StageError::Read`] with the reader's own error, or [`io::ErrorKind::UnexpectedEof`] when it ends early;
     /// [`StageError::Write`] when the bytes cannot be written. Nothing of the file is left then.
     pub fn stage(&self, reader: &mut dyn Read, size: u64) -> Result<Arc<Staged>, StageError> {
-        self.fill(None, |file| file.data(reader, size))
+        self.fill(None, Hashing::Sha256, |file| file.data(reader, size))
     }
 
-    /// The same, for a file that will most likely get this mode and time. If it gets others, or cannot be given these yet, publishing
-    /// sees to it.
+    /// The same, hashed only if `hashing` says so, for a file that will most likely get the mode and time of `stamp`. If it gets others,
+    /// or cannot be given these yet, publishing sees to it.
     ///
     /// # Errors
     ///
     /// As [`stage`](Self::stage).
-    pub fn stage_as(&self, reader: &mut dyn Read, size: u64, stamp: Stamp) -> Result<Arc<Staged>, StageError> {
-        self.fill(Some(stamp), |file| file.data(reader, size))
+    pub fn stage_as(
+        &self,
+        reader: &mut dyn Read,
+        size: u64,
+        stamp: Option<Stamp>,
+        hashing: Hashing,
+    ) -> Result<Arc<Staged>, StageError> {
+        self.fill(stamp, hashing, |file| file.data(reader, size))
     }
 
     /// The same with all of `content`, whose holes stay holes. They are neither read nor written, and hashed up to a limit for
@@ -114,8 +139,8 @@ impl Staging {
     /// # Errors
     ///
     /// As [`stage`](Self::stage).
-    pub fn stage_sparse(&self, content: &mut dyn Content) -> Result<Arc<Staged>, StageError> {
-        self.fill(None, |file| {
+    pub fn stage_sparse(&self, content: &mut dyn Content, hashing: Hashing) -> Result<Arc<Staged>, StageError> {
+        self.fill(None, hashing, |file| {
             while let Some(run) = content.next_run() {
                 match run {
                     Run::Data(length) => file.data(content, length)?,
@@ -129,13 +154,14 @@ impl Staging {
     fn fill(
         &self,
         stamp: Option<Stamp>,
+        hashing: Hashing,
         with: impl FnOnce(&mut Filling<'_>) -> Result<(), StageError>,
     ) -> Result<Arc<Staged>, StageError> {
         let id = fresh_id();
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.directory, name_of(id), flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| StageError::Write(self.failure(error)))?;
-        let hasher = Some(Hasher::default());
+        let hasher = (hashing == Hashing::Sha256).then(Hasher::default);
         let mut filling = Filling { staging: self, file: File::from(file), hasher, size: 0, holes: 0 };
         match with(&mut filling) {
             Ok(()) => {
@@ -191,6 +217,11 @@ impl Staging {
         while_live(&self.path, step).ok_or(ExtractError::Interrupted)
     }
 
+    fn buffer(&self) -> Vec<u8> {
+        let waiting = self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        waiting.unwrap_or_else(|| vec![0; BUFFER])
+    }
+
     /// Content is not yet anything that a person knows by name, so the directory is named.
     fn failure(&self, error: impl Into<io::Error>) -> ExtractError {
         ExtractError::write(&self.target_path, error)
@@ -201,7 +232,7 @@ impl Staging {
 struct Filling<'a> {
     staging: &'a Staging,
     file: File,
-    /// Gone once there was a hole that is not hashed.
+    /// Never there where nobody asks for the digest, and gone once there was a hole that is not hashed.
     hasher: Option<Hasher>,
     /// What it has so far, in bytes.
     size: u64,
@@ -211,8 +242,19 @@ struct Filling<'a> {
 impl Filling<'_> {
     /// Appends exactly `length` bytes of `reader`.
     fn data(&mut self, reader: &mut (impl Read + ?Sized), length: u64) -> Result<(), StageError> {
+        let mut buffer = self.staging.buffer();
+        let outcome = self.data_through(&mut buffer, reader, length);
+        self.staging.buffers.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+        outcome
+    }
+
+    fn data_through(
+        &mut self,
+        buffer: &mut [u8],
+        reader: &mut (impl Read + ?Sized),
+        length: u64,
+    ) -> Result<(), StageError> {
         let end = self.size.saturating_add(length);
-        let mut buffer = vec![0; usize::try_from(length).unwrap_or(BUFFER).min(BUFFER)];
         while self.size < end {
             let length = usize::try_from(end - self.size).unwrap_or(BUFFER).min(BUFFER);
             let block = &mut buffer[..length];

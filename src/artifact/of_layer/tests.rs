@@ -33,6 +33,7 @@ fn request(destination: Destination) -> Request {
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
+        digests: false,
         step: None,
     }
 }
@@ -132,4 +133,26 @@ async fn several_hits_are_an_error_and_one_among_several_layers_is_none() {
     // A glob says that it is about several.
     assert_eq!(of_layers(&[1], &["/*/x.log"]).await.0, are(&["/a/x.log of 1", "/b/x.log of 1"]));
     assert!(of_layers(&[2, 1], &["nope"]).await.0.unwrap_err().contains("in any of the 2 layers that are meant"));
+}
+
+#[tokio::test]
+async fn a_file_is_hashed_where_its_digest_is_told_or_promised() {
+    let memory = Arc::new(memory());
+    let source: Arc<dyn Source> = Arc::clone(&memory) as Arc<dyn Source>;
+    let directory = tempfile::tempdir().unwrap();
+    let plain = request(Destination::Directory(directory.path().to_owned()));
+    let told = Request { digests: true, ..request(plain.destination.clone()) };
+    let staging = Arc::new(Staging::new(&plain.destination).unwrap());
+    let (image, second) = (&memory.image, Digest::of(b"second"));
+    for (request, promised, expected) in
+        [(&plain, None, None), (&told, None, Some(&second)), (&plain, Some(&second), Some(&second))]
+    {
+        let look_up = LookUp { source: &source, name: "app", image, staging: &staging, request, progress: &Silent };
+        let conf = ByPath { digest: promised.cloned(), ..ByPath::plain(0, Pattern::parse(b"/app/conf").unwrap()) };
+        let things = look_up.things(&Scope::Image, &[conf], &mut Unverified::default()).await.unwrap();
+        assert_eq!(things[0].fetched.digest.as_ref(), expected);
+        let whole = ByPath::plain(0, Pattern::parse(b"/app").unwrap());
+        let things = look_up.things(&Scope::Image, &[whole], &mut Unverified::default()).await.unwrap();
+        assert_eq!(things[0].fetched.digest, None, "a directory has none");
+    }
 }

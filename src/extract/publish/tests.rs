@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink as plant};
 
 use super::super::sample::*;
-use super::super::{ExtractError, MAX_DEPTH, Metadata, Stamp, live};
+use super::super::{ExtractError, Hashing, MAX_DEPTH, Metadata, Stamp, live};
 use super::*;
 
 const PLAIN: PublishOptions = PublishOptions { preserve: false };
@@ -473,7 +473,7 @@ fn a_file_that_was_stamped_gets_what_its_item_says_all_the_same() {
     let staging = staging_for(scratch.path());
     let file = |stamped, mode| {
         let stamp = Stamp { mode: stamped, mtime: MTIME };
-        let staged = staging.stage_as(&mut &b"content"[..], 7, stamp).unwrap();
+        let staged = staging.stage_as(&mut &b"content"[..], 7, Some(stamp), Hashing::Skipped).unwrap();
         Item { metadata: metadata(mode), node: Node::File(staged) }
     };
     let items = [("other", file(0o444, 0o755)), ("same", file(0o444, 0o444)), ("unreadable", file(0, 0))];

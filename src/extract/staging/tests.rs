@@ -50,12 +50,28 @@ fn exactly_the_size_is_taken_from_the_reader() {
 }
 
 #[test]
+fn content_is_hashed_only_where_its_digest_is_asked_for() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    for (hashing, digest) in [(Hashing::Sha256, Some(Digest::of(b"hello"))), (Hashing::Skipped, None)] {
+        let plain = staging.stage_as(&mut &b"hello"[..], 5, None, hashing).unwrap();
+        assert_eq!((plain.size, &plain.digest), (5, &digest));
+        let sparse = staging.stage_sparse(&mut Runs::new([Run::Hole(9), Run::Data(1)]), hashing).unwrap();
+        assert_eq!((sparse.size, sparse.digest.is_some()), (10, digest.is_some()));
+        let left = staging.holes_to_hash.load(Ordering::Relaxed);
+        assert_eq!(left, HASHED_HOLES - 9, "only what is hashed is taken off the limit");
+    }
+}
+
+#[test]
 fn a_reader_that_ends_early_leaves_nothing() {
     let scratch = scratch();
     let staging = staging_for(scratch.path());
-    let error = staging.stage(&mut &b"short"[..], 6).unwrap_err();
-    assert!(matches!(&error, StageError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof), "{error}");
-    assert_eq!(error.to_string(), "the content ends after 5 of 6 bytes");
+    for hashing in [Hashing::Sha256, Hashing::Skipped] {
+        let error = staging.stage_as(&mut &b"short"[..], 6, None, hashing).unwrap_err();
+        assert!(matches!(&error, StageError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof), "{error}");
+        assert_eq!(error.to_string(), "the content ends after 5 of 6 bytes");
+    }
     assert!(names(&staging.path).is_empty());
 }
 
@@ -111,7 +127,7 @@ fn holes_stay_holes_and_are_in_the_digest() {
     let scratch = scratch();
     let staging = staging_for(scratch.path());
     let mut content = Runs::new(runs);
-    let sparse = staging.stage_sparse(&mut content).unwrap();
+    let sparse = staging.stage_sparse(&mut content, Hashing::Sha256).unwrap();
     assert_eq!((sparse.size, sparse.holes, content.read), (expected.len() as u64, (2 << 20) + 70_000, data + 1));
     assert_eq!(sparse.digest, Some(Digest::of(&expected)));
     let mut read = Vec::new();
@@ -120,7 +136,7 @@ fn holes_stay_holes_and_are_in_the_digest() {
     let blocks = sparse.open().unwrap().metadata().unwrap().blocks() * 512;
     // A file system without holes stores them.
     assert!(cfg!(not(target_os = "linux")) || blocks < 1 << 20, "{blocks}");
-    assert_eq!(staging.stage_sparse(&mut Runs::new([])).unwrap().digest, Some(Digest::of(b"")));
+    assert_eq!(staging.stage_sparse(&mut Runs::new([]), Hashing::Sha256).unwrap().digest, Some(Digest::of(b"")));
 }
 
 #[test]
@@ -128,7 +144,7 @@ fn a_copy_has_the_same_holes() {
     let scratch = scratch();
     let staging = staging_for(scratch.path());
     let runs = [Run::Hole(1 << 30), Run::Data(5), Run::Hole(1 << 40), Run::Data(70_000), Run::Hole(1 << 40)];
-    let original = staging.stage_sparse(&mut Runs::new(runs)).unwrap();
+    let original = staging.stage_sparse(&mut Runs::new(runs), Hashing::Sha256).unwrap();
     let mut copy = File::options().read(true).write(true).create_new(true).open(scratch.path().join("copy")).unwrap();
     original.copy_to(&mut copy).unwrap();
     assert_eq!(copy.metadata().unwrap().len(), original.size);
@@ -143,7 +159,9 @@ fn holes_are_hashed_up_to_a_limit_for_all_files_together() {
     let scratch = scratch();
     let staging = staging_for(scratch.path());
     staging.holes_to_hash.store(10_000, Ordering::Relaxed);
-    let digest = |runs: &[Run]| staging.stage_sparse(&mut Runs::new(runs.iter().copied())).unwrap().digest.clone();
+    let digest = |runs: &[Run]| {
+        staging.stage_sparse(&mut Runs::new(runs.iter().copied()), Hashing::Sha256).unwrap().digest.clone()
+    };
     let left = || staging.holes_to_hash.load(Ordering::Relaxed);
     assert!(digest(&[Run::Hole(6_000), Run::Data(1)]).is_some());
     assert_eq!(left(), 4_000);

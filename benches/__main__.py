@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # a checkout stays clean
+
 import cases
 import chart
 import inputs
@@ -61,7 +63,7 @@ def label(program, host, environment):
     """Labels what the cases take by name. The labelled image has the same layers, in a repository of its own."""
     names = [f"f{size}=/opt/late/{size}" for size in ("1k", "1m", "100m")]
     command = [program, "label", "-q", "-t", f"{host}/bench/labelled:1", f"{host}/bench/tool:1", *names]
-    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def prepare(kept, options, found, stack):
@@ -117,7 +119,8 @@ def check(results, rows, text):
     """That a run of all cases gave a figure for each, and that what is written can be read."""
     import xml.etree.ElementTree
 
-    bare = [key for key in cases.CASES if key not in results and key not in ("big-directory", "base-file-zstd")]
+    may_lack = ("big-directory", "base-file-zstd", "base-file-engine")
+    bare = [key for key in cases.CASES if key not in results and key not in may_lack]
     if bare or not all(figure.runs for result in results.values() for figure in result["figures"].values()):
         sys.exit(f"--check: without figures: {bare}")
     if not rows or "not run" in {row.measured for row in rows if "zstd" not in row.case and "1 GB" not in row.case}:

@@ -123,6 +123,8 @@ def tiny_debian(out):
     tar.link("bin", "usr/bin")
     tar.file("usr/bin/ls", b"\x7fELF" + bytes(range(256)) * 100)
     tar.file("usr/bin/perl", b"\x7fELF" + bytes(range(255)) * 300)
+    tar.file("usr/bin/gcc-12", b"\x7fELF" + bytes(range(254)) * 200)
+    tar.link("usr/bin/gcc", "gcc-12")
     tar.file("usr/lib/os-release", b'NAME="tiny"\n', 0o644)
     tar.link("etc/os-release", "../usr/lib/os-release")
     tar.file("etc/passwd", b"root:x:0:0:root:/root:/bin/bash\n", 0o644)

@@ -22,7 +22,8 @@ import os
 import signal
 import time
 
-CHUNK = 16 * 1024
+CHUNK = 16 * 1024  # bytes moved at a time on a link with a rate
+QUICK = 256 * 1024  # and on one without
 
 
 class Turns:
@@ -106,7 +107,7 @@ async def pump(reader, writer, pipe, delay, coming, going, not_before=0.0):
     in_flight = asyncio.Queue(maxsize=max(4, window // CHUNK))
 
     async def depart():
-        while data := await reader.read(CHUNK):
+        while data := await reader.read(CHUNK if pipe.rate else QUICK):
             coming(data)
             await in_flight.put((pipe.departure(len(data), not_before) + delay, data))
             backlog = pipe.free_at - time.monotonic()
@@ -150,7 +151,7 @@ async def main():
         connections += 1
         requests, open_at = Requests(turns), time.monotonic() + 2 * half
         try:
-            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", args.target)
+            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", args.target, limit=QUICK)
         except OSError:
             writer.close()
             return
@@ -163,7 +164,7 @@ async def main():
             for end in (writer, upstream_writer):
                 end.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", args.listen)
+    server = await asyncio.start_server(serve, "127.0.0.1", args.listen, limit=QUICK)
     stop = asyncio.Event()
     for s in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(s, stop.set)

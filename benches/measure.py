@@ -47,6 +47,7 @@ class Case:
     commands: list
     thin: bool = False
     note: str = ""
+    compare: bool = True  # the commands do the same, so their times have ratios
 
 
 class Failed(Exception):
@@ -209,4 +210,4 @@ class Bench:
             for command in case.commands:
                 if command.name in figures and "{host}" in command.run and command.repeat == 1 and not command.after:
                     _, figures[command.name].wire, _ = self.counted(command, False, first)
-        return {"title": case.title, "note": case.note, "thin": case.thin, "figures": figures}
+        return {"title": case.title, "note": case.note, "thin": case.thin, "compare": case.compare, "figures": figures}

@@ -54,7 +54,7 @@ def of_case(result):
                 size(wire["down_bytes"] + wire["up_bytes"]) if wire else "–",
                 f"{len(wire['requests'])} in {wire['turns']}" if wire else "–",
                 figure.checks or "–",
-                "" if figure is mine else f"{statistics.median(ratios):.3g} ×",
+                f"{statistics.median(ratios):.3g} ×" if figure is not mine and result["compare"] else "",
             ]
         )
     head = ["", "wall", "CPU", "peak memory", "bytes", "requests, turns", "checks", "ours takes"]

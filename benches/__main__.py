@@ -105,7 +105,7 @@ def run(bench, options):
             print(f"left out: {skipped[-1]}\n", flush=True)
             continue
         results[key] = bench.run(made)
-        print(report.of_case(results[key]), flush=True)
+        print(f"{key}: ran" if options.check else report.of_case(results[key]), flush=True)
     return results, skipped
 
 
@@ -158,7 +158,8 @@ def main():
         bench, sizes = prepare(kept, options, found, stack)
         results, left_out = run(bench, options)
         rows = list(targets.rows(results, sizes, options))
-        print("### The targets\n\n" + report.of_targets(rows) + "\n", flush=True)
+        if not options.check:
+            print("### The targets\n\n" + report.of_targets(rows) + "\n", flush=True)
         text = report.whole(results, rows, skipped + left_out, about(bench, options, found, sizes))
         save(kept / "results.json", results, rows)
         if options.check:

@@ -25,9 +25,8 @@ lint: ## Check format, lints, documentation and shell scripts
 demo: build ## Get files out of an image made on the spot: no Docker, no network
 	cargo run --release --locked --quiet --example demo
 
-bench: build ## Compare with the tools people use instead
-	benches/run
-	benches/saved
+bench: build ## Compare with the tools people use instead (ARGS='--quick', '--only CASE', ...)
+	python3 benches $(ARGS)
 
 # The target is named although it is this machine's own: without that, the flags would also apply to what runs in the build.
 # A static program cannot look for getrandom(2) in its C library at run time, and would need /dev/urandom.

@@ -24,7 +24,7 @@ pub fn nearest(view: &View<'_>, parent: &Directory, name: &[u8], missing: &[u8])
     alike.sort();
     let mut hints: Vec<Vec<u8>> = alike.into_iter().map(|(_, path)| path).collect();
     let base = split(missing).1;
-    let elsewhere = view.layers().iter().flat_map(|index| index.tree().named(base));
+    let elsewhere = view.named(base);
     for path in elsewhere.filter(|path| !path.is_empty()).take(MAX_TRIED) {
         if hints.len() >= MAX_HINTS {
             break;

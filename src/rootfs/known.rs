@@ -145,3 +145,6 @@ fn ask_all<T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

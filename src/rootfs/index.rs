@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::kept::Kept;
+use super::near::{Near, Sought};
 use super::node::{Node, NodeKind};
 use super::path::{components, join, split};
 use super::placing::{self, Linked, Parent};
@@ -31,6 +32,8 @@ pub struct LayerIndex {
     kept: Option<Kept>,
     /// How many entries it was shown.
     entries: usize,
+    /// Names that it does not keep, gathered because somebody was looking for one like them.
+    near: Option<Near>,
 }
 
 /// What an entry turned out to be when it went into the index.
@@ -135,6 +138,24 @@ impl LayerIndex {
     /// The place of exactly this path.
     pub(super) fn find(&self, path: &[u8]) -> Option<Place> {
         components(path).try_fold(Place::ROOT, |place, name| self.tree.child(place, name))
+    }
+
+    /// What the layer has of the names that are `sought`; `None` where it does not know.
+    pub(super) fn near(&self, sought: &Sought) -> Option<Near> {
+        if self.kept.is_some() {
+            return self.near.as_ref().filter(|near| near.sought == *sought).cloned();
+        }
+        let mut near = Near::new(sought);
+        if let Some(directory) = self.find(&sought.directory) {
+            self.tree.children(directory).for_each(|(name, _)| near.take_name(name));
+        }
+        self.tree.named(&sought.base).for_each(|path| near.take_path(&path));
+        Some(near)
+    }
+
+    /// The names that were gathered for somebody.
+    pub(super) fn gathered(&mut self) -> &mut Option<Near> {
+        &mut self.near
     }
 
     /// Whether it knows what the layer says of the canonical `path`.

@@ -2,7 +2,16 @@
 
 use std::collections::HashMap;
 
+use super::near::Sought;
 use super::path::{components, next_component};
+
+/// What was asked of a layer whose index does not know it.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) paths: Kept,
+    /// Names that are asked for because there is none of another.
+    pub(super) names: Option<Sought>,
+}
 
 /// A set of canonical paths. With a path all directories on its way are in it, the root always. A path costs the names that it does
 /// not share with others, about 100 bytes each.

@@ -8,7 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::index::{Inserted, LayerIndex};
 use super::journal::Journal;
-use super::kept::Kept;
+use super::kept::{Kept, Wanted};
+use super::near::Near;
 use super::refused::Refused;
 use super::view::View;
 use crate::layer::entry::Entry;
@@ -65,16 +66,25 @@ impl Known {
     }
 
     /// Makes sure that `wanted` is known.
-    fn widen(&mut self, wanted: &Kept) -> Result<(), Refused> {
+    fn widen(&mut self, wanted: &Wanted) -> Result<(), Refused> {
         let (Some(journal), Some(kept)) = (&self.journal, self.index.kept()) else { return Ok(()) };
         let mut kept = kept.clone();
-        kept.absorb(wanted);
+        kept.absorb(&wanted.paths);
         self.replayed += self.entries;
         if self.replayed > self.entries.saturating_mul(MAX_REPLAYED) {
             kept = Kept::everything();
         }
+        let gathered = self.index.gathered().take();
+        let mut near = wanted.names.as_ref().map(Near::new).or_else(|| gathered.map(|near| Near::new(&near.sought)));
         let mut index = LayerIndex::of(&kept, self.keeps_xattrs);
-        journal.replay(|entry| index.insert(entry).map(drop))?;
+        journal.replay(|entry| {
+            let inserted = index.insert(entry)?;
+            if let (Inserted::Name(path), Some(near)) = (&inserted, &mut near) {
+                near.take(path);
+            }
+            Ok(())
+        })?;
+        *index.gathered() = near;
         if index.kept().is_none() {
             self.journal = None;
         }
@@ -93,7 +103,7 @@ impl KnownLayer {
         Arc::new(KnownLayer(RwLock::new(layer.into())))
     }
 
-    fn widen(&self, wanted: &Kept) -> Result<(), Refused> {
+    fn widen(&self, wanted: &Wanted) -> Result<(), Refused> {
         self.0.write().unwrap_or_else(PoisonError::into_inner).widen(wanted)
     }
 }

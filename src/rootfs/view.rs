@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 
 use super::depth::Depth;
 use super::index::LayerIndex;
-use super::kept::Kept;
+use super::kept::Wanted;
+use super::near::{Near, Sought};
 use super::node::{Node, NodeKind, UNDESCRIBED};
 use super::path::join;
 use super::spread::{Directory, Held, Spread};
@@ -36,7 +37,7 @@ pub struct View<'a> {
     /// How many names have been looked up, one for each layer asked.
     steps: Cell<u64>,
     /// What was asked of layers whose indexes do not know it. Whatever was answered then does not count.
-    missed: RefCell<BTreeMap<Depth, Kept>>,
+    missed: RefCell<BTreeMap<Depth, Wanted>>,
 }
 
 /// Where a hard link to a lower layer leads.
@@ -173,18 +174,18 @@ impl<'a> View<'a> {
 
     /// Takes note that the canonical `path` was asked of a layer that does not know it.
     pub(super) fn miss(&self, layer: Depth, path: &[u8]) {
-        self.missed.borrow_mut().entry(layer).or_default().add(path);
+        self.missed.borrow_mut().entry(layer).or_default().paths.add(path);
     }
 
     /// Takes note that whoever has missed something will ask for the canonical `path` next, so that it is there then.
     pub(super) fn expect(&self, path: &[u8]) {
         if path.len() <= MAX_EXPECTED {
-            self.missed.borrow_mut().values_mut().for_each(|kept| kept.add(path));
+            self.missed.borrow_mut().values_mut().for_each(|wanted| wanted.paths.add(path));
         }
     }
 
     /// What was asked of layers that do not know it. Where there is anything, what the view said is not to be relied on.
-    pub(super) fn missed(&self) -> BTreeMap<Depth, Kept> {
+    pub(super) fn missed(&self) -> BTreeMap<Depth, Wanted> {
         self.missed.take()
     }
 
@@ -233,7 +234,7 @@ impl<'a> View<'a> {
         for (layer, place) in self.held(spread) {
             let index = self.layers[layer.0];
             if !index.knows_below(&directory.path) {
-                self.missed.borrow_mut().entry(layer).or_default().add_all(&directory.path);
+                self.missed.borrow_mut().entry(layer).or_default().paths.add_all(&directory.path);
                 continue;
             }
             for (name, place) in index.tree().children(place) {
@@ -255,14 +256,17 @@ impl<'a> View<'a> {
         children.filter(|(_, child)| matches!(child, Child::Directory(_) | Child::Leaf { .. })).collect()
     }
 
-    /// The paths of everything that layers in the view have by the name `name`, in the view or not, those of the uppermost first.
-    pub(super) fn named<'n>(&'n self, name: &'n [u8]) -> impl Iterator<Item = Vec<u8>> + 'n {
-        self.layers.iter().enumerate().flat_map(move |(depth, index)| {
-            if !index.knows_below(b"") {
-                self.missed.borrow_mut().entry(Depth(depth)).or_default().add_all(b"");
+    /// What each layer has of the names that are `sought`, in the view or not, the uppermost first.
+    pub(super) fn near(&self, sought: &Sought) -> Vec<Near> {
+        let layers = self.layers.iter().enumerate();
+        let near = layers.filter_map(|(depth, index)| {
+            let near = index.near(sought);
+            if near.is_none() {
+                self.missed.borrow_mut().entry(Depth(depth)).or_default().names = Some(sought.clone());
             }
-            index.tree().named(name)
-        })
+            near
+        });
+        near.collect()
     }
 
     /// Where the hard link at `node` of `layer` leads, where that is known already.

@@ -84,6 +84,7 @@ impl LayerIndex {
         }
         let path = join(&parent.path, base);
         check(&path, &entry.path)?;
+        self.gather(&path);
         if !self.keeps(&parent, base, &path, &entry.kind) {
             if !matches!(entry.kind, Kind::HardLink(_)) {
                 self.charge(entry)?;
@@ -154,8 +155,20 @@ impl LayerIndex {
     }
 
     /// The names that were gathered for somebody.
-    pub(super) fn gathered(&mut self) -> &mut Option<Near> {
-        &mut self.near
+    pub(super) fn gathered(&self) -> Option<&Near> {
+        self.near.as_ref()
+    }
+
+    /// The same index, which gathers the names that are `sought` from the entries to come.
+    pub(super) fn gathering(self, sought: Option<&Sought>) -> Self {
+        LayerIndex { near: sought.map(Near::new), ..self }
+    }
+
+    /// Takes note of what is at `path`, if somebody looks for its name.
+    fn gather(&mut self, path: &[u8]) {
+        if let Some(near) = &mut self.near {
+            near.take(path);
+        }
     }
 
     /// Whether it knows what the layer says of the canonical `path`.
@@ -234,6 +247,7 @@ impl LayerIndex {
         if !self.tree.is_directory(parent.place) || name.is_empty() || (name.starts_with(b".wh.") && !is_opaque) {
             return Ok(());
         }
+        self.gather(&parent.path);
         let marked = if is_opaque { parent.path.clone() } else { join(&parent.path, name) };
         if !self.knows(&marked) {
             return self.imply_above(&marked);

@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::index::{Inserted, LayerIndex};
 use super::journal::Journal;
 use super::kept::{Kept, Wanted};
-use super::near::Near;
 use super::refused::Refused;
 use super::view::View;
 use crate::layer::entry::Entry;
@@ -74,17 +73,9 @@ impl Known {
         if self.replayed > self.entries.saturating_mul(MAX_REPLAYED) {
             kept = Kept::everything();
         }
-        let gathered = self.index.gathered().take();
-        let mut near = wanted.names.as_ref().map(Near::new).or_else(|| gathered.map(|near| Near::new(&near.sought)));
-        let mut index = LayerIndex::of(&kept, self.keeps_xattrs);
-        journal.replay(|entry| {
-            let inserted = index.insert(entry)?;
-            if let (Inserted::Name(path), Some(near)) = (&inserted, &mut near) {
-                near.take(path);
-            }
-            Ok(())
-        })?;
-        *index.gathered() = near;
+        let sought = wanted.names.as_ref().or(self.index.gathered().map(|near| &near.sought));
+        let mut index = LayerIndex::of(&kept, self.keeps_xattrs).gathering(sought);
+        journal.replay(|entry| index.insert(entry).map(drop))?;
         if index.kept().is_none() {
             self.journal = None;
         }

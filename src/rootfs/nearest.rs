@@ -16,7 +16,7 @@ const MAX_HINTS: usize = 3;
 const MAX_TRIED: usize = 100;
 
 /// The existing paths nearest to `missing` (a canonical path, whose first missing component is `name` in `parent`): names
-/// like it in the same directory, then the same base name elsewhere in the image.
+/// like it in the same directory, then the same base name elsewhere in the image, in byte order.
 pub fn nearest(view: &View<'_>, parent: &Directory, name: &[u8], missing: &[u8]) -> Vec<Vec<u8>> {
     let base = split(missing).1;
     let sought = Sought { directory: parent.path.clone(), name: name.to_vec(), base: base.to_vec() };
@@ -24,8 +24,8 @@ pub fn nearest(view: &View<'_>, parent: &Directory, name: &[u8], missing: &[u8])
     let alike: BTreeSet<&(usize, Vec<u8>)> = near.iter().flat_map(Near::alike).collect();
     let mut hints: Vec<Vec<u8>> = Vec::new();
     let alike = alike.into_iter().map(|(_, path)| path);
-    let elsewhere = near.iter().flat_map(Near::elsewhere).take(MAX_TRIED);
-    for path in alike.chain(elsewhere) {
+    let elsewhere: BTreeSet<&Vec<u8>> = near.iter().flat_map(Near::elsewhere).collect();
+    for path in alike.chain(elsewhere.into_iter().take(MAX_TRIED)) {
         if hints.len() >= MAX_HINTS {
             break;
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::near::{Near, Sought};
 use super::path::split;
-use super::spread::Directory;
 use super::view::{Child, View};
 
 pub use super::likeness::likeness;
@@ -17,9 +16,9 @@ const MAX_TRIED: usize = 100;
 
 /// The existing paths nearest to `missing` (a canonical path, whose first missing component is `name` in `parent`): names
 /// like it in the same directory, then the same base name elsewhere in the image, in byte order.
-pub fn nearest(view: &View<'_>, parent: &Directory, name: &[u8], missing: &[u8]) -> Vec<Vec<u8>> {
+pub fn nearest(view: &View<'_>, parent: &[u8], name: &[u8], missing: &[u8]) -> Vec<Vec<u8>> {
     let base = split(missing).1;
-    let sought = Sought { directory: parent.path.clone(), name: name.to_vec(), base: base.to_vec() };
+    let sought = Sought { directory: parent.to_vec(), name: name.to_vec(), base: base.to_vec() };
     let near = view.near(&sought);
     let alike: BTreeSet<&(usize, Vec<u8>)> = near.iter().flat_map(Near::alike).collect();
     let mut hints: Vec<Vec<u8>> = Vec::new();
@@ -63,10 +62,8 @@ mod tests {
     fn names_alike_come_first_then_the_same_name_elsewhere() {
         let base = index(&[file("usr/bin/python3.11"), file("usr/local/bin/pyhton"), file("usr/bin/perl")]);
         let view = View::new(vec![&base], true);
-        let Child::Directory(usr) = view.child(&view.root(), b"usr") else { panic!("a directory") };
-        let Child::Directory(bin) = view.child(&usr, b"bin") else { panic!("a directory") };
-        assert_eq!(nearest(&view, &bin, b"python", b"usr/bin/python"), [b"usr/bin/python3.11".to_vec()]);
-        assert_eq!(nearest(&view, &bin, b"pyhton", b"usr/bin/pyhton"), [b"usr/local/bin/pyhton".to_vec()]);
-        assert!(nearest(&view, &bin, b"x", b"usr/bin/x").is_empty());
+        assert_eq!(nearest(&view, b"usr/bin", b"python", b"usr/bin/python"), [b"usr/bin/python3.11".to_vec()]);
+        assert_eq!(nearest(&view, b"usr/bin", b"pyhton", b"usr/bin/pyhton"), [b"usr/local/bin/pyhton".to_vec()]);
+        assert!(nearest(&view, b"usr/bin", b"x", b"usr/bin/x").is_empty());
     }
 }

@@ -103,7 +103,11 @@ fn told(view: &View<'_>, path: &[u8], follow: bool) -> String {
             told
         }
         Found::Absent { parent, name, .. } => {
-            format!("{} {:?}", words(&found), nearest(view, parent, name, path.strip_prefix(b"/").unwrap_or(path)))
+            format!(
+                "{} {:?}",
+                words(&found),
+                nearest(view, &parent.path, name, path.strip_prefix(b"/").unwrap_or(path))
+            )
         }
         found => words(found),
     }

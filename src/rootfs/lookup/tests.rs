@@ -63,7 +63,7 @@ fn reason(why: &Why) -> String {
         |deleted_by: &Option<Depth>| deleted_by.map_or(String::new(), |Depth(depth)| format!(", deleted by {depth}"));
     match why {
         Why::Absent { parent, name, deleted_by } => {
-            format!("no {} in /{}{}", text(name), text(&parent.path), by(deleted_by))
+            format!("no {} in /{}{}", text(name), text(parent), by(deleted_by))
         }
         Why::Dangling { link, target, leads_on, missing, deleted_by, is_last } => format!(
             "{} -> {}{}, no {}{}{}",

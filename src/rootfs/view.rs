@@ -10,12 +10,17 @@ use std::ops::ControlFlow;
 
 use super::depth::Depth;
 use super::index::LayerIndex;
+use super::kept::Wanted;
+use super::near::{Near, Sought};
 use super::node::{Node, NodeKind, UNDESCRIBED};
 use super::path::join;
 use super::spread::{Directory, Held, Spread};
 use super::tree::{NodeId, Place};
 use super::ways::Ways;
 use crate::layer::entry::Metadata;
+
+/// Paths longer than this many bytes (`PATH_MAX`) are asked for name by name.
+const MAX_EXPECTED: usize = 4096;
 
 /// Some of an image's layers, from the uppermost down, seen as one tree.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub struct View<'a> {
     pub(super) ways: RefCell<Ways>,
     /// How many names have been looked up, one for each layer asked.
     steps: Cell<u64>,
+    /// What was asked of layers whose indexes do not know it. Whatever was answered then does not count.
+    missed: RefCell<BTreeMap<Depth, Wanted>>,
 }
 
 /// Where a hard link to a lower layer leads.
@@ -86,6 +93,7 @@ impl<'a> View<'a> {
             links: RefCell::default(),
             ways: RefCell::default(),
             steps: Cell::default(),
+            missed: RefCell::default(),
         }
     }
 
@@ -131,32 +139,70 @@ impl<'a> View<'a> {
 
     /// What `name` is in `directory`.
     pub fn child(&self, directory: &Directory, name: &[u8]) -> Child {
-        child(directory, name, self.look(&directory.spread, name))
+        child(directory, name, self.look(&directory.spread, &directory.path, name))
     }
 
-    /// Like [`View::child`], without paths. Asks the layers that hold the directory, no others.
-    pub(super) fn look(&self, directory: &Spread, name: &[u8]) -> Seen {
+    /// Like [`View::child`], of the directory at the canonical path `at`. Asks the layers that hold the directory, no others.
+    pub(super) fn look(&self, directory: &Spread, at: &[u8], name: &[u8]) -> Seen {
         let mut merging = Merging::default();
+        let mut is_known = true;
         for (layer, place) in self.held(directory) {
             self.steps.set(self.steps.get() + 1);
+            if merging.is_hidden(directory, layer) {
+                break;
+            }
             let index = self.layers[layer.0];
-            if let Some(place) = index.tree().child(place, name)
+            let child = index.tree().child(place, name);
+            let is_symlink = || {
+                let node = child.and_then(|place| index.tree().get(place));
+                node.is_some_and(|node| matches!(node.kind, NodeKind::Symlink(_)))
+            };
+            // An index has all symlinks of its layer.
+            if !index.knows_in(at, name) && !is_symlink() {
+                self.miss(layer, &join(at, name));
+                is_known = false;
+            }
+            if is_known
+                && let Some(place) = child
                 && let ControlFlow::Break(seen) = merging.add(directory, (layer, index), place)
             {
                 return seen;
             }
         }
-        merging.finish(self.shows_all(directory))
+        if is_known { merging.finish(self.shows_all(directory)) } else { Seen::Unknown }
+    }
+
+    /// Takes note that the canonical `path` was asked of a layer that does not know it.
+    pub(super) fn miss(&self, layer: Depth, path: &[u8]) {
+        self.missed.borrow_mut().entry(layer).or_default().paths.add(path);
+    }
+
+    /// Takes note that whoever has missed something will ask for the canonical `path` next, so that it is there then.
+    pub(super) fn expect(&self, path: &[u8]) {
+        if path.len() <= MAX_EXPECTED {
+            self.missed.borrow_mut().values_mut().for_each(|wanted| wanted.paths.add(path));
+        }
+    }
+
+    /// What was asked of layers that do not know it. Where there is anything, what the view said is not to be relied on.
+    pub(super) fn missed(&self) -> BTreeMap<Depth, Wanted> {
+        self.missed.take()
     }
 
     /// Whether the layers in the view hide a file that a layer below them has at the canonical `path`.
     pub fn hides(&self, path: &[u8]) -> bool {
         let mut directory = self.root_below(Depth::TOP);
+        let mut end = 0;
         for name in path.split(|byte| *byte == b'/') {
-            match self.look(&directory, name) {
+            let at = &path[..end];
+            end += usize::from(end > 0) + name.len();
+            match self.look(&directory, at, name) {
                 Seen::Directory(child) => directory = child,
                 Seen::Leaf { .. } | Seen::Absent { .. } => return true,
-                Seen::Unknown => return false,
+                Seen::Unknown => {
+                    self.expect(path);
+                    return false;
+                }
             }
         }
         true
@@ -187,6 +233,10 @@ impl<'a> View<'a> {
         let mut names: BTreeMap<&[u8], ControlFlow<Seen, Merging>> = BTreeMap::new();
         for (layer, place) in self.held(spread) {
             let index = self.layers[layer.0];
+            if !index.knows_below(&directory.path) {
+                self.missed.borrow_mut().entry(layer).or_default().paths.add_all(&directory.path);
+                continue;
+            }
             for (name, place) in index.tree().children(place) {
                 let state = names.entry(name).or_insert_with(|| ControlFlow::Continue(Merging::default()));
                 if let ControlFlow::Continue(merging) = state
@@ -204,6 +254,19 @@ impl<'a> View<'a> {
             (name.to_vec(), child(directory, name, seen))
         });
         children.filter(|(_, child)| matches!(child, Child::Directory(_) | Child::Leaf { .. })).collect()
+    }
+
+    /// What each layer has of the names that are `sought`, in the view or not, the uppermost first.
+    pub(super) fn near(&self, sought: &Sought) -> Vec<Near> {
+        let layers = self.layers.iter().enumerate();
+        let near = layers.filter_map(|(depth, index)| {
+            let near = index.near(sought);
+            if near.is_none() {
+                self.missed.borrow_mut().entry(Depth(depth)).or_default().names = Some(sought.clone());
+            }
+            near
+        });
+        near.collect()
     }
 
     /// Where the hard link at `node` of `layer` leads, where that is known already.
@@ -248,7 +311,7 @@ struct Merging {
 impl Merging {
     /// Takes in what the next layer down has at `place` for a name in `directory`.
     fn add(&mut self, directory: &Spread, (layer, index): (Depth, &LayerIndex), place: Place) -> ControlFlow<Seen> {
-        if self.found.is_none() && directory.floor.is_some_and(|floor| layer >= floor) {
+        if self.is_hidden(directory, layer) {
             return ControlFlow::Break(Seen::Absent { deleted_by: None });
         }
         match (index.tree().get(place).map(|node| &node.kind), &mut self.found) {
@@ -277,6 +340,11 @@ impl Merging {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether what `layer` has of a name in `directory` is hidden: of a directory that layers above have, too, it is not.
+    fn is_hidden(&self, directory: &Spread, layer: Depth) -> bool {
+        self.found.is_none() && directory.floor.is_some_and(|floor| layer >= floor)
     }
 
     /// What the layers from this one on have is not the directory found.

@@ -14,6 +14,7 @@ use super::layers::Verify;
 pub use super::look_up::{Fetched, Unverified};
 use super::look_up::{LookUp, Scope, Thing};
 use super::place::{self, Origin, Placed};
+use super::range_index::ARTIFACT_TYPE;
 pub use super::request::Request;
 use super::survey::blocking;
 use super::{merged, names, of_layer};
@@ -42,6 +43,9 @@ pub struct Report {
 /// there and, unless `verify` is off, checked.
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
+    if let Some(store) = source.store().filter(|_| names::may_need_index(&request)) {
+        store.expect_referrers(ARTIFACT_TYPE);
+    }
     let image = Arc::new(source.image(&request.platform, &*progress).await?);
     get_from(source, image, request, progress).await
 }

@@ -83,6 +83,12 @@ impl ByPath {
     }
 }
 
+/// Whether the range index is likely to be needed, as far as that can be told before the image is known: what has a slash in it
+/// is seldom labelled.
+pub fn may_need_index(request: &Request) -> bool {
+    request.step.is_none() && request.paths.iter().any(|path| may_be_name(path))
+}
+
 /// Sorts what `request` names in `image`. Asks for the image's range index where it can be of use.
 pub async fn sort(
     source: &dyn Source,

@@ -143,6 +143,13 @@ pub trait Store: Source {
         subject: &'a Digest,
         artifact_type: &'a str,
     ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>>;
+
+    /// Says that the image's [`referrers`](Self::referrers) of this artifact type will be wanted. Where asking costs a round trip, the
+    /// place may ask as soon as it knows the image's manifest. It changes no answer.
+    fn expect_referrers(&self, _artifact_type: &str) {}
+
+    /// Says that `subject` is the image's manifest, so that what is expected of its referrers can be asked for.
+    fn begin_referrers(&self, _subject: &Digest) {}
 }
 
 /// A manifest that refers to another one, and has been sent.
@@ -207,6 +214,10 @@ pub async fn resolve(source: &dyn Store, choice: &Choice, progress: &dyn Progres
         let manifest = Manifest::parse(&raw.bytes, raw.media_type.as_deref()).map_err(not_an_image)?;
         match manifest {
             Manifest::Image(manifest) => {
+                // Of an image that may be passed over, nothing else is asked for.
+                if is_chosen || depth == 0 {
+                    source.begin_referrers(&raw.digest);
+                }
                 let (image, _) = read_image(source, raw.digest, *manifest).await?;
                 let found = image.platform();
                 // An index entry without a platform says nothing, so its image's config does.

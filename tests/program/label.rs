@@ -36,6 +36,23 @@ fn a_labelled_file_costs_little_more_than_itself() {
 }
 
 #[test]
+fn a_name_asks_once_for_what_refers_to_the_image_and_an_unlabelled_path_never() {
+    for registry in both_kinds() {
+        let reference = registry.push("team/app:1", &image());
+        label_as(&reference, &[("tool", "/bin/tool")]);
+        let asked = || (registry.count("GET", "/referrers/"), registry.count("GET", "/manifests/sha256-"));
+        let (dir, (api, tag)) = (WorkDir::new(), asked());
+        artifact(&["get", &reference, "/etc/app/b.conf"]).run_in(&dir).exits(0);
+        assert_eq!(asked(), (api, tag));
+        artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0);
+        // An API that has the index does not wait for the tag, which may or may not have been asked for by then.
+        let (by_api, by_tag) = asked();
+        assert_eq!(by_api, api + 1);
+        assert!(by_tag <= tag + 1, "{by_tag}");
+    }
+}
+
+#[test]
 fn a_path_that_happens_to_be_labelled_takes_the_cheap_way() {
     let registry = Registry::start();
     let reference = registry.push("team/app:1", &image());

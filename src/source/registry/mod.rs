@@ -14,6 +14,7 @@ mod challenge;
 mod clients;
 mod credentials;
 mod download;
+mod early;
 mod fault;
 mod foreign;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use self::auth::Authenticator;
 use self::clients::Clients;
 use self::credentials::DockerConfig;
 use self::download::Download;
+use self::early::Early;
 use self::proxy::Proxies;
 use self::tls::Certificates;
 use self::transport::{Address, Asked, Request, Target, Transport, base_url};
@@ -93,6 +95,7 @@ pub struct Registry {
     reference: Reference,
     pinned: Option<Digest>,
     transport: Arc<Transport>,
+    early: Early,
 }
 
 impl Registry {
@@ -134,7 +137,7 @@ impl Registry {
         let authenticator = Authenticator::new(registry.clone(), repository.clone(), config, progress.clone());
         let address = Address { registry, repository, host, schemes };
         let transport = Transport::new(address, clients, authenticator, options.retry_pause, progress);
-        Ok(Registry { reference, pinned, transport: Arc::new(transport) })
+        Ok(Registry { reference, pinned, transport: Arc::new(transport), early: Early::default() })
     }
 
     /// The whole reference: registry, repository, tag, digest.
@@ -269,7 +272,23 @@ impl Store for Registry {
         subject: &'a Digest,
         artifact_type: &'a str,
     ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>> {
-        Box::pin(self.list_referrers(subject, artifact_type))
+        Box::pin(async move {
+            match self.early.take(subject, artifact_type).await {
+                Some(listed) => listed,
+                None => self.list_referrers(subject, artifact_type).await,
+            }
+        })
+    }
+
+    fn expect_referrers(&self, artifact_type: &str) {
+        self.early.expect(artifact_type);
+    }
+
+    fn begin_referrers(&self, subject: &Digest) {
+        // The same place over the same connections, which the task can own.
+        let Registry { reference, pinned, transport, .. } = self;
+        let (reference, pinned, transport) = (reference.clone(), pinned.clone(), transport.clone());
+        self.early.begin(Registry { reference, pinned, transport, early: Early::default() }, subject);
     }
 }
 

@@ -1,6 +1,8 @@
 //! What refers to a manifest: the referrers API, and the tag schema of registries that lack it.
 //! Spec: OCI distribution-spec *Listing Referrers* and *Referrers Tag Schema*; RFC 8288 (*Web Linking*) for pages.
 
+use std::pin::pin;
+
 use oci_distribution::RegistryOperation;
 use oci_distribution::manifest::OCI_IMAGE_INDEX_MEDIA_TYPE;
 use reqwest::Method;
@@ -58,11 +60,26 @@ impl Registry {
         subject: &Digest,
         artifact_type: &str,
     ) -> Result<Vec<IndexEntry>, SourceError> {
-        let by_api = self.referrers_by_api(subject, artifact_type).await?;
+        // Both are asked at once, as most registries have one of the two, and each answer costs a round trip. An API that has
+        // what is wanted is not kept waiting for the tag.
+        let mut by_api = pin!(self.referrers_by_api(subject, artifact_type));
+        let mut by_tag = pin!(self.referrers_by_tag(subject));
+        let mut tagged = None;
+        let by_api = loop {
+            tokio::select! {
+                biased;
+                by_api = &mut by_api => break by_api?,
+                by_tag = &mut by_tag, if tagged.is_none() => tagged = Some(by_tag),
+            }
+        };
         let has_api = by_api.is_some();
         let mut listed = by_api.unwrap_or_default();
         if listed.typed.is_empty() {
-            match self.referrers_by_tag(subject).await {
+            let tagged = match tagged {
+                Some(tagged) => tagged,
+                None => by_tag.await,
+            };
+            match tagged {
                 Ok(Some((_, entries))) => listed.add(entries, artifact_type),
                 Ok(None) => {}
                 // Whoever has the API need not know the tag, whatever it answers.
@@ -247,7 +264,7 @@ mod tests {
             Reply::new(200, &[("Link", next)], list(&[(number, TYPE), (10 + number, "other")]))
         });
         assert_eq!(listed(&server).await, [digest(1), digest(2), digest(3)]);
-        assert_eq!(server.received().len(), 3);
+        assert_eq!(server.paths().iter().filter(|path| path.contains("/referrers/")).count(), 3);
     }
 
     #[tokio::test]

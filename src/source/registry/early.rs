@@ -1,0 +1,128 @@
+//! Referrers that are asked for before anybody needs them, so that their answer comes with the config's.
+//!
+//! Where a name is to be got, the range index will be needed as soon as the labels are read; what is asked for is known
+//! earlier, with the manifest's digest. One list is asked for at a time, and given up where nobody takes it.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tokio::task::JoinSet;
+
+use super::Registry;
+use crate::image::digest::Digest;
+use crate::image::index::IndexEntry;
+use crate::source::SourceError;
+
+type Listed = Result<Vec<IndexEntry>, SourceError>;
+
+/// What is expected to be asked for, and what is on its way.
+#[derive(Default)]
+pub(super) struct Early {
+    /// The artifact type that will be wanted of the image's referrers; nothing is asked for without one.
+    artifact_type: OnceLock<String>,
+    /// The manifest that the list on its way is of. The set has that one task, which ends where the set is dropped.
+    on_its_way: Mutex<Option<(Digest, JoinSet<Listed>)>>,
+}
+
+impl Early {
+    /// Referrers of this artifact type will be wanted.
+    pub fn expect(&self, artifact_type: &str) {
+        // The first one stays: nobody asks for two.
+        let _ = self.artifact_type.set(artifact_type.to_owned());
+    }
+
+    /// Asks `registry` for what refers to `subject`, if that is expected to be wanted.
+    pub fn begin(&self, registry: Registry, subject: &Digest) {
+        let Some(artifact_type) = self.artifact_type.get().cloned() else { return };
+        let mut task = JoinSet::new();
+        let wanted = subject.clone();
+        task.spawn(async move { registry.list_referrers(&wanted, &artifact_type).await });
+        *self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner) = Some((subject.clone(), task));
+    }
+
+    /// The answer that is on its way, where it is to this question. It is given once.
+    pub async fn take(&self, subject: &Digest, artifact_type: &str) -> Option<Listed> {
+        let taken = self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let is_expected = self.artifact_type.get().is_some_and(|expected| expected == artifact_type);
+        let (_, mut task) = taken.filter(|(asked, _)| asked == subject && is_expected)?;
+        task.join_next().await?.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Condvar};
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::super::loopback::*;
+    use super::*;
+    use crate::image::platform::Choice;
+    use crate::source::{Source, Store};
+
+    const TYPE: &str = "application/vnd.test+json";
+    const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+
+    fn manifest() -> String {
+        let config = descriptor(CONFIG.as_bytes());
+        let kind = "application/vnd.oci.image.config.v1+json";
+        let config = json!({"mediaType": kind, "digest": config.digest, "size": config.size});
+        let kind = "application/vnd.oci.image.manifest.v1+json";
+        json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": []}).to_string()
+    }
+
+    /// A registry without a referrers API, which answers nothing but the image's manifest before `together` other requests,
+    /// each for something else, have come.
+    fn patient(together: usize) -> Server {
+        let seen = Arc::new((Mutex::new(BTreeSet::new()), Condvar::new()));
+        Server::start(move |request, _| {
+            if request.target.ends_with("/manifests/1") {
+                return Reply::ok(manifest());
+            }
+            let (seen, more) = &*seen;
+            let mut all = seen.lock().unwrap();
+            all.insert(request.target.clone());
+            more.notify_all();
+            let (all, waited) =
+                more.wait_timeout_while(all, Duration::from_secs(20), |all| all.len() < together).unwrap();
+            drop(all);
+            match request.target.contains("/blobs/") {
+                _ if waited.timed_out() => Reply::status(400),
+                true => Reply::ok(CONFIG),
+                false if request.target.contains("/manifests/sha256-") => {
+                    let referrer = json!({"digest": Digest::of(b"index"), "size": 1, "artifactType": TYPE});
+                    Reply::ok(json!({"schemaVersion": 2, "manifests": [referrer]}).to_string())
+                }
+                false => Reply::status(404),
+            }
+        })
+    }
+
+    #[tokio::test]
+    async fn expected_referrers_are_asked_for_beside_the_config_and_once() {
+        let (server, setup) = (patient(3), Setup::default());
+        let registry = setup.open(&server);
+        registry.expect_referrers(TYPE);
+        let image = registry.image(&Choice::Host, &*setup.recorder).await.unwrap();
+        let listed = registry.referrers(image.digest.as_ref().unwrap(), TYPE).await.unwrap();
+        assert_eq!(listed.into_iter().map(|entry| entry.digest).collect::<Vec<_>>(), [Digest::of(b"index")]);
+        assert_eq!(server.received().len(), 4, "{:?}", server.paths());
+    }
+
+    #[tokio::test]
+    async fn an_image_is_told_from_its_manifest_and_config_where_no_referrers_are_expected() {
+        let (server, setup) = (patient(1), Setup::default());
+        setup.open(&server).image(&Choice::Host, &*setup.recorder).await.unwrap();
+        assert_eq!(server.received().len(), 2, "{:?}", server.paths());
+    }
+
+    #[tokio::test]
+    async fn another_list_than_the_expected_one_is_asked_for_anew() {
+        let (server, setup) = (patient(1), Setup::default());
+        let registry = setup.open(&server);
+        registry.expect_referrers(TYPE);
+        let image = registry.image(&Choice::Host, &*setup.recorder).await.unwrap();
+        assert!(registry.referrers(image.digest.as_ref().unwrap(), "another/type").await.unwrap().is_empty());
+    }
+}

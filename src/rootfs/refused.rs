@@ -30,8 +30,8 @@ pub enum Refused {
     /// More extended attributes than are kept.
     #[error("a layer's extended attributes take more than {} MiB", MAX_XATTRS >> 20)]
     TooManyXattrs,
-    /// More entries than can be counted.
-    #[error("a layer has more than {} entries", u32::MAX)]
+    /// More entries, or bytes of names, than can be counted.
+    #[error("a layer has more than {} entries or bytes of names", u32::MAX)]
     TooMany,
 }
 
@@ -47,7 +47,9 @@ impl Refused {
                 most: format!("{} MiB of extended attributes", MAX_XATTRS >> 20),
                 hint: "; without --preserve they are not needed",
             },
-            Refused::TooMany => LayerError::TooMuch { offset, most: format!("{} entries", u32::MAX), hint: "" },
+            Refused::TooMany => {
+                LayerError::TooMuch { offset, most: format!("{} entries or bytes of names", u32::MAX), hint: "" }
+            }
         }
     }
 }

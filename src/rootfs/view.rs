@@ -177,7 +177,7 @@ impl<'a> View<'a> {
     /// What the layers say of `directory`, as far as they are in the view.
     pub fn metadata(&self, directory: &Directory) -> Metadata {
         let described = directory.described_by.and_then(|layer| self.node(layer, &directory.path));
-        described.map_or(UNDESCRIBED, |node| node.metadata.clone())
+        described.map_or(UNDESCRIBED, Node::metadata)
     }
 
     /// Like [`View::list`], of the layers that are in the view, whether or not others matter. Merges the layers in one go: it

@@ -99,7 +99,7 @@ impl Passing {
             Kind::File { size, .. } => {
                 let patterns = self.wanting(&path);
                 let is_wanted = !patterns.is_empty() || self.is_guess(&path, size);
-                Ok(is_wanted.then_some(Wanting { path, patterns }))
+                Ok(is_wanted.then(|| Wanting { path: path.into_owned(), patterns }))
             }
             Kind::Symlink(_) | Kind::HardLink(_) => {
                 self.note_link(entry, &path);

@@ -281,5 +281,5 @@ fn leaf_tree(leaf: &Leaf<'_>) -> Tree {
             TreeKind::Special(Special::Fifo)
         }
     };
-    Tree { metadata: leaf.node.metadata.clone(), layer: Some(leaf.layer), kind }
+    Tree { metadata: leaf.node.metadata(), layer: Some(leaf.layer), kind }
 }

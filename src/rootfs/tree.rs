@@ -184,15 +184,16 @@ impl Tree {
     }
 
     /// The directory `place`'s names, in byte order. Takes time for each of them, and for their order where the layer has them in
-    /// another.
-    pub(super) fn children(&self, place: Place) -> impl Iterator<Item = (&[u8], Place)> {
-        let mut names: Vec<(&[u8], Place)> = match self.on_the_way(place) {
-            Some((name, within)) => vec![(name, Place { within, ..place })],
+    /// another; four bytes for each are held.
+    pub(super) fn children(&self, place: Place) -> Children<'_> {
+        let on_the_way = self.on_the_way(place).map(|(name, within)| (name, Place { within, ..place }));
+        let mut nodes: Vec<NodeId> = match on_the_way {
+            Some(_) => Vec::new(),
             None => self.children_of(place.node).collect(),
         };
-        names.reverse();
-        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        names.into_iter()
+        nodes.reverse();
+        nodes.sort_unstable_by_key(|node| first(self.label(self.branch(*node))));
+        Children { tree: self, on_the_way, nodes: nodes.into_iter() }
     }
 
     /// What is at `place`; nothing where there is only a mark.
@@ -353,12 +354,9 @@ impl Tree {
         Some((name, place.within + 1 + name.len()))
     }
 
-    fn children_of(&self, node: NodeId) -> impl Iterator<Item = (&[u8], Place)> {
-        let first_child = self.branch(node).first_child.get();
-        std::iter::successors(first_child, |child| self.branch(*child).next.get()).map(|node| {
-            let name = first(self.label(self.branch(node)));
-            (name, Place { node, within: name.len() })
-        })
+    /// The nodes below `node`, the latest first.
+    fn children_of(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+        std::iter::successors(self.branch(node).first_child.get(), |child| self.branch(*child).next.get())
     }
 
     /// Makes `place` a node of its own, by dividing the label that it is in. The part below keeps its node.
@@ -446,6 +444,27 @@ impl Tree {
 
     fn branch_mut(&mut self, node: NodeId) -> &mut Branch {
         &mut self.branches[node.0 as usize]
+    }
+}
+
+/// The names of a directory, in byte order.
+#[derive(Debug)]
+pub(super) struct Children<'a> {
+    tree: &'a Tree,
+    on_the_way: Option<(&'a [u8], Place)>,
+    nodes: std::vec::IntoIter<NodeId>,
+}
+
+impl<'a> Iterator for Children<'a> {
+    type Item = (&'a [u8], Place);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(one) = self.on_the_way.take() {
+            return Some(one);
+        }
+        let node = self.nodes.next()?;
+        let name = first(self.tree.label(self.tree.branch(node)));
+        Some((name, Place { node, within: name.len() }))
     }
 }
 

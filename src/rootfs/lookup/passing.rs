@@ -94,6 +94,9 @@ impl Passing {
     /// Takes in the next entry; gives what it is wanted for where it is a file whose content is to be kept.
     pub fn take(&mut self, entry: &Entry) -> Result<Option<Wanting>, Refused> {
         let Inserted::Name(path) = self.index.insert(entry)? else { return Ok(None) };
+        if self.lookup.lists {
+            return Ok(None);
+        }
         self.allowance.earn();
         match entry.kind {
             Kind::File { size, .. } => {

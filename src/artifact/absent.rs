@@ -31,7 +31,7 @@ pub fn error(context: &Context<'_, '_>, pattern: &Pattern, missing: &Missing) ->
     };
     match &missing.why {
         Why::Absent { parent, name, deleted_by } => {
-            let hint = deleted(&join(&parent.path, name), deleted_by).unwrap_or_else(|| {
+            let hint = deleted(&join(parent, name), deleted_by).unwrap_or_else(|| {
                 let path = pattern.literal().unwrap_or_default();
                 did_you_mean(&nearest(context.view, parent, name, &path))
             });

@@ -124,8 +124,11 @@ pub async fn list_files(
 impl FileListing {
     /// Calls `row` with each file, in the order of the paths, and below each in the order of names; none comes twice. It is the same
     /// each time. Ends with the first error of `row`.
-    pub fn each<E>(&self, row: &mut impl FnMut(&ListedFile<'_>) -> Result<(), E>) -> Result<(), E> {
-        let view = self.survey.view();
+    pub fn each<E>(&self, row: &mut impl FnMut(&ListedFile<'_>) -> Result<(), E>) -> Result<Result<(), E>, Error> {
+        self.survey.show(|view| self.each_of(view, row))
+    }
+
+    fn each_of<E>(&self, view: &View<'_>, row: &mut impl FnMut(&ListedFile<'_>) -> Result<(), E>) -> Result<(), E> {
         let mut rows = Rows { layers: &self.layers, path: Vec::new(), row };
         let mut earlier = Earlier::default();
         for (Planned { real_path, tree, .. }, extent) in &self.things {
@@ -133,7 +136,7 @@ impl FileListing {
                 rows.tree(real_path, tree)?;
             }
             if extent.inside && !earlier.has_below(real_path) {
-                rows.inside(&view, &earlier, real_path, extent.below)?;
+                rows.inside(view, &earlier, real_path, extent.below)?;
             }
             earlier.add(real_path, *extent);
         }

@@ -130,7 +130,7 @@ impl LookUp<'_> {
         let mut survey = self.survey(scope, asked, (0..asked.len()).collect(), Arc::new(NoContent));
         let mut planned = survey.outline(self.name).await?.planned;
         if let Scope::UpTo(_) = scope {
-            planned.retain_mut(|thing| is_own(thing, &survey.view()));
+            retain_own(&mut planned, &survey)?;
         }
         planned.retain(|thing| !matches!(thing.tree.kind, TreeKind::Special(_)));
         let sightings = planned.into_iter().filter_map(|thing| {
@@ -180,7 +180,7 @@ impl LookUp<'_> {
         let found = survey.complete(name).await?;
         let mut planned = found.planned;
         if let Scope::UpTo(_) = scope {
-            planned.retain_mut(|thing| is_own(thing, &survey.view()));
+            retain_own(&mut planned, &survey)?;
         }
         found.notices.iter().for_each(|notice| progress.notice(notice));
         let mut things = Vec::with_capacity(planned.len());
@@ -212,7 +212,10 @@ impl LookUp<'_> {
                 item(thing.tree, &survey).ok_or_else(|| Error::Bug(format!("the content of {path} did not come")))?;
             let base = asked.name.as_ref().unwrap_or(&thing.name);
             let place = place::place(&thing.path, &thing.real_path, base, request.parents);
-            let parents = if request.parents { place::parents(&survey.view(), &place) } else { Arc::default() };
+            let parents = match request.parents {
+                true => survey.ask(|view| place::parents(view, &place))?,
+                false => Arc::default(),
+            };
             let file_in = fetched.layer.clone().filter(|_| fetched.kind == "file");
             let origin = Origin { only_in: asked.only_in.clone(), file_in };
             let placed = Placed { path: thing.path, real_path: thing.real_path, place, parents, origin, item };
@@ -285,6 +288,13 @@ fn fetched(thing: &Planned, survey: &Survey<Stage>, proof: Proof) -> Fetched {
         layer: thing.tree.layer.and_then(|depth| survey.layer(depth)?.digest().cloned()),
         proof,
     }
+}
+
+/// Leaves of what is `planned` what the uppermost layer has itself.
+fn retain_own<C: Collect>(planned: &mut Vec<Planned>, survey: &Survey<C>) -> Result<(), Error> {
+    // Once this is known, the answer that counts is the first.
+    survey.ask(|view| planned.iter().for_each(|thing| drop(resolve(view, &thing.path, false))))?;
+    survey.ask(|view| planned.retain_mut(|thing| is_own(thing, view)))
 }
 
 /// Whether the uppermost layer of `view` has `thing` itself, and not only layers below it. Of a directory, what other layers have in

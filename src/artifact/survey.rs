@@ -24,7 +24,7 @@ use crate::image::{Image, Layer, LayerPosition};
 use crate::layer::content::{DataOffset, FileContent};
 use crate::layer::{Content, Entry, Flow, Kind};
 use crate::rootfs::lookup::{Allowance, Lookup, Missing, Next, Outcome, Passing, Planned};
-use crate::rootfs::{Candidates, Depth, LayerIndex, View, split};
+use crate::rootfs::{Candidates, Depth, Known, KnownLayer, Refused, View, ask, split};
 use crate::source::{LayerBlob, Source};
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
@@ -108,7 +108,7 @@ pub struct Survey<C: Collect> {
     candidates: Candidates,
     /// Whether each match of a glob is to have a base name of its own.
     apart: bool,
-    indexes: Vec<Arc<LayerIndex>>,
+    known: Vec<Arc<KnownLayer>>,
     contents: HashMap<(Depth, DataOffset), C::Kept>,
     keeps_xattrs: bool,
     allowance: Arc<Allowance>,
@@ -116,13 +116,13 @@ pub struct Survey<C: Collect> {
     opened: VecDeque<Result<(LayerBlob, NamedLayer), Error>>,
     /// The next layer of all, where it is being read already.
     ahead: Option<Ahead<C::Kept>>,
-    /// What vouches for each layer of `indexes`.
+    /// What vouches for each layer of `known`.
     vouched: Vec<Vouched>,
 }
 
 /// What one reading of one layer gave.
 struct Reading<K> {
-    index: LayerIndex,
+    layer: Known,
     candidates: Candidates,
     contents: HashMap<DataOffset, K>,
     vouched: Vouched,
@@ -160,7 +160,7 @@ impl<C: Collect> Survey<C> {
             lookup: Arc::new(lookup),
             verify,
             apart: false,
-            indexes: Vec::new(),
+            known: Vec::new(),
             contents: HashMap::new(),
             keeps_xattrs: false,
             allowance: Arc::default(),
@@ -199,14 +199,25 @@ impl<C: Collect> Survey<C> {
         self
     }
 
-    /// The layers read so far, as one tree.
-    pub fn view(&self) -> View<'_> {
-        View::new(self.indexes.iter().map(Arc::as_ref).collect(), self.is_over())
+    /// Answers a question about the layers read so far, seen as one tree. Only the last answer counts, as with [`ask`].
+    pub fn ask<T>(&self, question: impl FnMut(&View<'_>) -> T) -> Result<T, Error> {
+        ask(&self.known, self.is_over(), question).map_err(|refused| Error::Bug(refused.to_string()))
+    }
+
+    /// Shows the layers read so far, as one tree, to somebody who looks only where the lookup has looked: all of that is known.
+    pub fn show<T>(&self, see: impl FnOnce(&View<'_>) -> T) -> Result<T, Error> {
+        let (mut see, mut seen) = (Some(see), None);
+        self.ask(|view| {
+            if let Some(see) = see.take() {
+                seen = Some(see(view));
+            }
+        })?;
+        seen.ok_or_else(|| Error::Bug("nobody has looked at the layers".to_owned()))
     }
 
     /// Whether there is no layer left to read.
     fn is_over(&self) -> bool {
-        self.indexes.len() == self.layers.len()
+        self.known.len() == self.layers.len()
     }
 
     /// The layer at this depth.
@@ -246,41 +257,42 @@ impl<C: Collect> Survey<C> {
     /// Reads as many layers as it takes to say what was asked for is in the image that messages call `image`, whatever has passed by.
     pub async fn outline(&mut self, image: &str) -> Result<Found, Error> {
         loop {
-            let next = self.lookup.next(&self.view());
+            let next = self.ask(|view| self.lookup.next(view))?;
             match next {
                 Ok(Next::Done(outcome)) => {
                     self.opened.clear();
                     self.ahead = None;
-                    return Ok(self.found(image, outcome));
+                    return self.found(image, outcome);
                 }
                 Ok(Next::Read { .. }) if self.is_over() => {
                     return Err(Error::Bug("all layers are read, and do not tell what was asked for".to_owned()));
                 }
                 Ok(Next::Read { any_order }) => self.read_further(any_order).await?,
-                Err(missing) => return Err(self.error(image, &missing)),
+                Err(missing) => return Err(self.error(image, &missing)?),
             }
         }
     }
 
-    fn found(&self, image: &str, outcome: Outcome) -> Found {
-        let failures = outcome.missing.iter().map(|missing| (missing.pattern, self.error(image, missing)));
-        Found {
-            failures: failures.collect(),
+    fn found(&self, image: &str, outcome: Outcome) -> Result<Found, Error> {
+        let failures = outcome.missing.iter().map(|missing| Ok((missing.pattern, self.error(image, missing)?)));
+        Ok(Found {
+            failures: failures.collect::<Result<_, Error>>()?,
             notices: outcome.left_out.iter().map(absent::left_out).collect(),
             planned: outcome.planned,
-        }
+        })
     }
 
-    fn error(&self, image: &str, missing: &Missing) -> Error {
+    /// What to say of what is `missing`; fails where that cannot be found out.
+    fn error(&self, image: &str, missing: &Missing) -> Result<Error, Error> {
         let Some(pattern) = self.lookup.patterns.get(missing.pattern) else {
-            return Error::Bug(format!("nothing was asked for at position {}", missing.pattern));
+            return Err(Error::Bug(format!("nothing was asked for at position {}", missing.pattern)));
         };
         let describe = |depth: Depth| {
             let step = self.layer(depth).and_then(|layer| layer.created_by.as_ref());
             let step = step.map(|step| format!(": `{}`", step.trim())).unwrap_or_default();
             self.describe(depth).unwrap_or_default() + &step
         };
-        absent::error(&Context { image, view: &self.view(), describe: &describe }, pattern, missing)
+        self.ask(|view| absent::error(&Context { image, view, describe: &describe }, pattern, missing))
     }
 
     /// Reads the next layers down: one, or, in `any_order`, as many as go side by side.
@@ -333,7 +345,7 @@ impl<C: Collect> Survey<C> {
     /// is read afterwards.
     async fn read_ahead(&self, pace: &Arc<Pace>) -> Option<Ahead<C::Kept>> {
         pace.room().await;
-        let depth = Depth(self.indexes.len() + 1);
+        let depth = Depth(self.known.len() + 1);
         let opened = if self.opened.is_empty() { self.open(depth).await.ok() } else { None };
         let (blob, layer) = opened.filter(|(blob, _)| matches!(blob, LayerBlob::Stream(_)))?;
         let candidates = Candidates::new(Arc::clone(&self.lookup.patterns), self.lookup.follow);
@@ -354,15 +366,15 @@ impl<C: Collect> Survey<C> {
     }
 
     fn add(&mut self, reading: Reading<C::Kept>) {
-        let depth = Depth(self.indexes.len());
-        self.indexes.push(Arc::new(reading.index));
+        let depth = Depth(self.known.len());
+        self.known.push(KnownLayer::new(reading.layer));
         self.vouched.push(reading.vouched);
         self.contents.extend(reading.contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
     }
 
     /// Requests the next layer down, with the small ones behind it, and in `any_order` as many as go side by side.
     async fn open_further(&mut self, any_order: bool) {
-        let first = self.indexes.len();
+        let first = self.known.len();
         let mut bytes = 0_u64;
         let next = self.layers.iter().skip(first).enumerate();
         let count = next
@@ -414,12 +426,13 @@ impl<C: Collect> Survey<C> {
         candidates: Candidates,
         pace: Option<Arc<Pace>>,
     ) -> impl FnOnce() -> Result<Reading<C::Kept>, Error> + Send + 'static {
-        let index = LayerIndex::keeping_xattrs(self.keeps_xattrs);
+        let known = Known::keeping_xattrs(self.keeps_xattrs);
         let (lookup, allowance) = (Arc::clone(&self.lookup), Arc::clone(&self.allowance));
-        let above = self.indexes.clone();
+        let above = self.known.clone();
         let (collector, verify, apart) = (Arc::clone(&self.collector), self.verify, self.apart);
         move || {
-            let passing = Passing::new(lookup, above, index, candidates, allowance);
+            let passing = Passing::new(lookup, above, known, candidates, allowance);
+            let passing = passing.map_err(|refused| lost(&layer.name, &refused))?;
             collect(&*collector, blob, &layer, passing, verify, apart, pace.as_deref())
         }
     }
@@ -463,14 +476,21 @@ fn collect<C: Collect>(
         let kept = collector.collect(&layer.layer, &wanting.patterns, file, data);
         contents.insert(file.content.data, kept.map_err(|error| Error::staging(&layer.name, error))?);
         passing.keep(file.content.data);
-        if (verify == Verify::Never || pace.is_some()) && passing.is_enough() {
+        if (verify == Verify::Never || pace.is_some())
+            && passing.is_enough().map_err(|refused| lost(&layer.name, &refused))?
+        {
             pace.inspect(|pace| pace.end());
             return Ok(if verify == Verify::Never { Flow::Stop } else { Flow::Continue });
         }
         Ok(Flow::Continue)
     })?;
-    let (index, candidates) = passing.finish();
-    Ok(Reading { index, candidates, contents, vouched })
+    let (layer, candidates) = passing.finish();
+    Ok(Reading { layer, candidates, contents, vouched })
+}
+
+/// That what was kept of the layer of this name, or of one above it, is gone.
+fn lost(layer: &str, refused: &Refused) -> Error {
+    Error::Bug(format!("{layer}: {refused}"))
 }
 
 /// Collects the contents at the offsets `missing` of a layer.

@@ -15,7 +15,7 @@ pub struct FileRows(pub FileListing);
 
 impl Rows for FileRows {
     fn each(&self, row: &mut dyn FnMut(&dyn Row) -> io::Result<()>) -> io::Result<()> {
-        self.0.each(&mut |file| row(&FileRow { file, image: &self.0.image }))
+        self.0.each(&mut |file| row(&FileRow { file, image: &self.0.image })).map_err(io::Error::other)?
     }
 }
 

@@ -222,7 +222,7 @@ impl Random {
         }
     }
 
-    fn entry(&mut self) -> Entry {
+    pub(super) fn entry(&mut self) -> Entry {
         let path = self.path();
         match self.below(12) {
             0 | 1 => directory(&path),

@@ -44,7 +44,7 @@ pub fn walk<'a, E>(
     visit: &mut impl FnMut(&[u8], Thing<'a>) -> Result<bool, E>,
 ) -> Result<(), E> {
     let mut path = directory.path.clone();
-    let mut open = vec![(view.names(directory.spread.clone()), path.len())];
+    let mut open = vec![(view.names(&path, directory.spread.clone()), path.len())];
     while let Some((names, length)) = open.last_mut() {
         path.truncate(*length);
         let Some((name, seen)) = names.next() else {
@@ -57,7 +57,7 @@ pub fn walk<'a, E>(
                 let described_by = view.described(&spread);
                 let thing = Thing::Directory { described_by, is_listable: view.is_all(&spread) };
                 if visit(&path, thing)? {
-                    open.push((view.names(spread), path.len()));
+                    open.push((view.names(&path, spread), path.len()));
                 }
             }
             Seen::Leaf { layer, place } => {

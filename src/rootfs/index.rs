@@ -2,10 +2,15 @@
 //!
 //! Entries go in, in the order of the tar, as an extraction into an empty directory would take them: a later entry replaces
 //! an earlier one of the same name, a parent that is a symlink of this layer is followed, missing parents are implied.
+//!
+//! An index may keep only what can matter to somebody: the paths of a [`Kept`] set, of which it then knows exactly what the whole layer says.
+//! Of other paths it has what decides where entries really are: symlinks, and what took the place of one.
 //! Spec: OCI image-spec *Representing Changes* and *Whiteouts*.
 
 use std::borrow::Cow;
 
+use super::kept::Kept;
+use super::near::{Near, Sought};
 use super::node::{Node, NodeKind};
 use super::path::{components, join, split};
 use super::placing::{self, Linked, Parent};
@@ -23,6 +28,12 @@ pub struct LayerIndex {
     tree: Tree,
     /// How many bytes of extended attributes may still be kept, where any are.
     xattrs: Option<usize>,
+    /// The paths that it knows; all of them where there is no set.
+    kept: Option<Kept>,
+    /// How many entries it was shown.
+    entries: usize,
+    /// Names that it does not keep, gathered because somebody was looking for one like them.
+    near: Option<Near>,
     latest: Latest,
 }
 
@@ -49,16 +60,31 @@ impl LayerIndex {
         LayerIndex { xattrs: keep.then_some(MAX_XATTRS), ..LayerIndex::default() }
     }
 
+    /// The same, that knows only these paths.
+    pub(super) fn of(kept: &Kept, keeps_xattrs: bool) -> Self {
+        let kept = (!kept.is_everything()).then(|| kept.clone());
+        LayerIndex { kept, ..LayerIndex::keeping_xattrs(keeps_xattrs) }
+    }
+
+    /// The paths that it knows; none where it knows all.
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
     /// Takes in the next entry of the tar.
     pub fn insert<'e>(&mut self, entry: &'e Entry) -> Result<Inserted<'e>, Refused> {
+        self.entries += 1;
         let (named, base) = split(&entry.path);
         let is_mark = base.starts_with(b".wh.");
         if let Some(directory) = self.latest.directory
             && named == self.latest.path
             && !is_mark
             && !base.is_empty()
+            && self.knows(&entry.path)
             && self.tree.child(self.tree.place(directory), base).is_none()
         {
+            check(&entry.path, &entry.path)?;
+            self.gather(&entry.path);
             let content = self.content(entry, &entry.path)?;
             let node = self.tree.append(directory, base)?;
             self.tree.put(node, content);
@@ -83,6 +109,14 @@ impl LayerIndex {
         }
         let path = join(&parent.path, base);
         check(&path, &entry.path)?;
+        self.gather(&path);
+        if !self.keeps(&parent, base, &path, &entry.kind) {
+            if !matches!(entry.kind, Kind::HardLink(_)) {
+                self.charge(entry)?;
+            }
+            self.imply_above(&path)?;
+            return Ok(Inserted::Name(Cow::Owned(path)));
+        }
         let content = self.content(entry, &path)?;
         let node = self.put(&parent, base, content)?;
         if parent.path == named {
@@ -93,9 +127,9 @@ impl LayerIndex {
         Ok(Inserted::Name(Cow::Owned(path)))
     }
 
-    /// How many nodes its tree has: about as many as the layer has names.
+    /// About how many names the layer has, kept or not.
     pub fn nodes(&self) -> usize {
-        self.tree.nodes()
+        self.tree.nodes().max(self.entries)
     }
 
     /// The node of exactly this path.
@@ -136,15 +170,92 @@ impl LayerIndex {
                 Linked::Nowhere => NodeKind::LinkNowhere(target.clone().into()),
             },
         };
-        let mut xattrs = Vec::new();
-        if let Some(left) = &mut self.xattrs {
-            let size = entry.xattrs.iter().map(|(name, value)| XATTR_OVERHEAD + name.len() + value.len()).sum();
-            *left = left.checked_sub(size).ok_or(Refused::TooManyXattrs)?;
-            xattrs.clone_from(&entry.xattrs);
-        }
+        self.charge(entry)?;
+        let xattrs = if self.xattrs.is_some() { entry.xattrs.clone() } else { Vec::new() };
         let Entry { mode, uid, gid, mtime, .. } = *entry;
         let node = Node::new(kind, Metadata { mode, uid, gid, mtime, xattrs });
         Ok(Content::Entry(self.tree.describe(node)?))
+    }
+
+    /// What the layer has of the names that are `sought`; `None` where it does not know.
+    pub(super) fn near(&self, sought: &Sought) -> Option<Near> {
+        if self.kept.is_some() {
+            return self.near.as_ref().filter(|near| near.sought == *sought).cloned();
+        }
+        let mut near = Near::new(sought);
+        if let Some(directory) = self.find(&sought.directory) {
+            self.tree.children(directory).for_each(|(name, _)| near.take_name(name));
+        }
+        self.tree.named(&sought.base).for_each(|path| near.take_path(&path));
+        Some(near)
+    }
+
+    /// The names that were gathered for somebody.
+    pub(super) fn gathered(&self) -> Option<&Near> {
+        self.near.as_ref()
+    }
+
+    /// The same index, which gathers the names that are `sought` from the entries to come.
+    pub(super) fn gathering(self, sought: Option<&Sought>) -> Self {
+        LayerIndex { near: sought.map(Near::new), ..self }
+    }
+
+    /// Takes note of what is at `path`, if somebody looks for its name.
+    fn gather(&mut self, path: &[u8]) {
+        if let Some(near) = &mut self.near {
+            near.take(path);
+        }
+    }
+
+    /// Whether it knows what the layer says of the canonical `path`.
+    pub(super) fn knows(&self, path: &[u8]) -> bool {
+        self.kept.as_ref().is_none_or(|kept| kept.contains(path))
+    }
+
+    /// Whether it knows what the layer says of `name` in the directory at the canonical path `directory`.
+    pub(super) fn knows_in(&self, directory: &[u8], name: &[u8]) -> bool {
+        self.kept.as_ref().is_none_or(|kept| kept.contains_in(directory, name))
+    }
+
+    /// Whether it knows all that the layer has below the canonical `path`.
+    pub(super) fn knows_below(&self, path: &[u8]) -> bool {
+        self.kept.as_ref().is_none_or(|kept| kept.contains_all(path))
+    }
+
+    /// Whether an entry `name` in `parent`, whose canonical path is `path`, is to go into the tree: where the path is kept; where it is a
+    /// symlink, which later entries may pass through; and where it takes the place of something that is in the tree.
+    fn keeps(&self, parent: &Parent, name: &[u8], path: &[u8], kind: &Kind) -> bool {
+        let is_symlink = |node: &Node| matches!(node.kind, NodeKind::Symlink(_));
+        self.knows(path)
+            || !self.tree.is_directory(parent.place)
+            || (parent.is_there() && self.tree.child(parent.place, name).is_some())
+            || match kind {
+                Kind::Symlink(_) => true,
+                Kind::HardLink(target) => {
+                    matches!(placing::link(&self.tree, path, target), Linked::To(shared) if is_symlink(self.tree.described(shared)))
+                }
+                Kind::File { .. } | Kind::Directory | Kind::Special(_) => false,
+            }
+    }
+
+    /// Takes note that there is something at `path`, which is not kept: what is kept above it is a directory.
+    fn imply_above(&mut self, path: &[u8]) -> Result<(), Refused> {
+        let reached = self.kept.as_ref().map_or(path.len(), |kept| kept.reaches(path));
+        let above = &path[..reached];
+        if self.get(above).is_none() {
+            let node = self.tree.make(Place::ROOT, above)?;
+            self.tree.put(node, Content::Implied);
+        }
+        Ok(())
+    }
+
+    /// Takes what the entry's extended attributes cost off what may be kept, whether or not it is kept itself.
+    fn charge(&mut self, entry: &Entry) -> Result<(), Refused> {
+        if let Some(left) = &mut self.xattrs {
+            let size = entry.xattrs.iter().map(|(name, value)| XATTR_OVERHEAD + name.len() + value.len()).sum();
+            *left = left.checked_sub(size).ok_or(Refused::TooManyXattrs)?;
+        }
+        Ok(())
     }
 
     /// Puts `content` under a name of `parent`. Whatever is no directory on the way there is replaced by one.
@@ -164,6 +275,11 @@ impl LayerIndex {
         // Other names of this form are AUFS' own bookkeeping.
         if !self.tree.is_directory(parent.place) || name.is_empty() || (name.starts_with(b".wh.") && !is_opaque) {
             return Ok(());
+        }
+        self.gather(&parent.path);
+        let marked = if is_opaque { parent.path.clone() } else { join(&parent.path, name) };
+        if !self.knows(&marked) {
+            return self.imply_above(&marked);
         }
         let path = if is_opaque { parent.rest(b"") } else { parent.rest(name) };
         let id = self.tree.make(parent.place, path.strip_suffix(b"/").unwrap_or(&path))?;

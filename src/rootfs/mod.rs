@@ -1,6 +1,6 @@
 //! The rootfs: all layers as the one tree that a container would see.
 //!
-//! Each layer's entries go into a [`LayerIndex`]; a [`View`] merges indexes from the top down and knows what it
+//! Each layer's entries go into a [`LayerIndex`], of all paths or of those that can matter ([`Known`]); a [`View`] merges indexes from the top down and knows what it
 //! does not know while lower layers are missing; [`walk`] resolves paths in it; a [`Pattern`] is what a person asked for, and
 //! [`lookup`] says what is to be read next for it, or what it comes to.
 
@@ -11,7 +11,12 @@ mod depth;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod index;
+mod journal;
+mod kept;
+mod known;
+mod likeness;
 pub mod lookup;
+mod near;
 pub mod nearest;
 mod node;
 mod path;
@@ -26,6 +31,7 @@ mod ways;
 
 pub use depth::Depth;
 pub use index::{Inserted, LayerIndex};
+pub use known::{Known, KnownLayer, ask};
 pub use node::{Node, NodeKind, UNDESCRIBED};
 pub use path::{MAX_SYMLINKS, components, join, split};
 pub use pattern::{Candidates, InvalidPattern, Pattern};

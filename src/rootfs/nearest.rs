@@ -1,8 +1,12 @@
 //! Hints for a path that does not exist: what a person may have meant.
 
-use super::path::{join, split};
-use super::spread::Directory;
+use std::collections::BTreeSet;
+
+use super::near::{Near, Sought};
+use super::path::split;
 use super::view::{Child, View};
+
+pub use super::likeness::likeness;
 
 /// How many hints are given at most.
 const MAX_HINTS: usize = 3;
@@ -10,30 +14,24 @@ const MAX_HINTS: usize = 3;
 /// How many places of the same base name are looked at, as all but a few may have been deleted.
 const MAX_TRIED: usize = 100;
 
-/// Names longer than this many bytes are not compared.
-const MAX_COMPARED: usize = 128;
-
 /// The existing paths nearest to `missing` (a canonical path, whose first missing component is `name` in `parent`): names
-/// like it in the same directory, then the same base name elsewhere in the image.
-pub fn nearest(view: &View<'_>, parent: &Directory, name: &[u8], missing: &[u8]) -> Vec<Vec<u8>> {
-    let mut alike: Vec<(usize, Vec<u8>)> = view
-        .list_seen(parent)
-        .into_iter()
-        .filter_map(|(candidate, _)| Some((likeness(name, &candidate)?, join(&parent.path, &candidate))))
-        .collect();
-    alike.sort();
-    let mut hints: Vec<Vec<u8>> = alike.into_iter().map(|(_, path)| path).collect();
+/// like it in the same directory, then the same base name elsewhere in the image, in byte order.
+pub fn nearest(view: &View<'_>, parent: &[u8], name: &[u8], missing: &[u8]) -> Vec<Vec<u8>> {
     let base = split(missing).1;
-    let elsewhere = view.layers().iter().flat_map(|index| index.tree().named(base));
-    for path in elsewhere.filter(|path| !path.is_empty()).take(MAX_TRIED) {
+    let sought = Sought { directory: parent.to_vec(), name: name.to_vec(), base: base.to_vec() };
+    let near = view.near(&sought);
+    let alike: BTreeSet<&(usize, Vec<u8>)> = near.iter().flat_map(Near::alike).collect();
+    let mut hints: Vec<Vec<u8>> = Vec::new();
+    let alike = alike.into_iter().map(|(_, path)| path);
+    let elsewhere: BTreeSet<&Vec<u8>> = near.iter().flat_map(Near::elsewhere).collect();
+    for path in alike.chain(elsewhere.into_iter().take(MAX_TRIED)) {
         if hints.len() >= MAX_HINTS {
             break;
         }
-        if !hints.contains(&path) && exists(view, &path) {
-            hints.push(path);
+        if !hints.contains(path) && exists(view, path) {
+            hints.push(path.clone());
         }
     }
-    hints.truncate(MAX_HINTS);
     hints
 }
 
@@ -45,44 +43,14 @@ pub fn exists(view: &View<'_>, path: &[u8]) -> bool {
         match view.child(&directory, name) {
             Child::Directory(child) => directory = child,
             Child::Leaf { .. } => return names.peek().is_none(),
-            _ => return false,
+            Child::Unknown => {
+                view.expect(path);
+                return false;
+            }
+            Child::Absent { .. } => return false,
         }
     }
     true
-}
-
-/// How far `candidate` is from the `wanted` name, or `None` where a person would not take one for the other.
-pub fn likeness(wanted: &[u8], candidate: &[u8]) -> Option<usize> {
-    if wanted.len() > MAX_COMPARED || candidate.len() > MAX_COMPARED {
-        return None;
-    }
-    if wanted.eq_ignore_ascii_case(candidate) {
-        return Some(0);
-    }
-    // A version or a suffix left out: `python` for `python3.11`, `app` for `app.jar`.
-    if wanted.len() >= 3 && candidate.starts_with(wanted) {
-        return Some(1);
-    }
-    let allowed = (wanted.len() / 3).clamp(1, 3);
-    if wanted.len() < 2 || wanted.len().abs_diff(candidate.len()) > allowed {
-        return None;
-    }
-    Some(edit_distance(wanted, candidate)).filter(|distance| *distance <= allowed)
-}
-
-/// The Levenshtein distance in bytes.
-fn edit_distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -94,10 +62,8 @@ mod tests {
     fn names_alike_come_first_then_the_same_name_elsewhere() {
         let base = index(&[file("usr/bin/python3.11"), file("usr/local/bin/pyhton"), file("usr/bin/perl")]);
         let view = View::new(vec![&base], true);
-        let Child::Directory(usr) = view.child(&view.root(), b"usr") else { panic!("a directory") };
-        let Child::Directory(bin) = view.child(&usr, b"bin") else { panic!("a directory") };
-        assert_eq!(nearest(&view, &bin, b"python", b"usr/bin/python"), [b"usr/bin/python3.11".to_vec()]);
-        assert_eq!(nearest(&view, &bin, b"pyhton", b"usr/bin/pyhton"), [b"usr/local/bin/pyhton".to_vec()]);
-        assert!(nearest(&view, &bin, b"x", b"usr/bin/x").is_empty());
+        assert_eq!(nearest(&view, b"usr/bin", b"python", b"usr/bin/python"), [b"usr/bin/python3.11".to_vec()]);
+        assert_eq!(nearest(&view, b"usr/bin", b"pyhton", b"usr/bin/pyhton"), [b"usr/local/bin/pyhton".to_vec()]);
+        assert!(nearest(&view, b"usr/bin", b"x", b"usr/bin/x").is_empty());
     }
 }

@@ -21,6 +21,11 @@ pub(super) struct Parent {
 }
 
 impl Parent {
+    /// Whether all of it is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.there == self.path.len()
+    }
+
     /// What is not there of the path of `name` in this directory.
     pub(super) fn rest(&self, name: &[u8]) -> Vec<u8> {
         let rest = &self.path[self.there..];
@@ -47,7 +52,7 @@ pub(super) fn link(tree: &Tree, path: &[u8], target: &[u8]) -> Linked {
     if is_replaced || !tree.is_directory(parent.place) || check(&target, named).is_err() {
         return Linked::Nowhere;
     }
-    let place = if parent.there == parent.path.len() { tree.child(parent.place, base) } else { None };
+    let place = if parent.is_there() { tree.child(parent.place, base) } else { None };
     match place.map(|place| (tree.get(place), tree.entry(place))) {
         Some((Some(node), _)) if matches!(node.kind, NodeKind::Directory { .. }) => Linked::Nowhere,
         Some((_, Some(entry))) => Linked::To(entry),

@@ -30,6 +30,9 @@ pub enum Refused {
     /// More extended attributes than are kept.
     #[error("a layer's extended attributes take more than {} MiB", MAX_XATTRS >> 20)]
     TooManyXattrs,
+    /// What was kept of the entries before does not come back.
+    #[error("what was kept of a layer's entries cannot be read again")]
+    Lost,
     /// More entries, or bytes of names, than can be counted.
     #[error("a layer has more than {} entries or bytes of names", u32::MAX)]
     TooMany,
@@ -39,7 +42,7 @@ impl Refused {
     /// The error of the layer whose entry with its header at `offset` (uncompressed bytes) was refused.
     pub fn at(&self, offset: u64) -> LayerError {
         match self {
-            Refused::TooDeep { .. } | Refused::TooLong { .. } => {
+            Refused::TooDeep { .. } | Refused::TooLong { .. } | Refused::Lost => {
                 LayerError::Malformed { offset, problem: self.to_string() }
             }
             Refused::TooManyXattrs => LayerError::TooMuch {

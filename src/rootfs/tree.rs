@@ -223,7 +223,8 @@ impl Tree {
         Ok(entry)
     }
 
-    fn described(&self, EntryId(entry): EntryId) -> &Node {
+    /// What an entry says.
+    pub(super) fn described(&self, EntryId(entry): EntryId) -> &Node {
         &self.entries[entry as usize]
     }
 

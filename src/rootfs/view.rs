@@ -6,18 +6,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::{Ordering, Reverse};
-use std::collections::HashMap;
 use std::collections::binary_heap::{BinaryHeap, PeekMut};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use super::depth::Depth;
 use super::index::LayerIndex;
+use super::kept::Wanted;
+use super::near::{Near, Sought};
 use super::node::{Node, NodeKind, UNDESCRIBED};
 use super::path::join;
 use super::spread::{Directory, Held, Spread};
 use super::tree::{Children, NodeId, Place};
 use super::ways::Ways;
 use crate::layer::entry::Metadata;
+
+/// Paths longer than this many bytes (`PATH_MAX`) are asked for name by name.
+const MAX_EXPECTED: usize = 4096;
 
 /// Some of an image's layers, from the uppermost down, seen as one tree.
 #[derive(Debug)]
@@ -33,6 +38,8 @@ pub struct View<'a> {
     pub(super) ways: RefCell<Ways>,
     /// How many names have been looked up, one for each layer asked.
     steps: Cell<u64>,
+    /// What was asked of layers whose indexes do not know it. Whatever was answered then does not count.
+    missed: RefCell<BTreeMap<Depth, Wanted>>,
 }
 
 /// Where a hard link to a lower layer leads.
@@ -88,6 +95,7 @@ impl<'a> View<'a> {
             links: RefCell::default(),
             ways: RefCell::default(),
             steps: Cell::default(),
+            missed: RefCell::default(),
         }
     }
 
@@ -133,32 +141,70 @@ impl<'a> View<'a> {
 
     /// What `name` is in `directory`.
     pub fn child(&self, directory: &Directory, name: &[u8]) -> Child {
-        child(directory, name, self.look(&directory.spread, name))
+        child(directory, name, self.look(&directory.spread, &directory.path, name))
     }
 
-    /// Like [`View::child`], without paths. Asks the layers that hold the directory, no others.
-    pub(super) fn look(&self, directory: &Spread, name: &[u8]) -> Seen {
+    /// Like [`View::child`], of the directory at the canonical path `at`. Asks the layers that hold the directory, no others.
+    pub(super) fn look(&self, directory: &Spread, at: &[u8], name: &[u8]) -> Seen {
         let mut merging = Merging::default();
+        let mut is_known = true;
         for (layer, place) in self.held(directory) {
             self.steps.set(self.steps.get() + 1);
+            if merging.is_hidden(directory, layer) {
+                break;
+            }
             let index = self.layers[layer.0];
-            if let Some(place) = index.tree().child(place, name)
+            let child = index.tree().child(place, name);
+            let is_symlink = || {
+                let node = child.and_then(|place| index.tree().get(place));
+                node.is_some_and(|node| matches!(node.kind, NodeKind::Symlink(_)))
+            };
+            // An index has all symlinks of its layer.
+            if !index.knows_in(at, name) && !is_symlink() {
+                self.miss(layer, &join(at, name));
+                is_known = false;
+            }
+            if is_known
+                && let Some(place) = child
                 && let ControlFlow::Break(seen) = merging.add(directory, (layer, index), place)
             {
                 return seen;
             }
         }
-        merging.finish(self.shows_all(directory))
+        if is_known { merging.finish(self.shows_all(directory)) } else { Seen::Unknown }
+    }
+
+    /// Takes note that the canonical `path` was asked of a layer that does not know it.
+    pub(super) fn miss(&self, layer: Depth, path: &[u8]) {
+        self.missed.borrow_mut().entry(layer).or_default().paths.add(path);
+    }
+
+    /// Takes note that whoever has missed something will ask for the canonical `path` next, so that it is there then.
+    pub(super) fn expect(&self, path: &[u8]) {
+        if path.len() <= MAX_EXPECTED {
+            self.missed.borrow_mut().values_mut().for_each(|wanted| wanted.paths.add(path));
+        }
+    }
+
+    /// What was asked of layers that do not know it. Where there is anything, what the view said is not to be relied on.
+    pub(super) fn missed(&self) -> BTreeMap<Depth, Wanted> {
+        self.missed.take()
     }
 
     /// Whether the layers in the view hide a file that a layer below them has at the canonical `path`.
     pub fn hides(&self, path: &[u8]) -> bool {
         let mut directory = self.root_below(Depth::TOP);
+        let mut end = 0;
         for name in path.split(|byte| *byte == b'/') {
-            match self.look(&directory, name) {
+            let at = &path[..end];
+            end += usize::from(end > 0) + name.len();
+            match self.look(&directory, at, name) {
                 Seen::Directory(child) => directory = child,
                 Seen::Leaf { .. } | Seen::Absent { .. } => return true,
-                Seen::Unknown => return false,
+                Seen::Unknown => {
+                    self.expect(path);
+                    return false;
+                }
             }
         }
         true
@@ -195,19 +241,37 @@ impl<'a> View<'a> {
 
     /// Like [`View::list`], of the layers that are in the view, whether or not others matter.
     pub fn list_seen(&self, directory: &Directory) -> Vec<(Vec<u8>, Child)> {
-        let names = self.names(directory.spread.clone());
+        let names = self.names(&directory.path, directory.spread.clone());
         names.map(|(name, seen)| (name.to_vec(), child(directory, name, seen))).collect()
     }
 
-    /// The names that are in `directory`, as far as the layers in the view tell, and what they are, in byte order. Merges the layers
+    /// The names that are in `directory`, whose canonical path is `path`, as far as the layers in the view tell, and what they are, in byte order. Merges the layers
     /// in one go: it takes a step for each name that a layer has in the directory, and four bytes.
-    pub(super) fn names<'v>(&'v self, directory: Spread) -> Names<'v, 'a> {
+    pub(super) fn names<'v>(&'v self, path: &[u8], directory: Spread) -> Names<'v, 'a> {
         let heads = self.held(&directory).filter_map(|(layer, place)| {
-            let mut rest = self.layers[layer.0].tree().children(place);
+            let index = self.layers[layer.0];
+            if !index.knows_below(path) {
+                self.missed.borrow_mut().entry(layer).or_default().paths.add_all(path);
+                return None;
+            }
+            let mut rest = index.tree().children(place);
             let (name, place) = rest.next()?;
             Some(Reverse(Head { name, layer, place, rest }))
         });
         Names { heads: heads.collect(), view: self, directory }
+    }
+
+    /// What each layer has of the names that are `sought`, in the view or not, the uppermost first.
+    pub(super) fn near(&self, sought: &Sought) -> Vec<Near> {
+        let layers = self.layers.iter().enumerate();
+        let near = layers.filter_map(|(depth, index)| {
+            let near = index.near(sought);
+            if near.is_none() {
+                self.missed.borrow_mut().entry(Depth(depth)).or_default().names = Some(sought.clone());
+            }
+            near
+        });
+        near.collect()
     }
 
     /// Where the hard link at `node` of `layer` leads, where that is known already.
@@ -331,7 +395,7 @@ struct Merging {
 impl Merging {
     /// Takes in what the next layer down has at `place` for a name in `directory`.
     fn add(&mut self, directory: &Spread, (layer, index): (Depth, &LayerIndex), place: Place) -> ControlFlow<Seen> {
-        if self.found.is_none() && directory.floor.is_some_and(|floor| layer >= floor) {
+        if self.is_hidden(directory, layer) {
             return ControlFlow::Break(Seen::Absent { deleted_by: None });
         }
         match (index.tree().get(place).map(|node| &node.kind), &mut self.found) {
@@ -360,6 +424,11 @@ impl Merging {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether what `layer` has of a name in `directory` is hidden: of a directory that layers above have, too, it is not.
+    fn is_hidden(&self, directory: &Spread, layer: Depth) -> bool {
+        self.found.is_none() && directory.floor.is_some_and(|floor| layer >= floor)
     }
 
     /// What the layers from this one on have is not the directory found.

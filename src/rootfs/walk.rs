@@ -122,6 +122,11 @@ fn leaf_at<'a>(view: &View<'a>, (layer, place): (Depth, Place), path: &[u8]) -> 
         NodeKind::LinkBelow(target) => target,
         _ => return Ok(Found::Leaf(Leaf { path, layer, node })),
     };
+    if !view.layer(layer).is_some_and(|index| index.knows(target)) {
+        // The layer may well have it.
+        view.miss(layer, target);
+        return Ok(Found::Unknown { path });
+    }
     match view.link_end(layer, place.node()) {
         None => Err(Unfollowed { layer, node: place.node(), target }),
         Some(LinkEnd::Leaf(layer, node)) => Ok(Found::Leaf(Leaf { path, layer, node })),
@@ -164,7 +169,9 @@ fn walk<'a>(view: &View<'a>, top: Depth, path: &[u8], follow: bool) -> Result<Fo
             }
             Some(Seen::Unknown | Seen::Directory(_)) => {
                 let rest: Vec<&[u8]> = walk.names().collect();
-                return Ok(Found::Unknown { path: assume(&walk.here, name, &rest) });
+                let path = assume(&walk.here, name, &rest);
+                view.expect(&path);
+                return Ok(Found::Unknown { path });
             }
         };
         loop {
@@ -248,7 +255,7 @@ impl<'v, 'a: 'v, 'p> Walk<'v, 'a, 'p> {
         let below = match known {
             Some(below) => below,
             None => {
-                let seen = self.view.look(self.view.ways.borrow().spread(self.at), name);
+                let seen = self.view.look(self.view.ways.borrow().spread(self.at), &self.here, name);
                 let Seen::Directory(spread) = seen else { return Some(seen) };
                 self.view.ways.borrow_mut().add(self.at, name, spread)
             }

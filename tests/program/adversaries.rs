@@ -54,6 +54,16 @@ fn many_small_files_in_one_directory() {
 }
 
 #[test]
+fn two_hundred_thousand_files_beside_the_one_that_is_wanted_take_no_memory_of_their_own() {
+    let name = |i: usize| format!("srv/data/d{:04}/file-{:04}.txt", i / 1000, i % 1000);
+    let reference = is_bounded((0..200_000).map(|i| file(name(i), "")).collect(), 0);
+    let dir = WorkDir::new();
+    within(base(), &["get", &reference, "/srv/data/d0123/file-0456.txt"], &dir).exits(0);
+    let missing = within(base(), &["get", &reference, "/srv/data/d0123/file-0456.tx"], &dir).exits(3);
+    missing.says("did you mean /srv/data/d0123/file-0456.txt");
+}
+
+#[test]
 fn long_extended_attributes_of_files_that_nobody_wants() {
     let value = vec![b'x'; 900_000];
     is_bounded((0..100).map(|i| file(format!("{i}"), "").xattr("user.x", &value)).collect(), 0);

@@ -5,7 +5,6 @@ use crate::rootfs::depth::Depth;
 use crate::rootfs::node::NodeKind;
 use crate::rootfs::path::{components, join, split};
 use crate::rootfs::pattern::Pattern;
-use crate::rootfs::spread::Directory;
 use crate::rootfs::view::View;
 use crate::rootfs::walk::{Found, resolve};
 
@@ -23,8 +22,8 @@ pub struct Missing {
 pub enum Why {
     /// A name on its way is not there.
     Absent {
-        /// The last directory on the way that is.
-        parent: Box<Directory>,
+        /// The path of the last directory on the way that is.
+        parent: Vec<u8>,
         /// The first name in it that is not.
         name: Vec<u8>,
         /// The layer whose whiteout deleted it, where one did.
@@ -84,7 +83,7 @@ impl Lookup {
             Found::Absent { parent, name, deleted_by } => {
                 let missing = join(&parent.path, &name);
                 let dangling = dangling(view, path, missing, deleted_by);
-                Some(dangling.unwrap_or_else(|| Why::Absent { parent: parent.into(), name, deleted_by }))
+                Some(dangling.unwrap_or_else(|| Why::Absent { parent: parent.path, name, deleted_by }))
             }
         }
     }

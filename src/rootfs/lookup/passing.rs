@@ -8,11 +8,11 @@ use super::Lookup;
 use crate::layer::content::DataOffset;
 use crate::layer::entry::{Entry, Kind};
 use crate::rootfs::depth::Depth;
-use crate::rootfs::index::{Inserted, LayerIndex};
+use crate::rootfs::index::Inserted;
+use crate::rootfs::known::{Known, KnownLayer, ask, ask_of};
 use crate::rootfs::path::split;
 use crate::rootfs::pattern::Candidates;
 use crate::rootfs::refused::Refused;
-use crate::rootfs::view::View;
 
 /// So many names may be looked up in all, one for each layer asked, to find out where links lead while layers are being read, and
 /// so many more for each entry that has passed by. What is not looked out for then is read in a second reading.
@@ -42,9 +42,9 @@ impl Allowance {
         self.0.fetch_add(LOOKED_UP_PER_ENTRY, Ordering::Relaxed);
     }
 
-    /// Takes off what `view` was asked.
-    fn spend(&self, view: &View<'_>) {
-        let steps = i64::try_from(view.steps()).unwrap_or(i64::MAX);
+    /// Takes off what a view was asked.
+    fn spend(&self, steps: u64) {
+        let steps = i64::try_from(steps).unwrap_or(i64::MAX);
         self.0.fetch_sub(steps, Ordering::Relaxed);
     }
 }
@@ -64,8 +64,8 @@ pub struct Wanting {
 pub struct Passing {
     lookup: Arc<Lookup>,
     /// The layers above that had been read when this one was begun.
-    above: Vec<Arc<LayerIndex>>,
-    index: LayerIndex,
+    above: Vec<Arc<KnownLayer>>,
+    layer: Known,
     candidates: Candidates,
     /// The base names that paths have whose place is not known yet.
     names: BTreeSet<Vec<u8>>,
@@ -76,36 +76,38 @@ pub struct Passing {
 }
 
 impl Passing {
-    /// Begins with the layer below those `above`. Its entries go into `index`; `candidates` is what layers before it have left.
+    /// Begins with the layer below those `above`. Its entries go into `layer`, in which there are none, as far as they can matter;
+    /// `candidates` is what layers before it have left.
     pub fn new(
         lookup: Arc<Lookup>,
-        above: Vec<Arc<LayerIndex>>,
-        index: LayerIndex,
+        above: Vec<Arc<KnownLayer>>,
+        layer: Known,
         candidates: Candidates,
         allowance: Arc<Allowance>,
-    ) -> Self {
+    ) -> Result<Self, Refused> {
         let (names, kept) = Default::default();
         let mut passing =
-            Passing { lookup, above, index, candidates, names, guesses: 0, guessed_bytes: 0, kept, allowance };
-        passing.look_out();
-        passing
+            Passing { lookup, above, layer, candidates, names, guesses: 0, guessed_bytes: 0, kept, allowance };
+        passing.look_out()?;
+        passing.layer = passing.layer.of(&passing.candidates.keep());
+        Ok(passing)
     }
 
     /// Takes in the next entry; gives what it is wanted for where it is a file whose content is to be kept.
     pub fn take(&mut self, entry: &Entry) -> Result<Option<Wanting>, Refused> {
-        let Inserted::Name(path) = self.index.insert(entry)? else { return Ok(None) };
+        let Inserted::Name(path) = self.layer.insert(entry)? else { return Ok(None) };
         if self.lookup.lists {
             return Ok(None);
         }
         self.allowance.earn();
         match entry.kind {
             Kind::File { size, .. } => {
-                let patterns = self.wanting(&path);
-                let is_wanted = !patterns.is_empty() || self.is_guess(&path, size);
+                let patterns = self.wanting(&path)?;
+                let is_wanted = !patterns.is_empty() || self.is_guess(&path, size)?;
                 Ok(is_wanted.then(|| Wanting { path: path.into_owned(), patterns }))
             }
             Kind::Symlink(_) | Kind::HardLink(_) => {
-                self.note_link(entry, &path);
+                self.note_link(entry, &path)?;
                 Ok(None)
             }
             Kind::Directory | Kind::Special(_) => Ok(None),
@@ -124,80 +126,86 @@ impl Passing {
     }
 
     /// Whether the rest of the layer need not be read, as everything asked for was kept, or lies above.
-    pub fn is_enough(&self) -> bool {
+    pub fn is_enough(&mut self) -> Result<bool, Refused> {
         if self.allowance.is_spent() {
-            return false;
+            return Ok(false);
         }
-        let view = view(&self.above, &self.index);
-        let is_enough = self.lookup.is_enough(&view, |data| self.kept.contains(&data));
-        self.allowance.spend(&view);
-        is_enough
+        let (lookup, kept) = (&self.lookup, &self.kept);
+        let (is_enough, steps) = ask_of(&self.above, &mut self.layer, |view| {
+            (lookup.is_enough(view, |data| kept.contains(&data)), view.steps())
+        })?;
+        self.allowance.spend(steps);
+        Ok(is_enough)
     }
 
     /// What the layer turned out to hold, and what to look out for in those below.
-    pub fn finish(self) -> (LayerIndex, Candidates) {
-        (self.index, self.candidates)
+    pub fn finish(self) -> (Known, Candidates) {
+        (self.layer, self.candidates)
     }
 
     /// The positions of the patterns that want the content of the file at the canonical `path`.
-    fn wanting(&self, path: &[u8]) -> Vec<usize> {
+    fn wanting(&self, path: &[u8]) -> Result<Vec<usize>, Refused> {
         let patterns = self.candidates.wanting(path);
-        if !patterns.is_empty() && !self.is_hidden(path) {
-            return patterns;
+        if !patterns.is_empty() && !self.is_hidden(path)? {
+            return Ok(patterns);
         }
-        self.candidates.wanting_by_hard_link(path)
+        Ok(self.candidates.wanting_by_hard_link(path))
     }
 
     /// Whether the file at the canonical `path` may yet turn out to be what a path names, whose links are still to come: in many an
     /// image `usr/bin/ls` comes before the link `bin`.
-    fn is_guess(&mut self, path: &[u8], size: u64) -> bool {
+    fn is_guess(&mut self, path: &[u8], size: u64) -> Result<bool, Refused> {
         let bytes = self.guessed_bytes.saturating_add(size);
         let is_guess = self.guesses < MAX_GUESSES
             && bytes <= MAX_GUESSED_BYTES
             && self.names.contains(split(path).1)
-            && !self.is_hidden(path);
+            && !self.is_hidden(path)?;
         if is_guess {
             (self.guesses, self.guessed_bytes) = (self.guesses + 1, bytes);
         }
-        is_guess
+        Ok(is_guess)
     }
 
     /// Whether the layers above hide what this one has at the canonical `path`.
-    fn is_hidden(&self, path: &[u8]) -> bool {
-        View::new(self.above.iter().map(Arc::as_ref).collect(), false).hides(path)
+    fn is_hidden(&self, path: &[u8]) -> Result<bool, Refused> {
+        ask(&self.above, false, |view| view.hides(path))
     }
 
     /// Works out anew which entries to look out for, where a link on the way has turned up.
-    fn note_link(&mut self, entry: &Entry, path: &[u8]) {
+    fn note_link(&mut self, entry: &Entry, path: &[u8]) -> Result<(), Refused> {
         if self.allowance.is_spent() {
-            return;
+            return Ok(());
         }
         if self.candidates.lead_through(path) {
-            self.look_out();
+            self.look_out()?;
         }
-        if self.candidates.concern(path) && !self.is_hidden(path) {
-            let view = view(&self.above, &self.index);
-            match entry.kind {
-                Kind::HardLink(_) => self.candidates.note_hard_link(&view, Depth(self.above.len()), path),
-                _ => self.candidates.note_symlink(&view, path),
-            }
-            self.allowance.spend(&view);
+        if self.candidates.concern(path) && !self.is_hidden(path)? {
+            let (candidates, depth) = (&self.candidates, Depth(self.above.len()));
+            let (link, steps) = ask_of(&self.above, &mut self.layer, |view| {
+                let link = match entry.kind {
+                    Kind::HardLink(_) => candidates.hard_link(view, depth, path),
+                    _ => candidates.symlink(view, path),
+                };
+                (link, view.steps())
+            })?;
+            self.allowance.spend(steps);
+            link.into_iter().for_each(|link| self.candidates.note(link));
         }
+        Ok(())
     }
 
     /// Works out which entries to look out for.
-    fn look_out(&mut self) {
-        let view = view(&self.above, &self.index);
-        let open: BTreeMap<usize, _> = self.lookup.open(&view).collect();
+    fn look_out(&mut self) -> Result<(), Refused> {
+        let lookup = &self.lookup;
+        let (open, steps) = ask_of(&self.above, &mut self.layer, |view| {
+            let open: BTreeMap<usize, _> = lookup.open(view).collect();
+            (open, view.steps())
+        })?;
+        self.allowance.spend(steps);
         let elsewhere =
             open.iter().filter(|(position, open)| !open.is_settled && self.lookup.patterns[**position].is_literal());
         self.names = elsewhere.map(|(_, open)| split(&open.at).1.to_vec()).collect();
         self.candidates.begin(open.into_iter().map(|(position, open)| (position, open.at, open.parts)));
-        self.allowance.spend(&view);
+        Ok(())
     }
-}
-
-/// What the layers `above` and the one of `index`, as far as it has been read, say.
-fn view<'a>(above: &'a [Arc<LayerIndex>], index: &'a LayerIndex) -> View<'a> {
-    View::new(above.iter().map(Arc::as_ref).chain([index]).collect(), false)
 }

@@ -7,6 +7,7 @@ use super::Pattern;
 use super::places::{Place, Places};
 use super::states::States;
 use crate::rootfs::depth::Depth;
+use crate::rootfs::kept::Kept;
 use crate::rootfs::path::{components, split};
 use crate::rootfs::view::View;
 use crate::rootfs::walk::{Found, leaf, resolve};
@@ -98,37 +99,54 @@ impl Candidates {
         !arrival.matched.is_empty() || !arrival.leading.is_empty()
     }
 
-    /// Takes note of the symlink at the canonical `path`, which `view` has: where it lies on the way to matches, or is
-    /// one, they are looked for where it leads.
-    pub fn note_symlink(&mut self, view: &View<'_>, path: &[u8]) {
+    /// The paths of a layer that what is looked out for can come to, as far as is known.
+    pub fn keep(&self) -> Kept {
+        let mut kept = Kept::default();
+        self.begin.keep(&mut kept);
+        self.linked.keep(&mut kept);
+        self.kept.keys().for_each(|path| kept.add(path));
+        kept
+    }
+
+    /// Where the symlink at the canonical `path`, which `view` has, leads, where it lies on the way to matches, or is one.
+    pub fn symlink(&self, view: &View<'_>, path: &[u8]) -> Option<Linked> {
         let Arrival { inside, mut leading, .. } = self.follow_path(path);
         leading.retain(|position, states| {
             let pattern = &self.patterns[*position];
             !inside.contains(position) && (self.follow || *states != pattern.matched())
         });
         if leading.is_empty() {
-            return;
+            return None;
         }
         let target = match resolve(view, path, true) {
             Found::Unknown { path } => path,
             Found::Directory(directory) => directory.path,
             Found::Leaf(leaf) => leaf.path,
-            _ => return,
+            _ => return None,
         };
-        if target.len() <= MAX_PLACE {
-            leading.iter().for_each(|(position, states)| self.linked.add(&target, *position, states));
-        }
+        (target.len() <= MAX_PLACE).then_some(Linked::Place { target, leading })
     }
 
-    /// Takes note of the hard link at the canonical `path` of the layer at `depth` from the top, which `view` has:
-    /// where it is wanted and its target lies in a lower layer, so is that.
-    pub fn note_hard_link(&mut self, view: &View<'_>, depth: Depth, path: &[u8]) {
+    /// Where the hard link at the canonical `path` of the layer at `depth` from the top, which `view` has, leads, where it is wanted and its
+    /// target lies in a lower layer.
+    pub fn hard_link(&self, view: &View<'_>, depth: Depth, path: &[u8]) -> Option<Linked> {
         let wanting = self.wanting(path);
         if !wanting.is_empty()
             && let Found::Unknown { path: target } = leaf(view, depth, path)
             && target.len() <= MAX_PLACE
         {
-            self.kept.entry(target).or_default().extend(wanting);
+            return Some(Linked::File { target, wanting });
+        }
+        None
+    }
+
+    /// Looks out for what a link leads to, too.
+    pub fn note(&mut self, link: Linked) {
+        match link {
+            Linked::Place { target, leading } => {
+                leading.iter().for_each(|(position, states)| self.linked.add(&target, *position, states));
+            }
+            Linked::File { target, wanting } => self.kept.entry(target).or_default().extend(wanting),
         }
     }
 
@@ -188,6 +206,25 @@ impl Candidates {
     }
 }
 
+/// Where a link leads that what is looked out for can come through.
+#[derive(Debug)]
+pub enum Linked {
+    /// Patterns go on there, with these states.
+    Place {
+        /// The canonical path.
+        target: Vec<u8>,
+        /// The states, by the patterns' positions.
+        leading: BTreeMap<usize, States>,
+    },
+    /// The content of the file there is wanted by these patterns.
+    File {
+        /// The canonical path.
+        target: Vec<u8>,
+        /// The patterns' positions.
+        wanting: Vec<usize>,
+    },
+}
+
 /// What was known on arrival at a path. Patterns are named by their positions.
 #[derive(Default)]
 struct Arrival {
@@ -236,10 +273,10 @@ mod tests {
         let view = View::new(vec![&layer], false);
         let mut candidates = beginning("/etc/*-release", "etc", 1);
         assert!(candidates.concern(b"etc/os-release") && !candidates.concern(b"d"));
-        candidates.note_symlink(&view, b"etc/os-release");
+        candidates.note(candidates.symlink(&view, b"etc/os-release").unwrap());
         assert!(want(&candidates, "usr/lib/os2") && !want(&candidates, "usr/lib/os3"));
         let mut candidates = beginning("/?/x*", "", 0);
-        candidates.note_symlink(&view, b"d");
+        candidates.note(candidates.symlink(&view, b"d").unwrap());
         assert!(want(&candidates, "e/x1") && !want(&candidates, "e/y"));
     }
 
@@ -247,8 +284,8 @@ mod tests {
     fn links_inside_a_match_stay_links_and_lead_nowhere() {
         let layer = index(&[symlink("etc/app/link", "/usr/x")]);
         let view = View::new(vec![&layer], false);
-        let mut candidates = beginning("/etc/*", "etc", 1);
-        candidates.note_symlink(&view, b"etc/app/link");
+        let candidates = beginning("/etc/*", "etc", 1);
+        assert!(candidates.symlink(&view, b"etc/app/link").is_none());
         assert!(!want(&candidates, "usr/x"));
     }
 
@@ -257,7 +294,7 @@ mod tests {
         let layer = index(&[hard_link("dir/b", "old/a"), file("dir/c")]);
         let view = View::new(vec![&layer], false);
         let mut candidates = beginning("/dir", "dir", 1);
-        candidates.note_hard_link(&view, Depth::TOP, b"dir/b");
+        candidates.note(candidates.hard_link(&view, Depth::TOP, b"dir/b").unwrap());
         assert_eq!(candidates.wanting_by_hard_link(b"old/a"), [0]);
         let mut all = beginning("/dir", "dir", 1);
         all.absorb(candidates);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::states::States;
-use crate::rootfs::path::components;
+use crate::rootfs::kept::Kept;
+use crate::rootfs::path::{components, join};
 
 /// Canonical paths, with the patterns (by position) that may have matches from there on, and how much of each has
 /// matched on the way. A path costs the names that it does not share with the others.
@@ -58,6 +59,19 @@ impl Places {
                     self.nodes.push(Node::default());
                 }
                 pending.push((at, *from));
+            }
+        }
+    }
+
+    /// Adds all places, each with what is below it, to `kept`.
+    pub fn keep(&self, kept: &mut Kept) {
+        let mut pending = if self.nodes.is_empty() { Vec::new() } else { vec![(Vec::new(), 0)] };
+        while let Some((path, at)) = pending.pop() {
+            let node = &self.nodes[at];
+            if !node.patterns.is_empty() {
+                kept.add_all(&path);
+            } else {
+                pending.extend(node.below.iter().map(|(name, below)| (join(&path, name), *below)));
             }
         }
     }

@@ -1,22 +1,16 @@
-//! What is in an image: the artifacts that it names, and its files. Nothing is got.
+//! What is in an image: the artifacts that it names. Nothing is got.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::error::Error;
 use super::labelled::RangeIndex;
-use super::layers::Verify;
 use super::names::no_such_artifact;
 use super::shown::show;
-use super::survey::{NoContent, Survey};
 use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Mode, Record, artifacts};
 use crate::image::{Image, Layer};
-use crate::layer::entry::Special;
 use crate::progress::Progress;
-use crate::rootfs::lookup::{Lookup, Tree, TreeKind};
-use crate::rootfs::{Pattern, join};
-use crate::source::{LayersFor, Source};
+use crate::source::Source;
 
 /// What is in an image.
 #[derive(Debug)]
@@ -200,132 +194,6 @@ impl ListedArtifact {
     pub fn mode(&self) -> Option<u32> {
         match self.record.as_ref()? {
             Record::File { mode: Mode(bits), .. } | Record::Directory { mode: Mode(bits), .. } => Some(*bits),
-        }
-    }
-}
-
-/// A file of an image, in the widest sense.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedFile {
-    /// Its canonical path, as raw bytes, with a slash before it.
-    pub path: Vec<u8>,
-    /// What it is.
-    pub kind: FileKind,
-    /// Permission bits, with setuid, setgid and sticky.
-    pub mode: u32,
-    /// The owner's user ID.
-    pub uid: u64,
-    /// The owner's group ID.
-    pub gid: u64,
-    /// Modification time in seconds since the Unix epoch.
-    pub mtime: i64,
-    /// The blob digest of the layer that it comes from; `None` for a directory that no layer has an entry of.
-    pub layer: Option<Digest>,
-    /// The build step that made that layer, where the history says.
-    pub step: Option<String>,
-}
-
-/// What a [`ListedFile`] is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FileKind {
-    /// A regular file.
-    File {
-        /// Its length in bytes.
-        size: u64,
-    },
-    /// A directory.
-    Directory,
-    /// A symbolic link, with its target as written.
-    Symlink(Vec<u8>),
-    /// A device node or FIFO.
-    Special(Special),
-}
-
-/// What is listed of a directory that a path names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// The directory.
-    Itself,
-    /// What is in it.
-    Children,
-    /// All that is below it.
-    All,
-}
-
-/// The files at `paths` (paths and globs, as typed) of `image`, which `source` names. What a glob matches is listed itself, and with
-/// [`Depth::All`] what is below it. A symbolic link that a path names is not followed. Layers are read until they have decided it,
-/// as [`Verify::WhereRead`] says.
-pub async fn list_files(
-    source: Arc<dyn Source>,
-    image: Arc<Image>,
-    paths: &[Vec<u8>],
-    depth: Depth,
-    progress: &dyn Progress,
-) -> Result<Listing<ListedFile>, Error> {
-    let patterns: Arc<[Pattern]> = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
-    let image = source.with_layers(&image, LayersFor::Reading).await?;
-    for layer in &image.layers {
-        progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
-    }
-    let (name, verify) = (source.name(), Verify::WhereRead.of(&*source));
-    let lookup = Lookup { patterns: Arc::clone(&patterns), ..Lookup::default() };
-    let mut survey = Survey::new(Arc::clone(&source), &image, Arc::new(NoContent), lookup, verify);
-    let found = survey.outline(&name).await?;
-    found.notices.iter().for_each(|notice| progress.notice(notice));
-    let mut files = Files { image: &image, seen: HashSet::new(), items: Vec::new() };
-    for thing in &found.planned {
-        let Some(pattern) = patterns.get(thing.pattern) else { continue };
-        let (path, below) = (thing.real_path.as_slice(), depth == Depth::All);
-        let is_directory = matches!(thing.tree.kind, TreeKind::Directory(_));
-        match (depth, pattern.literal()) {
-            (Depth::Children | Depth::All, Some(_)) if is_directory => files.inside(path, &thing.tree, below),
-            // Such a glob matches directories alone, and means what is in them.
-            (Depth::Children | Depth::All, None) if pattern.text().ends_with(b"**") => {
-                files.inside(path, &thing.tree, true);
-            }
-            _ => files.add(path, &thing.tree, below),
-        }
-    }
-    Ok(Listing::new(&*source, &image, files.items))
-}
-
-struct Files<'a> {
-    image: &'a Image,
-    seen: HashSet<Vec<u8>>,
-    items: Vec<ListedFile>,
-}
-
-impl Files<'_> {
-    /// Lists what is at the canonical `path`, with `below` all that is below it too.
-    fn add(&mut self, path: &[u8], tree: &Tree, below: bool) {
-        if self.seen.insert(path.to_vec()) {
-            let kind = match &tree.kind {
-                TreeKind::File(content) => FileKind::File { size: content.size },
-                TreeKind::Directory(_) => FileKind::Directory,
-                TreeKind::Symlink(target) => FileKind::Symlink(target.clone()),
-                TreeKind::Special(special) => FileKind::Special(*special),
-            };
-            let layer = tree.layer.and_then(|depth| self.image.layers.iter().rev().nth(depth.0));
-            self.items.push(ListedFile {
-                path: [b"/", path].concat(),
-                kind,
-                mode: tree.metadata.mode,
-                uid: tree.metadata.uid,
-                gid: tree.metadata.gid,
-                mtime: tree.metadata.mtime.0,
-                layer: layer.and_then(|layer| layer.digest().cloned()),
-                step: layer.and_then(|layer| layer.created_by.clone()),
-            });
-        }
-        if below {
-            self.inside(path, tree, true);
-        }
-    }
-
-    /// Lists what is in the directory at the canonical `path`.
-    fn inside(&mut self, path: &[u8], tree: &Tree, below: bool) {
-        if let TreeKind::Directory(children) = &tree.kind {
-            children.iter().for_each(|(name, child)| self.add(&join(path, name), child, below));
         }
     }
 }

@@ -150,7 +150,7 @@ impl LookUp<'_> {
     ) -> Survey<C> {
         let LookUp { source, image, request, .. } = *self;
         let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
-        let lookup = Lookup { patterns, follow: request.dereference, optional, needs_content: true };
+        let lookup = Lookup { patterns, follow: request.dereference, optional, needs_content: true, lists: false };
         let verify = request.verify.of(&**source);
         let survey = Survey::new(Arc::clone(source), image, collector, lookup, verify).keeping_xattrs(request.preserve);
         match scope {

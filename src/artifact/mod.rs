@@ -1,6 +1,6 @@
 //! From names to bytes: what was asked for, where it lies, and the cheapest honest way to it.
 //!
-//! [`get::get`] is the main job, [`label::label`] what makes it cheap, [`list`] what tells of it.
+//! [`get::get`] is the main job, [`label::label`] what makes it cheap, [`list`] and [`list_files`] what tell of it.
 
 mod absent;
 mod error;
@@ -12,6 +12,7 @@ pub mod label;
 mod labelled;
 mod layers;
 pub mod list;
+pub mod list_files;
 mod listing;
 mod look_up;
 mod measure;

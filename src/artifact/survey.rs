@@ -204,6 +204,17 @@ impl<C: Collect> Survey<C> {
         ask(&self.known, self.is_over(), question).map_err(|refused| Error::Bug(refused.to_string()))
     }
 
+    /// Shows the layers read so far, as one tree, to somebody who looks only where the lookup has looked: all of that is known.
+    pub fn show<T>(&self, see: impl FnOnce(&View<'_>) -> T) -> Result<T, Error> {
+        let (mut see, mut seen) = (Some(see), None);
+        self.ask(|view| {
+            if let Some(see) = see.take() {
+                seen = Some(see(view));
+            }
+        })?;
+        seen.ok_or_else(|| Error::Bug("nobody has looked at the layers".to_owned()))
+    }
+
     /// Whether there is no layer left to read.
     fn is_over(&self) -> bool {
         self.known.len() == self.layers.len()

@@ -1,10 +1,10 @@
 //! What a file is and who may do what with it, in the ten characters of `ls -l` (POSIX, *ls*, STDOUT).
 
-use crate::artifact::list::FileKind;
+use crate::artifact::list_files::FileKind;
 use crate::layer::entry::Special;
 
 /// Such as `-rwxr-xr-x`.
-pub fn text(kind: &FileKind, mode: u32) -> String {
+pub fn text(kind: &FileKind<'_>, mode: u32) -> String {
     let letter = match kind {
         FileKind::File { .. } => '-',
         FileKind::Directory => 'd',
@@ -30,7 +30,7 @@ pub fn text(kind: &FileKind, mode: u32) -> String {
 }
 
 /// What it is, in a word.
-pub fn kind(kind: &FileKind) -> &'static str {
+pub fn kind(kind: &FileKind<'_>) -> &'static str {
     match kind {
         FileKind::File { .. } => "file",
         FileKind::Directory => "directory",
@@ -59,7 +59,7 @@ mod tests {
             assert_eq!(text(&file, mode), expected);
         }
         assert_eq!(text(&FileKind::Directory, 0o1777), "drwxrwxrwt");
-        assert_eq!(text(&FileKind::Symlink(Vec::new()), 0o777), "lrwxrwxrwx");
+        assert_eq!(text(&FileKind::Symlink(b""), 0o777), "lrwxrwxrwx");
         assert_eq!(text(&FileKind::Special(Special::CharDevice(1, 3)), 0o666), "crw-rw-rw-");
     }
 }

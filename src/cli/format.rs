@@ -3,7 +3,9 @@
 //! Of Go's templates this reads fields and `json`: what people write after `--format`. Anything else is refused with the
 //! list of what there is, never printed as an empty string.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::{self, Write};
 
 use indicatif::DecimalBytes;
 use serde_json::Value;
@@ -84,27 +86,105 @@ impl Format {
     }
 
     /// The text that standard output gets for `rows`. Digests are shortened in a table, unless it is to be `whole`.
-    pub fn render(&self, rows: &[Value], whole: bool) -> String {
+    pub fn render(&self, rows: &Vec<Value>, whole: bool) -> String {
+        let mut text = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = self.write(rows, whole, &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Writes `rows` to `out`, one after another, as [`Format::render`] does. For a table they are gone through twice, first for its
+    /// columns' widths.
+    pub fn write(&self, rows: &dyn Rows, whole: bool, out: &mut dyn Write) -> io::Result<()> {
         let mut text = String::new();
         match self {
-            Format::Json => {
-                for row in rows {
-                    let _ = writeln!(text, "{}", sanitize::json(&row.to_string()));
-                }
-            }
-            Format::Template(pieces) => {
-                for row in rows {
-                    let _ = writeln!(text, "{}", line(pieces, row, Reader::Program));
-                }
-            }
+            Format::Json => rows.each(&mut |row| writeln!(out, "{}", sanitize::json(&row.json().to_string()))),
+            Format::Template(pieces) => rows.each(&mut |row| {
+                text.clear();
+                line(pieces, row, Reader::Program, &mut text);
+                text.push('\n');
+                out.write_all(text.as_bytes())
+            }),
             Format::Table(pieces) => {
                 let reader = if whole { Reader::Person } else { Reader::Glancer };
-                let mut lines = vec![heading(pieces)];
-                lines.extend(rows.iter().map(|row| line(pieces, row, reader)));
-                align(&lines, &mut text);
+                let heading = heading(pieces);
+                let mut widths = Widths::default();
+                widths.widen(&heading);
+                rows.each(&mut |row| {
+                    text.clear();
+                    line(pieces, row, reader, &mut text);
+                    widths.widen(&text);
+                    Ok(())
+                })?;
+                let mut aligned = String::new();
+                widths.align(&heading, &mut aligned);
+                out.write_all(aligned.as_bytes())?;
+                rows.each(&mut |row| {
+                    text.clear();
+                    line(pieces, row, reader, &mut text);
+                    aligned.clear();
+                    widths.align(&text, &mut aligned);
+                    out.write_all(aligned.as_bytes())
+                })
             }
         }
-        text
+    }
+}
+
+/// What is printed: rows that come one after another, the same each time.
+pub trait Rows {
+    /// Calls `row` with each, and ends with its first error.
+    fn each(&self, row: &mut dyn FnMut(&dyn Row) -> io::Result<()>) -> io::Result<()>;
+}
+
+/// One row.
+pub trait Row {
+    /// Appends what `field` holds to `text`, as it is, and says what it is.
+    fn field(&self, field: &str, text: &mut String) -> Held;
+
+    /// All fields, as a JSON object.
+    fn json(&self) -> Cow<'_, Value>;
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    Nothing,
+    /// Text, which may come from an image.
+    Text,
+    /// A number.
+    Number(u64),
+    /// Anything else that JSON has.
+    Other,
+}
+
+impl Rows for Vec<Value> {
+    fn each(&self, row: &mut dyn FnMut(&dyn Row) -> io::Result<()>) -> io::Result<()> {
+        self.iter().try_for_each(|value| row(value))
+    }
+}
+
+impl Row for Value {
+    fn field(&self, field: &str, text: &mut String) -> Held {
+        match &self[field] {
+            Value::Null => Held::Nothing,
+            Value::String(held) => {
+                text.push_str(held);
+                Held::Text
+            }
+            other => {
+                let _ = write!(text, "{other}");
+                match other {
+                    Value::Number(number) => Held::Number(number.as_u64().unwrap_or(0)),
+                    _ => Held::Other,
+                }
+            }
+        }
+    }
+
+    fn json(&self) -> Cow<'_, Value> {
+        Cow::Borrowed(self)
     }
 }
 
@@ -150,35 +230,53 @@ fn piece(action: &str, columns: &'static Columns) -> Option<Piece> {
     }
 }
 
-fn line(pieces: &[Piece], row: &Value, reader: Reader) -> String {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => text.clone(),
-            Piece::JsonAll => sanitize::json(&row.to_string()),
-            Piece::JsonField(field) => sanitize::json(&row[*field].to_string()),
-            Piece::Field(field) => match &row[*field] {
-                Value::String(text) if reader == Reader::Glancer => sanitize::for_terminal(shorten(field, text)),
-                Value::String(text) => sanitize::for_terminal(text),
-                Value::Null => String::new(),
-                Value::Number(bytes) if reader != Reader::Program && field.ends_with("Size") => {
-                    DecimalBytes(bytes.as_u64().unwrap_or(0)).to_string()
+/// Appends the line of `row` to `text`.
+fn line(pieces: &[Piece], row: &dyn Row, reader: Reader, text: &mut String) {
+    for piece in pieces {
+        match piece {
+            Piece::Text(constant) => text.push_str(constant),
+            Piece::JsonAll => text.push_str(&sanitize::json(&row.json().to_string())),
+            Piece::JsonField(field) => text.push_str(&sanitize::json(&row.json()[*field].to_string())),
+            Piece::Field(field) => {
+                let start = text.len();
+                match row.field(field, text) {
+                    Held::Text => {
+                        if reader == Reader::Glancer
+                            && let Some(short) = shortened(field, &text[start..])
+                        {
+                            text.truncate(start);
+                            text.push_str(&short);
+                        }
+                        if !text.as_bytes()[start..].iter().all(|byte| matches!(byte, b' '..=b'~')) {
+                            let shown = sanitize::for_terminal(&text[start..]);
+                            text.truncate(start);
+                            text.push_str(&shown);
+                        }
+                    }
+                    Held::Number(bytes) if reader != Reader::Program && field.ends_with("Size") => {
+                        text.truncate(start);
+                        let _ = write!(text, "{}", DecimalBytes(bytes));
+                    }
+                    Held::Nothing | Held::Number(_) | Held::Other => {}
                 }
-                other => other.to_string(),
-            },
-        })
-        .collect()
+            }
+        }
+    }
 }
 
-/// A digest's first digits, each where there are several, and the beginning of a build step; else the text.
-fn shorten(field: &str, text: &str) -> String {
-    let digests: Option<Vec<Digest>> = text.split(',').map(|part| part.parse().ok()).collect();
-    match digests {
-        Some(digests) => digests.iter().map(Digest::short).collect::<Vec<_>>().join(","),
-        None if field == "Step" && text.chars().count() > STEP_WIDTH => {
-            text.chars().take(STEP_WIDTH - 1).chain(['…']).collect()
+/// A digest's first digits, each where there are several, and the beginning of a build step; nothing where the text stays as it is.
+fn shortened(field: &str, text: &str) -> Option<String> {
+    // Every digest has a colon, and few other texts.
+    let digests = text.contains(':').then(|| text.split(',').map(|part| part.parse().ok()).collect());
+    match digests.flatten() {
+        Some(digests) => {
+            let digests: Vec<Digest> = digests;
+            Some(digests.iter().map(Digest::short).collect::<Vec<_>>().join(","))
         }
-        None => text.to_owned(),
+        None if field == "Step" && text.chars().count() > STEP_WIDTH => {
+            Some(text.chars().take(STEP_WIDTH - 1).chain(['…']).collect())
+        }
+        None => None,
     }
 }
 
@@ -193,25 +291,30 @@ fn heading(pieces: &[Piece]) -> String {
         .collect()
 }
 
-/// Aligns what stands between tabs, counting characters as Go's `tabwriter` does.
-fn align(lines: &[String], text: &mut String) {
-    let mut widths: Vec<usize> = Vec::new();
-    for line in lines {
+/// How wide the columns of a table are, in characters, as Go's `tabwriter` counts what stands between tabs.
+#[derive(Default)]
+struct Widths(Vec<usize>);
+
+impl Widths {
+    fn widen(&mut self, line: &str) {
         for (column, cell) in line.split('\t').enumerate() {
             let width = cell.chars().count();
-            match widths.get_mut(column) {
+            match self.0.get_mut(column) {
                 Some(widest) => *widest = width.max(*widest),
-                None => widths.push(width),
+                None => self.0.push(width),
             }
         }
     }
-    for line in lines {
-        let mut aligned = String::new();
-        for (cell, width) in line.split('\t').zip(&widths) {
+
+    /// Appends `line` to `text`, its cells below those of the other lines.
+    fn align(&self, line: &str, text: &mut String) {
+        for (cell, width) in line.split('\t').zip(&self.0) {
+            text.push_str(cell);
             let blanks = width - cell.chars().count() + GAP;
-            let _ = write!(aligned, "{cell}{:blanks$}", "");
+            text.extend(std::iter::repeat_n(' ', blanks));
         }
-        let _ = writeln!(text, "{}", aligned.trim_end());
+        text.truncate(text.trim_end().len());
+        text.push('\n');
     }
 }
 
@@ -256,9 +359,9 @@ mod tests {
         assert_eq!(format.render(&rows(), false).lines().nth(1), Some(digest.short()));
         assert_eq!(format.render(&rows(), true).lines().nth(1), Some(digest.as_str()));
         assert_eq!(rendered("{{.Digest}}").lines().next(), Some(digest.as_str()));
-        assert_eq!(shorten("Layer", &format!("{digest},{digest}")), format!("{0},{0}", digest.short()));
-        assert_eq!(shorten("Step", &"x".repeat(50)), format!("{}…", "x".repeat(44)));
-        assert_eq!(shorten("Path", &"x".repeat(50)), "x".repeat(50));
+        assert_eq!(shortened("Layer", &format!("{digest},{digest}")), Some(format!("{0},{0}", digest.short())));
+        assert_eq!(shortened("Step", &"x".repeat(50)), Some(format!("{}…", "x".repeat(44))));
+        assert_eq!(shortened("Path", &"x".repeat(50)), None);
     }
 
     #[test]

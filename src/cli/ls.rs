@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use super::columns::{ARTIFACTS, FILES, LAYERS};
 use super::failure::Failure;
+use super::file_row::{FileRows, shown};
+use super::format::Rows;
 use super::options::{LsOptions, What};
-use super::output::write_out;
+use super::output::write_rows;
 use super::progress::Display;
-use super::{file_mode, sanitize, timestamp};
-use crate::artifact::list::{Depth, FileKind, ListedArtifact, ListedFile, Listing, Read, list_artifacts, list_files};
+use crate::artifact::list::{ListedArtifact, Listing, Read, list_artifacts};
+use crate::artifact::list_files::{Depth, list_files};
 use crate::artifact::{Error, may_be_name};
 use crate::image::Layer;
 use crate::image::label::Record;
@@ -25,7 +27,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
     let source = access.open(&image, display.clone()).await?;
     let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
     let of_platform = |error: Error| error.for_platform(&platform);
-    let (rows, columns) = match what {
+    let (rows, columns): (Box<dyn Rows>, _) = match what {
         What::Artifacts => {
             let listing = list_artifacts(&*source, &image, &[], &*display).await?;
             if listing.items.is_empty() {
@@ -43,7 +45,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                 ));
                 return Ok(());
             }
-            (rows(&listing, artifact), ARTIFACTS)
+            (Box::new(rows(&listing, artifact)), ARTIFACTS)
         }
         What::Named(words) => {
             let names: Vec<&[u8]> = words.iter().map(Vec::as_slice).filter(|word| may_be_name(word)).collect();
@@ -59,25 +61,25 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                     .into());
                 }
                 let named = listing.named(words.iter().map(Vec::as_slice)).map_err(of_platform)?;
-                (rows(&named, artifact), ARTIFACTS)
+                (Box::new(rows(&named, artifact)), ARTIFACTS)
             } else {
                 let listing = list_files(source, image, &words, Depth::Children, &*display).await;
-                (rows(&listing.map_err(of_platform)?, file), FILES)
+                (Box::new(FileRows(listing.map_err(of_platform)?)), FILES)
             }
         }
         What::Files(paths, depth) => {
             let listing = list_files(source, image, &paths, depth, &*display).await;
-            (rows(&listing.map_err(of_platform)?, file), FILES)
+            (Box::new(FileRows(listing.map_err(of_platform)?)), FILES)
         }
         What::Layers => {
             let image = source.with_layers(&image, LayersFor::Listing).await.map_err(Error::from)?;
             let listing = Listing::new(&*source, &image, image.layers.clone());
-            (rows(&listing, layer), LAYERS)
+            (Box::new(rows(&listing, layer)), LAYERS)
         }
     };
     display.clear();
     let format = format.of(columns).map_err(|invalid| Error::Usage(invalid.to_string()))?;
-    write_out(&format.render(&rows, whole)).map_err(Failure::Output)
+    write_rows(|out| format.write(&*rows, whole, out)).map_err(Failure::Output)
 }
 
 fn rows<T>(listing: &Listing<T>, row: impl Fn(&T) -> Value) -> Vec<Value> {
@@ -122,42 +124,6 @@ fn artifact(artifact: &ListedArtifact) -> Value {
     })
 }
 
-fn file(file: &ListedFile) -> Value {
-    let (size, target) = match &file.kind {
-        FileKind::File { size } => (*size, None),
-        // As `ls` has it, a link is as long as its target.
-        FileKind::Symlink(target) => (target.len() as u64, Some(shown(target))),
-        FileKind::Directory | FileKind::Special(_) => (0, None),
-    };
-    let path = shown(&file.path);
-    json!({
-        "Permissions": file_mode::text(&file.kind, file.mode),
-        "Owner": format!("{}/{}", file.uid, file.gid),
-        "Size": size,
-        "Modified": timestamp::utc(file.mtime),
-        "Layer": file.layer,
-        "Name": match &target {
-            Some(target) => format!("{path} -> {target}"),
-            None => path.clone(),
-        },
-        "Path": path,
-        "Target": target,
-        "Type": file_mode::kind(&file.kind),
-        "Mode": format!("{:04o}", file.mode),
-        "Uid": file.uid,
-        "Gid": file.gid,
-        "Step": file.step,
-    })
-}
-
-/// A path that is not UTF-8 has no exact form in JSON.
-fn shown(path: &[u8]) -> String {
-    match std::str::from_utf8(path) {
-        Ok(path) => path.to_owned(),
-        Err(_) => sanitize::for_terminal(path),
-    }
-}
-
 fn layer(layer: &Layer) -> Value {
     json!({
         "Index": layer.index + 1,
@@ -180,10 +146,6 @@ mod tests {
         ListedArtifact { name: "tool".to_owned(), path: None, record: None, layers: Vec::new(), read }
     }
 
-    fn listed_file(path: &[u8], kind: FileKind) -> ListedFile {
-        ListedFile { path: path.to_vec(), kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None, step: None }
-    }
-
     fn listing<T>(items: Vec<T>) -> Listing<T> {
         Listing { name: "a:1".to_owned(), image: "a:1".to_owned(), items }
     }
@@ -202,7 +164,6 @@ mod tests {
     #[test]
     fn every_field_is_in_a_row() {
         has_every_field(&rows(&listing(vec![listed(Read::Range)]), artifact)[0], ARTIFACTS);
-        has_every_field(&rows(&listing(vec![listed_file(b"/x", FileKind::Directory)]), file)[0], FILES);
         let blob = Blob { digest: Some(Digest::of(b"layer")), size: 7, ..Blob::default() };
         let plain = Layer { index: 0, blob, diff_id: None, created_by: None };
         let row = &rows(&listing(vec![plain]), layer)[0];
@@ -216,18 +177,5 @@ mod tests {
         assert_eq!(read(Read::Range), "range");
         assert_eq!(read(Read::Layer { size: 12_300_000 }), "layer (12.30 MB)");
         assert_eq!(read(Read::Malformed { problem: "no JSON".to_owned() }), "malformed: no JSON");
-    }
-
-    #[test]
-    fn a_link_shows_where_it_leads_and_a_name_is_never_obeyed() {
-        let row = file(&listed_file(b"/bin/sh", FileKind::Symlink(b"da\xffsh".to_vec())));
-        assert_eq!(row["Name"], "/bin/sh -> da\\xffsh");
-        assert_eq!((&row["Path"], &row["Size"]), (&json!("/bin/sh"), &json!(5)));
-        let rows = rows(&listing(vec![listed_file(b"/e\x1b[2Jvil", FileKind::File { size: 3 })]), file);
-        let table = Format::parse("table", FILES.0).unwrap().render(&rows, false);
-        assert!(
-            table.ends_with("-rw-r--r--    1000/50   3 B    1970-01-01T00:00:00Z           /e\\x1b[2Jvil\n"),
-            "{table}"
-        );
     }
 }

@@ -11,6 +11,7 @@ mod copy_binary;
 pub mod exit;
 mod failure;
 mod file_mode;
+mod file_row;
 pub mod format;
 mod get;
 mod help;

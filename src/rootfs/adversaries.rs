@@ -453,14 +453,14 @@ fn extended_attributes_are_kept_only_where_they_are_wanted_and_no_more_than_can_
     let with = |path: &str| Entry { xattrs: vec![(b"user.x".to_vec(), vec![7; 1 << 20])], ..file(path) };
     let mut dropping = LayerIndex::default();
     dropping.insert(&with("f")).unwrap();
-    assert!(dropping.get(b"f").unwrap().metadata.xattrs.is_empty());
+    assert!(dropping.get(b"f").unwrap().metadata().xattrs.is_empty());
     let mut keeping = LayerIndex::keeping_xattrs(true);
     keeping.insert(&with("f")).unwrap();
     // Links share what they link to.
     for i in 0..1000 {
         keeping.insert(&hard_link(&format!("l{i}"), "f")).unwrap();
     }
-    assert_eq!(keeping.get(b"l999").unwrap().metadata.xattrs.len(), 1);
+    assert_eq!(keeping.get(b"l999").unwrap().metadata().xattrs.len(), 1);
     let refused = (0..64).find_map(|i| keeping.insert(&with(&format!("g{i}"))).err()).unwrap();
     assert!(refused.at(0).to_string().contains("more than 64 MiB of extended attributes"), "{refused}");
 }

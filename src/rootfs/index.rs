@@ -7,7 +7,7 @@
 //! Of other paths it has what decides where entries really are: symlinks, and what took the place of one.
 //! Spec: OCI image-spec *Representing Changes* and *Whiteouts*.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use super::kept::Kept;
 use super::near::{Near, Sought};
@@ -15,7 +15,7 @@ use super::node::{Node, NodeKind};
 use super::path::{components, join, split};
 use super::placing::{self, Linked, Parent};
 use super::refused::{MAX_XATTRS, Refused, check};
-use super::tree::{Content, Place, Tree};
+use super::tree::{Content, NodeId, Place, Tree};
 use crate::layer::content::{DataOffset, FileContent};
 use crate::layer::entry::{Entry, Kind, Metadata};
 
@@ -34,13 +34,22 @@ pub struct LayerIndex {
     entries: usize,
     /// Names that it does not keep, gathered because somebody was looking for one like them.
     near: Option<Near>,
+    latest: Latest,
+}
+
+/// The directory that the latest entry went into, as the next one is likely to. No link leads to it, and as long as names are
+/// only added to it, it is where its path says.
+#[derive(Debug, Default)]
+struct Latest {
+    path: Vec<u8>,
+    directory: Option<NodeId>,
 }
 
 /// What an entry turned out to be when it went into the index.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Inserted {
+pub enum Inserted<'e> {
     /// A name that can now be looked up under this path: the entry's, with symlinked parents followed.
-    Name(Vec<u8>),
+    Name(Cow<'e, [u8]>),
     /// A mark for the layers below.
     Mark,
 }
@@ -63,11 +72,27 @@ impl LayerIndex {
     }
 
     /// Takes in the next entry of the tar.
-    pub fn insert(&mut self, entry: &Entry) -> Result<Inserted, Refused> {
+    pub fn insert<'e>(&mut self, entry: &'e Entry) -> Result<Inserted<'e>, Refused> {
         self.entries += 1;
-        let (parent, base) = split(&entry.path);
-        let parent = placing::parent(&self.tree, parent);
-        if base.starts_with(b".wh.") {
+        let (named, base) = split(&entry.path);
+        let is_mark = base.starts_with(b".wh.");
+        if let Some(directory) = self.latest.directory
+            && named == self.latest.path
+            && !is_mark
+            && !base.is_empty()
+            && self.knows(&entry.path)
+            && self.tree.child(self.tree.place(directory), base).is_none()
+        {
+            check(&entry.path, &entry.path)?;
+            self.gather(&entry.path);
+            let content = self.content(entry, &entry.path)?;
+            let node = self.tree.append(directory, base)?;
+            self.tree.put(node, content);
+            return Ok(Inserted::Name(Cow::Borrowed(&entry.path)));
+        }
+        self.latest.directory = None;
+        let parent = placing::parent(&self.tree, named);
+        if is_mark {
             check(&join(&parent.path, base), &entry.path)?;
             self.mark(&parent, &base[4..])?;
             return Ok(Inserted::Mark);
@@ -78,9 +103,9 @@ impl LayerIndex {
                 return Ok(Inserted::Mark);
             }
             let root = self.tree.make(Place::ROOT, b"")?;
-            let node = self.node(entry, NodeKind::Directory { implied: false })?;
-            self.tree.put(root, Content::Entry(node.into()));
-            return Ok(Inserted::Name(Vec::new()));
+            let content = self.content(entry, b"")?;
+            self.tree.put(root, content);
+            return Ok(Inserted::Name(Cow::Borrowed(b"")));
         }
         let path = join(&parent.path, base);
         check(&path, &entry.path)?;
@@ -90,27 +115,16 @@ impl LayerIndex {
                 self.charge(entry)?;
             }
             self.imply_above(&path)?;
-            return Ok(Inserted::Name(path));
+            return Ok(Inserted::Name(Cow::Owned(path)));
         }
-        let kind = match &entry.kind {
-            Kind::Directory => NodeKind::Directory { implied: false },
-            Kind::File { size, sparse } => {
-                NodeKind::File(FileContent { data: DataOffset(entry.data_offset), size: *size, sparse: *sparse })
-            }
-            Kind::Symlink(target) => NodeKind::Symlink(target.clone().into()),
-            Kind::Special(special) => NodeKind::Special(*special),
-            Kind::HardLink(target) => match placing::link(&self.tree, &path, target) {
-                Linked::To(shared) => {
-                    self.put(&parent, base, shared)?;
-                    return Ok(Inserted::Name(path));
-                }
-                Linked::Below(target) => NodeKind::LinkBelow(target.into()),
-                Linked::Nowhere => NodeKind::LinkNowhere(target.clone().into()),
-            },
-        };
-        let node = self.node(entry, kind)?;
-        self.put(&parent, base, node.into())?;
-        Ok(Inserted::Name(path))
+        let content = self.content(entry, &path)?;
+        let node = self.put(&parent, base, content)?;
+        if parent.path == named {
+            self.latest.path.clear();
+            self.latest.path.extend_from_slice(named);
+            self.latest.directory = self.tree.parent(node);
+        }
+        Ok(Inserted::Name(Cow::Owned(path)))
     }
 
     /// About how many names the layer has, kept or not.
@@ -139,6 +153,28 @@ impl LayerIndex {
     /// The place of exactly this path.
     pub(super) fn find(&self, path: &[u8]) -> Option<Place> {
         components(path).try_fold(Place::ROOT, |place, name| self.tree.child(place, name))
+    }
+
+    /// What `entry` puts at `path`, which is its own with links followed.
+    fn content(&mut self, entry: &Entry, path: &[u8]) -> Result<Content, Refused> {
+        let kind = match &entry.kind {
+            Kind::Directory => NodeKind::Directory { implied: false },
+            Kind::File { size, sparse } => {
+                NodeKind::File(FileContent { data: DataOffset(entry.data_offset), size: *size, sparse: *sparse })
+            }
+            Kind::Symlink(target) => NodeKind::Symlink(target.clone().into()),
+            Kind::Special(special) => NodeKind::Special(*special),
+            Kind::HardLink(target) => match placing::link(&self.tree, path, target) {
+                Linked::To(shared) => return Ok(Content::Entry(shared)),
+                Linked::Below(target) => NodeKind::LinkBelow(target.into()),
+                Linked::Nowhere => NodeKind::LinkNowhere(target.clone().into()),
+            },
+        };
+        self.charge(entry)?;
+        let xattrs = if self.xattrs.is_some() { entry.xattrs.clone() } else { Vec::new() };
+        let Entry { mode, uid, gid, mtime, .. } = *entry;
+        let node = Node::new(kind, Metadata { mode, uid, gid, mtime, xattrs });
+        Ok(Content::Entry(self.tree.describe(node)?))
     }
 
     /// What the layer has of the names that are `sought`; `None` where it does not know.
@@ -196,7 +232,7 @@ impl LayerIndex {
             || match kind {
                 Kind::Symlink(_) => true,
                 Kind::HardLink(target) => {
-                    matches!(placing::link(&self.tree, path, target), Linked::To(shared) if is_symlink(&shared))
+                    matches!(placing::link(&self.tree, path, target), Linked::To(shared) if is_symlink(self.tree.described(shared)))
                 }
                 Kind::File { .. } | Kind::Directory | Kind::Special(_) => false,
             }
@@ -222,21 +258,14 @@ impl LayerIndex {
         Ok(())
     }
 
-    fn node(&mut self, entry: &Entry, kind: NodeKind) -> Result<Node, Refused> {
-        self.charge(entry)?;
-        let xattrs = if self.xattrs.is_some() { entry.xattrs.clone() } else { Vec::new() };
-        let Entry { mode, uid, gid, mtime, .. } = *entry;
-        Ok(Node { kind, metadata: Metadata { mode, uid, gid, mtime, xattrs } })
-    }
-
-    /// Puts `node` under a name of `parent`. Whatever is no directory on the way there is replaced by one.
-    fn put(&mut self, parent: &Parent, name: &[u8], node: Arc<Node>) -> Result<(), Refused> {
+    /// Puts `content` under a name of `parent`. Whatever is no directory on the way there is replaced by one.
+    fn put(&mut self, parent: &Parent, name: &[u8], content: Content) -> Result<NodeId, Refused> {
         if !self.tree.is_directory(parent.place) {
             self.tree.put(parent.place.node(), Content::Implied);
         }
         let id = self.tree.make(parent.place, &parent.rest(name))?;
-        self.tree.put(id, Content::Entry(node));
-        Ok(())
+        self.tree.put(id, content);
+        Ok(id)
     }
 
     /// Takes in a whiteout. One below what the layer made a file of says what that has deleted anyway: `umoci repack`
@@ -346,7 +375,44 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_name_takes_no_more_than_a_fifth_of_its_header() {
-        assert!(size_of::<Node>() <= 96, "{} bytes", size_of::<Node>());
+    fn an_entry_takes_a_quarter_of_its_header() {
+        let mut index = LayerIndex::default();
+        let entries = 120_000;
+        for i in 0..entries {
+            index.insert(&file(&format!("srv/data/d{:04}/file-{:04}.txt", i / 1000, i % 1000))).unwrap();
+        }
+        let bytes = index.tree.bytes();
+        assert!(bytes <= 128 * entries, "{} bytes for each of {entries} entries", bytes / entries);
+        assert!(index.tree.nodes() <= entries + 200);
+    }
+
+    #[test]
+    fn names_that_follow_one_another_into_a_directory_are_what_they_would_be_alone() {
+        let index = index(&[
+            directory("d"),
+            file("d/a"),
+            symlink("d/b", "."),
+            file("d/b/c"),
+            file("d/c/x"),
+            symlink("d/a", "/e"),
+            file("d/a/y"),
+            file("d/z"),
+            symlink("d", "f"),
+            file("d/z"),
+            file("d/.wh.q"),
+            file("d/q"),
+            hard_link("d/r", "d/q"),
+        ]);
+        assert_eq!(paths(&index), ["d", "e", "e/y", "f", "f/q", "f/r", "f/z"]);
+        assert_eq!(index.get(b"f/r"), index.get(b"f/q"));
+    }
+
+    #[test]
+    fn an_owner_that_no_system_has_is_kept_all_the_same() {
+        let entry = Entry { uid: u64::MAX, gid: 7, mtime: (-1, 999_999_999), mode: 0o4711, ..file("a") };
+        let mut index = LayerIndex::default();
+        index.insert(&entry).unwrap();
+        let Metadata { mode, uid, gid, mtime, .. } = index.get(b"a").unwrap().metadata();
+        assert_eq!((mode, uid, gid, mtime), (0o4711, u64::MAX, 7, (-1, 999_999_999)));
     }
 }

@@ -50,7 +50,7 @@ impl Known {
     }
 
     /// Takes in the next entry of the tar.
-    pub fn insert(&mut self, entry: &Entry) -> Result<Inserted, Refused> {
+    pub fn insert<'e>(&mut self, entry: &'e Entry) -> Result<Inserted<'e>, Refused> {
         let inserted = self.index.insert(entry)?;
         self.entries += 1;
         if let Some(journal) = &mut self.journal {

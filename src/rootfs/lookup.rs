@@ -34,6 +34,9 @@ pub struct Lookup {
     pub optional: BTreeSet<usize>,
     /// Whether content is wanted, so that a pattern that names nothing but device nodes and FIFOs, which have none, has failed.
     pub needs_content: bool,
+    /// Whether what is there is only to be listed: a directory's tree is then left empty, and the view is walked instead, which
+    /// takes no memory. All of it is known all the same.
+    pub lists: bool,
 }
 
 /// What is to be done.

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod adversaries;
+pub mod below;
 mod depth;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -2,12 +2,10 @@
 //!
 //! A short entry must not buy a long walk, nor a long path: what links may add to its name is bounded.
 
-use std::sync::Arc;
-
-use super::node::{Node, NodeKind};
+use super::node::NodeKind;
 use super::path::{MAX_SYMLINKS, join, next_component, push, split};
 use super::refused::check;
-use super::tree::{Place, Tree};
+use super::tree::{EntryId, Place, Tree};
 
 /// How many names the targets of a layer's own symlinks may add to one path.
 const MAX_LINKED_NAMES: usize = 256;
@@ -38,7 +36,7 @@ impl Parent {
 /// What a hard link leads to.
 pub(super) enum Linked {
     /// What the layer has there.
-    To(Arc<Node>),
+    To(EntryId),
     /// What the layers below have at this path.
     Below(Vec<u8>),
     /// Nothing that could ever be linked to.
@@ -57,7 +55,7 @@ pub(super) fn link(tree: &Tree, path: &[u8], target: &[u8]) -> Linked {
     let place = if parent.is_there() { tree.child(parent.place, base) } else { None };
     match place.map(|place| (tree.get(place), tree.entry(place))) {
         Some((Some(node), _)) if matches!(node.kind, NodeKind::Directory { .. }) => Linked::Nowhere,
-        Some((_, Some(node))) => Linked::To(Arc::clone(node)),
+        Some((_, Some(entry))) => Linked::To(entry),
         _ => Linked::Below(target),
     }
 }

@@ -33,8 +33,8 @@ pub enum Refused {
     /// What was kept of the entries before does not come back.
     #[error("what was kept of a layer's entries cannot be read again")]
     Lost,
-    /// More entries than can be counted.
-    #[error("a layer has more than {} entries", u32::MAX)]
+    /// More entries, or bytes of names, than can be counted.
+    #[error("a layer has more than {} entries or bytes of names", u32::MAX)]
     TooMany,
 }
 
@@ -50,7 +50,9 @@ impl Refused {
                 most: format!("{} MiB of extended attributes", MAX_XATTRS >> 20),
                 hint: "; without --preserve they are not needed",
             },
-            Refused::TooMany => LayerError::TooMuch { offset, most: format!("{} entries", u32::MAX), hint: "" },
+            Refused::TooMany => {
+                LayerError::TooMuch { offset, most: format!("{} entries or bytes of names", u32::MAX), hint: "" }
+            }
         }
     }
 }

@@ -5,6 +5,8 @@
 //! Spec: OCI image-spec *Whiteouts*; the kernel's *Overlay Filesystem* for directories over files and back.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::{Ordering, Reverse};
+use std::collections::binary_heap::{BinaryHeap, PeekMut};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
@@ -15,7 +17,7 @@ use super::near::{Near, Sought};
 use super::node::{Node, NodeKind, UNDESCRIBED};
 use super::path::join;
 use super::spread::{Directory, Held, Spread};
-use super::tree::{NodeId, Place};
+use super::tree::{Children, NodeId, Place};
 use super::ways::Ways;
 use crate::layer::entry::Metadata;
 
@@ -216,44 +218,47 @@ impl<'a> View<'a> {
 
     /// Whether everything that could show in `directory`, and all that is said of it, is in the view.
     pub fn is_listable(&self, directory: &Directory) -> bool {
-        let is_described = self.whole || directory.described_by.is_some() || directory.spread.ended;
-        is_described && self.is_complete(directory)
+        self.is_all(&directory.spread)
+    }
+
+    pub(super) fn is_all(&self, directory: &Spread) -> bool {
+        let is_described = self.whole || directory.described_by.is_some() || directory.ended;
+        is_described && self.shows_all(directory)
     }
 
     /// What the layers say of `directory`, as far as they are in the view.
     pub fn metadata(&self, directory: &Directory) -> Metadata {
         let described = directory.described_by.and_then(|layer| self.node(layer, &directory.path));
-        described.map_or(UNDESCRIBED, |node| node.metadata.clone())
+        described.map_or(UNDESCRIBED, Node::metadata)
     }
 
-    /// Like [`View::list`], of the layers that are in the view, whether or not others matter. Merges the layers in one go: it
-    /// takes a step for each name that a layer has in the directory.
+    /// The layer and its entry that give a directory its metadata; `None` where no layer seen has one.
+    pub(super) fn described(&self, directory: &Spread) -> Option<(Depth, &'a Node)> {
+        let layer = directory.described_by?;
+        let (_, place) = self.held(directory).find(|(held, _)| *held == layer)?;
+        Some((layer, self.layer(layer)?.tree().get(place)?))
+    }
+
+    /// Like [`View::list`], of the layers that are in the view, whether or not others matter.
     pub fn list_seen(&self, directory: &Directory) -> Vec<(Vec<u8>, Child)> {
-        let spread = &directory.spread;
-        let mut names: BTreeMap<&[u8], ControlFlow<Seen, Merging>> = BTreeMap::new();
-        for (layer, place) in self.held(spread) {
+        let names = self.names(&directory.path, directory.spread.clone());
+        names.map(|(name, seen)| (name.to_vec(), child(directory, name, seen))).collect()
+    }
+
+    /// The names that are in `directory`, whose canonical path is `path`, as far as the layers in the view tell, and what they are, in byte order. Merges the layers
+    /// in one go: it takes a step for each name that a layer has in the directory, and four bytes.
+    pub(super) fn names<'v>(&'v self, path: &[u8], directory: Spread) -> Names<'v, 'a> {
+        let heads = self.held(&directory).filter_map(|(layer, place)| {
             let index = self.layers[layer.0];
-            if !index.knows_below(&directory.path) {
-                self.missed.borrow_mut().entry(layer).or_default().paths.add_all(&directory.path);
-                continue;
+            if !index.knows_below(path) {
+                self.missed.borrow_mut().entry(layer).or_default().paths.add_all(path);
+                return None;
             }
-            for (name, place) in index.tree().children(place) {
-                let state = names.entry(name).or_insert_with(|| ControlFlow::Continue(Merging::default()));
-                if let ControlFlow::Continue(merging) = state
-                    && let ControlFlow::Break(seen) = merging.add(spread, (layer, index), place)
-                {
-                    *state = ControlFlow::Break(seen);
-                }
-            }
-        }
-        let children = names.into_iter().map(|(name, state)| {
-            let seen = match state {
-                ControlFlow::Break(seen) => seen,
-                ControlFlow::Continue(merging) => merging.finish(self.shows_all(spread)),
-            };
-            (name.to_vec(), child(directory, name, seen))
+            let mut rest = index.tree().children(place);
+            let (name, place) = rest.next()?;
+            Some(Reverse(Head { name, layer, place, rest }))
         });
-        children.filter(|(_, child)| matches!(child, Child::Directory(_) | Child::Leaf { .. })).collect()
+        Names { heads: heads.collect(), view: self, directory }
     }
 
     /// What each layer has of the names that are `sought`, in the view or not, the uppermost first.
@@ -299,6 +304,85 @@ fn child(directory: &Directory, name: &[u8], seen: Seen) -> Child {
         Seen::Leaf { layer, .. } => Child::Leaf { layer },
         Seen::Absent { deleted_by } => Child::Absent { deleted_by },
         Seen::Unknown => Child::Unknown,
+    }
+}
+
+/// The names of a directory: see [`View::names`].
+#[derive(Debug)]
+pub(super) struct Names<'v, 'a> {
+    view: &'v View<'a>,
+    directory: Spread,
+    /// The next name of each layer; the first in order on top.
+    heads: BinaryHeap<Reverse<Head<'a>>>,
+}
+
+/// The next name that a layer has in a directory. They come in the order of names, and of layers from the top for each.
+#[derive(Debug)]
+struct Head<'a> {
+    name: &'a [u8],
+    layer: Depth,
+    place: Place,
+    rest: Children<'a>,
+}
+
+impl PartialEq for Head<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Head<'_> {}
+
+impl PartialOrd for Head<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Head<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.name, self.layer).cmp(&(other.name, other.layer))
+    }
+}
+
+impl Names<'_, '_> {
+    /// What `name`, which the layer on top has next, is; takes it off all layers.
+    fn merge(&mut self, name: &[u8]) -> Seen {
+        let mut state = ControlFlow::Continue(Merging::default());
+        while let Some(mut head) = self.heads.peek_mut() {
+            let Head { layer, place, .. } = head.0;
+            if head.0.name != name {
+                break;
+            }
+            if let ControlFlow::Continue(merging) = &mut state
+                && let ControlFlow::Break(seen) =
+                    merging.add(&self.directory, (layer, self.view.layers[layer.0]), place)
+            {
+                state = ControlFlow::Break(seen);
+            }
+            match head.0.rest.next() {
+                Some((name, place)) => (head.0.name, head.0.place) = (name, place),
+                None => drop(PeekMut::pop(head)),
+            }
+        }
+        match state {
+            ControlFlow::Break(seen) => seen,
+            ControlFlow::Continue(merging) => merging.finish(self.view.shows_all(&self.directory)),
+        }
+    }
+}
+
+impl<'a> Iterator for Names<'_, 'a> {
+    type Item = (&'a [u8], Seen);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let name = self.heads.peek()?.0.name;
+            let seen = self.merge(name);
+            if matches!(seen, Seen::Directory(_) | Seen::Leaf { .. }) {
+                return Some((name, seen));
+            }
+        }
     }
 }
 

@@ -29,14 +29,21 @@ impl Header<'_> {
 
     /// Compares the checksum. Some old writers summed signed bytes.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let sums = self.0.iter().enumerate().map(|(at, &byte)| if (148..156).contains(&at) { b' ' } else { byte });
-        let (unsigned, signed) = sums.fold((0_i64, 0_i64), |(unsigned, signed), byte| {
-            (unsigned + i64::from(byte), signed + i64::from(byte.cast_signed()))
-        });
-        match number(&self.0[148..156]) {
-            Some(sum) if sum == unsigned || sum == signed => Ok(()),
-            Some(sum) => Err(format!("no tar header (its checksum is {sum} and should be {unsigned})")),
-            None => Err("no tar header (its checksum is no number)".to_owned()),
+        // Blanks stand for the checksum's own field.
+        let blanks = 8 * i64::from(b' ');
+        let (before, after) = (&self.0[..148], &self.0[156..]);
+        // In 32 bits, which 512 bytes do not exceed, so that several are added at once.
+        let sum = |bytes: &[u8]| i64::from(bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>());
+        let unsigned = sum(before) + blanks + sum(after);
+        let written = number(&self.0[148..156]).ok_or("no tar header (its checksum is no number)")?;
+        if written == unsigned {
+            return Ok(());
+        }
+        // A byte with its first bit set counts 256 less.
+        let negative = before.iter().chain(after).filter(|byte| **byte >= 0x80).count() as i64;
+        match written == unsigned - 256 * negative {
+            true => Ok(()),
+            false => Err(format!("no tar header (its checksum is {written} and should be {unsigned})")),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The headers in front of a member's own: PAX headers and GNU's long names. Where dialects leave room, they count as for Go's
 //! `archive/tar`, by which every container engine reads.
 
+use std::borrow::Cow;
+
 use super::header::{Header, text};
 use super::pax::Overrides;
 
@@ -63,10 +65,10 @@ impl Preceding {
     }
 
     /// The name of the member with this header, as it is written.
-    pub(crate) fn name(&mut self, header: &Header<'_>) -> Vec<u8> {
+    pub(crate) fn name<'h>(&mut self, header: &'h Header<'_>) -> Cow<'h, [u8]> {
         let sparse_name = self.pax.sparse.name.take().filter(|_| self.pax.sparse.is_known() && header.kind() != b'S');
         let name = sparse_name.or(self.long_name.take()).or(self.pax.path.take());
-        name.unwrap_or_else(|| header.name().into_owned())
+        name.map_or_else(|| header.name(), Cow::Owned)
     }
 
     /// What the member with this header, a link, leads to, as it is written.

@@ -327,3 +327,41 @@ fn an_image_that_is_not_there_is_exit_code_3() {
         artifact(arguments).args(&[&reference]).run().exits(3).says(&reference);
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_listing_takes_little_memory_for_each_file_and_none_for_its_row() {
+    let registry = Registry::start();
+    let peak = |count: usize| {
+        let files = (0..count).map(|i| file(format!("srv/data/d{:04}/file-{:04}.txt", i / 1000, i % 1000), ""));
+        let reference = registry.push("team/app:1", &Image::new().layer(Layer::new(files)));
+        artifact(&["ls", "-a", &reference]).start_in(&WorkDir::new()).peak_at_first_output()
+    };
+    let (few, many) = (peak(10_000), peak(110_000));
+    let each = many.saturating_sub(few) / 100_000;
+    assert!(each <= 200, "{each} bytes for each file: {few} bytes for 10,000, {many} for 110,000");
+}
+
+#[test]
+fn what_several_paths_name_is_listed_once_in_the_order_of_the_paths() {
+    let registry = Registry::start();
+    let image = Image::new().layer([
+        dir("a/"),
+        file("a/x", "1"),
+        dir("a/b/"),
+        file("a/b/y", "1"),
+        file("a/b/c/z", "1"),
+        file("d", "1"),
+    ]);
+    let reference = registry.push("team/app:1", &image);
+    let all = ["/a/b/c/z", "/a", "/a/b", "/a/b/c", "/a/b/y", "/a/x", "/d"];
+    assert_eq!(lines(&["-aq", &reference, "/a/b/c/z", "/", "/a"]), all);
+    assert_eq!(
+        lines(&["-aq", &reference, "/a/b/c", "/a/b/*", "/a/*"]),
+        ["/a/b/c/z", "/a/b/c", "/a/b/y", "/a/b", "/a/x"]
+    );
+    assert_eq!(
+        lines(&["-q", &reference, "/a/b", "/a/**", "/d", "/"]),
+        ["/a/b/c", "/a/b/y", "/a/b", "/a/b/c/z", "/a/x", "/d", "/a"]
+    );
+}

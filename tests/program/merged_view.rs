@@ -62,7 +62,7 @@ fn list(layers: &[ReadLayer], view: &View<'_>, directory: &Directory, listing: &
             Child::Directory(child) => {
                 list(layers, view, &child, listing);
                 let described = child.described_by.and_then(|layer| view.node(layer, &path));
-                Seen::Directory { mode: described.map_or(0o755, |node| node.metadata.mode) }
+                Seen::Directory { mode: described.map_or(0o755, |node| node.metadata().mode) }
             }
             Child::Leaf { layer } => {
                 let Found::Leaf(leaf) = walk::leaf(view, layer, &path) else {
@@ -70,11 +70,11 @@ fn list(layers: &[ReadLayer], view: &View<'_>, directory: &Directory, listing: &
                 };
                 match &leaf.node.kind {
                     NodeKind::File(content) => Seen::File {
-                        mode: leaf.node.metadata.mode,
+                        mode: leaf.node.metadata().mode,
                         sha256: layers[leaf.layer.0].contents[&content.data].clone(),
                     },
                     NodeKind::Symlink(target) => Seen::Symlink(target.to_vec()),
-                    NodeKind::Special(_) => Seen::Fifo { mode: leaf.node.metadata.mode },
+                    NodeKind::Special(_) => Seen::Fifo { mode: leaf.node.metadata().mode },
                     other => panic!("{} is {other:?}", path.escape_ascii()),
                 }
             }

@@ -311,6 +311,20 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
+    /// How many bytes of memory it had taken at most when it began to write to standard output, more than a pipe holds of which
+    /// was to come. Ends it.
+    #[track_caller]
+    pub fn peak_at_first_output(mut self) -> u64 {
+        let mut stdout = self.child.stdout.take().expect("a pipe");
+        let first = stdout.read_exact(&mut [0]);
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("our own child");
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        first.unwrap_or_else(|error| panic!("{} wrote nothing: {error}", self.command_line));
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        1024 * peak.and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB")
+    }
+
     /// Waits until it ends. One that takes longer than any run may is killed, and fails the test.
     #[track_caller]
     pub fn wait(mut self) -> Run {

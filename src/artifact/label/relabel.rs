@@ -131,7 +131,7 @@ async fn measure(
     let patterns = sought.iter().map(|sought| Pattern::exactly(&sought.path)).collect();
     let unasked = sought.iter().enumerate().filter(|(_, sought)| !sought.is_asked);
     let optional = unasked.map(|(position, _)| position).collect();
-    let lookup = Lookup { patterns, follow: true, optional, needs_content: true };
+    let lookup = Lookup { patterns, follow: true, optional, needs_content: true, lists: false };
     let measure = Arc::new(Measure::default());
     let mut survey = Survey::new(Arc::clone(from), image, Arc::clone(&measure), lookup, Verify::Always);
     let found = survey.complete(&candidate.name).await;

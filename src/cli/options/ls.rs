@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::problem::Problem;
 use super::surroundings::Surroundings;
-use crate::artifact::list::Depth;
+use crate::artifact::list_files::Depth;
 use crate::artifact::may_be_name;
 use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::LsArguments;

@@ -96,12 +96,15 @@ impl Passing {
     /// Takes in the next entry; gives what it is wanted for where it is a file whose content is to be kept.
     pub fn take(&mut self, entry: &Entry) -> Result<Option<Wanting>, Refused> {
         let Inserted::Name(path) = self.layer.insert(entry)? else { return Ok(None) };
+        if self.lookup.lists {
+            return Ok(None);
+        }
         self.allowance.earn();
         match entry.kind {
             Kind::File { size, .. } => {
                 let patterns = self.wanting(&path)?;
                 let is_wanted = !patterns.is_empty() || self.is_guess(&path, size)?;
-                Ok(is_wanted.then_some(Wanting { path, patterns }))
+                Ok(is_wanted.then(|| Wanting { path: path.into_owned(), patterns }))
             }
             Kind::Symlink(_) | Kind::HardLink(_) => {
                 self.note_link(entry, &path)?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Lookup, Missing, Why};
 use crate::layer::content::FileContent;
 use crate::layer::entry::{Metadata, Special};
+use crate::rootfs::below::{self, Thing as Below};
 use crate::rootfs::depth::Depth;
 use crate::rootfs::node::NodeKind;
 use crate::rootfs::path::{join, split};
@@ -42,7 +43,7 @@ pub struct Planned {
     pub real_path: Vec<u8>,
     /// The base name that it has by itself.
     pub name: Vec<u8>,
-    /// What it is.
+    /// What it is; without what is in it where that is [only listed](Lookup::lists).
     pub tree: Tree,
     /// Where it is a link that was to be followed and leads nowhere: why.
     pub kept: Option<KeptLink>,
@@ -204,15 +205,19 @@ impl Lookup {
             let (mut count, first) = (0_usize, outcome.planned.len());
             for Thing { path, name, found, kept } in things {
                 let (real_path, tree) = match found {
-                    Found::Directory(directory) => {
-                        let tree = directory_tree(view, &directory, &mut outcome.left_out);
+                    Found::Directory(directory) if self.lists => {
+                        let tree = listed_tree(view, &directory, &mut outcome.left_out);
                         (directory.path, tree)
                     }
-                    Found::Leaf(leaf) => (leaf.path.clone(), Some(leaf_tree(&leaf))),
+                    Found::Directory(directory) => {
+                        let tree = directory_tree(view, &directory, &mut outcome.left_out);
+                        (directory.path, tree.map(|tree| (tree.count(), tree)))
+                    }
+                    Found::Leaf(leaf) => (leaf.path.clone(), Some((1, leaf_tree(&leaf)))),
                     _ => continue,
                 };
-                let Some(tree) = tree else { return Ok(None) };
-                count = count.saturating_add(tree.count());
+                let Some((things, tree)) = tree else { return Ok(None) };
+                count = count.saturating_add(things);
                 if is_glob && count > most {
                     outcome.planned.truncate(first);
                     self.miss(position, Why::TooMany, &mut outcome.missing)?;
@@ -271,6 +276,29 @@ fn directory_tree(view: &View<'_>, directory: &Directory, left_out: &mut Vec<Bro
     Some(Tree { metadata, layer: directory.described_by, kind: TreeKind::Directory(children) })
 }
 
+/// What [`directory_tree`] makes of `directory`, and how many things that is, without what is in it.
+fn listed_tree(view: &View<'_>, directory: &Directory, left_out: &mut Vec<BrokenLink>) -> Option<(usize, Tree)> {
+    if !view.is_listable(directory) {
+        return None;
+    }
+    let mut count: usize = 1;
+    let is_known = below::walk(view, directory, &mut |path, thing| {
+        count += 1;
+        match thing {
+            Below::Unknown | Below::Directory { is_listable: false, .. } => return Err(()),
+            Below::Broken { target } => {
+                count -= 1;
+                left_out.push(BrokenLink { path: path.to_vec(), target: target.to_vec() });
+            }
+            Below::Directory { .. } | Below::Leaf { .. } => {}
+        }
+        Ok(true)
+    });
+    is_known.ok()?;
+    let kind = TreeKind::Directory(BTreeMap::new());
+    Some((count, Tree { metadata: view.metadata(directory), layer: directory.described_by, kind }))
+}
+
 fn leaf_tree(leaf: &Leaf<'_>) -> Tree {
     let kind = match &leaf.node.kind {
         NodeKind::File(content) => TreeKind::File(*content),
@@ -281,5 +309,5 @@ fn leaf_tree(leaf: &Leaf<'_>) -> Tree {
             TreeKind::Special(Special::Fifo)
         }
     };
-    Tree { metadata: leaf.node.metadata.clone(), layer: Some(leaf.layer), kind }
+    Tree { metadata: leaf.node.metadata(), layer: Some(leaf.layer), kind }
 }

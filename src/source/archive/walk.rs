@@ -77,7 +77,7 @@ impl<'a> Walk<'a> {
     }
 
     fn member(&mut self, header: &Header<'_>, mut preceding: Preceding, at: u64) -> Result<Found, SourceError> {
-        let name = preceding.name(header);
+        let name = preceding.name(header).into_owned();
         // A link, a folder or a device has no content, whatever its size says, as for Go.
         let what = match header.kind() {
             b'1' => What::HardLink(preceding.link(header)),

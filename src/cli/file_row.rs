@@ -1,0 +1,171 @@
+//! The files of an image as rows. Each is made of what the image says when it is its turn, and of it only the fields that are printed.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io;
+
+use serde_json::{Value, json};
+
+use super::format::{Held, Row, Rows};
+use super::{file_mode, sanitize, timestamp};
+use crate::artifact::list_files::{FileKind, FileListing, ListedFile};
+
+/// The rows of a listing.
+pub struct FileRows(pub FileListing);
+
+impl Rows for FileRows {
+    fn each(&self, row: &mut dyn FnMut(&dyn Row) -> io::Result<()>) -> io::Result<()> {
+        self.0.each(&mut |file| row(&FileRow { file, image: &self.0.image })).map_err(io::Error::other)?
+    }
+}
+
+/// A file of `image`.
+struct FileRow<'a> {
+    file: &'a ListedFile<'a>,
+    image: &'a str,
+}
+
+impl FileRow<'_> {
+    fn size(&self) -> u64 {
+        match self.file.kind {
+            FileKind::File { size } => size,
+            // As `ls` has it, a link is as long as its target.
+            FileKind::Symlink(target) => target.len() as u64,
+            FileKind::Directory | FileKind::Special(_) => 0,
+        }
+    }
+
+    fn target(&self) -> Option<Cow<'_, str>> {
+        match self.file.kind {
+            FileKind::Symlink(target) => Some(shown(target)),
+            FileKind::File { .. } | FileKind::Directory | FileKind::Special(_) => None,
+        }
+    }
+
+    /// What `field`, which is text or nothing, holds.
+    fn text(&self, field: &str) -> Option<Cow<'_, str>> {
+        let file = self.file;
+        match field {
+            "Name" => match self.target() {
+                Some(target) => Some(format!("{} -> {target}", shown(file.path)).into()),
+                None => Some(shown(file.path)),
+            },
+            "Path" => Some(shown(file.path)),
+            "Target" => self.target(),
+            "Type" => Some(file_mode::kind(&file.kind).into()),
+            "Permissions" => Some(file_mode::text(&file.kind, file.mode).into()),
+            "Mode" => Some(format!("{:04o}", file.mode).into()),
+            "Modified" => Some(timestamp::utc(file.mtime).into()),
+            "Layer" => file.layer.map(|layer| layer.as_str().into()),
+            "Step" => file.step.map(Cow::Borrowed),
+            "Image" => Some(self.image.into()),
+            _ => None,
+        }
+    }
+}
+
+impl Row for FileRow<'_> {
+    fn field(&self, field: &str, text: &mut String) -> Held {
+        let number = match field {
+            "Size" => self.size(),
+            "Uid" => self.file.uid,
+            "Gid" => self.file.gid,
+            "Owner" => {
+                let _ = write!(text, "{}/{}", self.file.uid, self.file.gid);
+                return Held::Text;
+            }
+            _ => {
+                let Some(held) = self.text(field) else { return Held::Nothing };
+                text.push_str(&held);
+                return Held::Text;
+            }
+        };
+        let _ = write!(text, "{number}");
+        Held::Number(number)
+    }
+
+    fn json(&self) -> Cow<'_, Value> {
+        let file = self.file;
+        Cow::Owned(json!({
+            "Permissions": self.text("Permissions"),
+            "Owner": format!("{}/{}", file.uid, file.gid),
+            "Size": self.size(),
+            "Modified": self.text("Modified"),
+            "Layer": file.layer,
+            "Name": self.text("Name"),
+            "Path": self.text("Path"),
+            "Target": self.target(),
+            "Type": self.text("Type"),
+            "Mode": self.text("Mode"),
+            "Uid": file.uid,
+            "Gid": file.gid,
+            "Step": file.step,
+            "Image": self.image,
+        }))
+    }
+}
+
+/// A path that is not UTF-8 has no exact form in JSON.
+pub fn shown(path: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(path) {
+        Ok(path) => path.into(),
+        Err(_) => sanitize::for_terminal(path).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::columns::FILES;
+    use crate::cli::format::Format;
+
+    fn file<'a>(path: &'a [u8], kind: FileKind<'a>) -> ListedFile<'a> {
+        ListedFile { path, kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None, step: None }
+    }
+
+    /// One file as rows.
+    struct One(ListedFile<'static>);
+
+    impl Rows for One {
+        fn each(&self, row: &mut dyn FnMut(&dyn Row) -> io::Result<()>) -> io::Result<()> {
+            row(&FileRow { file: &self.0, image: "a:1" })
+        }
+    }
+
+    #[test]
+    fn a_field_by_itself_is_what_the_object_has() {
+        for kind in [FileKind::Directory, FileKind::Symlink(b"x"), FileKind::File { size: 7 }] {
+            let file = file(b"/x", kind);
+            let row = FileRow { file: &file, image: "a:1" };
+            let object = row.json();
+            let mut found: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+            let mut fields = FILES.0.fields.to_vec();
+            for field in &fields {
+                let (mut own, mut of_object) = (String::new(), String::new());
+                assert_eq!(row.field(field, &mut own), object.field(field, &mut of_object), "{field}");
+                assert_eq!(own, of_object, "{field}");
+            }
+            found.sort_unstable();
+            fields.sort_unstable();
+            assert_eq!(found, fields);
+        }
+        Format::parse("table", FILES.0).unwrap();
+        Format::parse(FILES.1, FILES.0).unwrap();
+    }
+
+    #[test]
+    fn a_link_shows_where_it_leads_and_a_name_is_never_obeyed() {
+        let link = file(b"/bin/sh", FileKind::Symlink(b"da\xffsh"));
+        let row = FileRow { file: &link, image: "a:1" };
+        assert_eq!(row.json()["Name"], "/bin/sh -> da\\xffsh");
+        assert_eq!((&row.json()["Path"], &row.json()["Size"]), (&json!("/bin/sh"), &json!(5)));
+        let mut table = Vec::new();
+        let evil = One(file(b"/e\x1b[2Jvil", FileKind::File { size: 3 }));
+        Format::parse("table", FILES.0).unwrap().write(&evil, false, &mut table).unwrap();
+        let table = String::from_utf8(table).unwrap();
+        assert!(
+            table.ends_with("-rw-r--r--    1000/50   3 B    1970-01-01T00:00:00Z           /e\\x1b[2Jvil\n"),
+            "{table}"
+        );
+    }
+}

@@ -191,7 +191,7 @@ impl Source for Memory {
             return Box::pin(ready(Ok(LayerBlob::Stream(Box::new(reader)))));
         }
         Box::pin(ready(Ok(match self.stored {
-            As::Streams => LayerBlob::Stream(Box::new(Cursor::new(bytes))),
+            As::Streams => LayerBlob::Stream(Box::new(Cursor::new(bytes)), Arc::default()),
             As::Stored => LayerBlob::Stored(StoredLayer::of(&bytes, layer.digest().cloned().map(Promise::Blob))),
         })))
     }

@@ -3,6 +3,7 @@
 //! [`get::get`] is the main job, [`label::label`] what makes it cheap, [`list`] what tells of it.
 
 mod absent;
+mod again;
 mod error;
 #[cfg(test)]
 mod fixture;

@@ -61,10 +61,11 @@ impl Pace {
     /// The layer in `blob`, whose reading this is to be told of. What lies in a file of this machine is left as it is.
     pub(super) fn watching(self: &Arc<Self>, blob: LayerBlob) -> LayerBlob {
         match blob {
-            LayerBlob::Stream(reader) => {
+            LayerBlob::Stream(reader, trail) => {
                 let (began, waited) = (Instant::now(), Duration::ZERO);
                 let pace = Arc::clone(self);
-                LayerBlob::Stream(Box::new(Watched { reader, pace, bytes: 0, began, waited, is_told: false }))
+                let reader = Watched { reader, pace, bytes: 0, began, waited, is_told: false };
+                LayerBlob::Stream(Box::new(reader), trail)
             }
             stored => stored,
         }
@@ -73,7 +74,9 @@ impl Pace {
     /// The layer in `blob`, which is read beside this one's only as long as that makes sense.
     pub(super) fn beside(self: &Arc<Self>, blob: LayerBlob) -> LayerBlob {
         match blob {
-            LayerBlob::Stream(reader) => LayerBlob::Stream(Box::new(Beside { reader, pace: Arc::clone(self) })),
+            LayerBlob::Stream(reader, trail) => {
+                LayerBlob::Stream(Box::new(Beside { reader, pace: Arc::clone(self) }), trail)
+            }
             stored => stored,
         }
     }

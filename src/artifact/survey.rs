@@ -356,7 +356,7 @@ impl<C: Collect> Survey<C> {
         pace.room().await;
         let depth = Depth(self.known.len() + 1);
         let opened = if self.opened.is_empty() { self.open(depth).await.ok() } else { None };
-        let (blob, layer) = opened.filter(|(blob, _)| matches!(blob, LayerBlob::Stream(_)))?;
+        let (blob, layer) = opened.filter(|(blob, _)| matches!(blob, LayerBlob::Stream(..)))?;
         let candidates = Candidates::new(Arc::clone(&self.lookup.patterns), self.lookup.follow);
         let reading = tokio::task::spawn_blocking(self.reading(pace.beside(blob), layer, candidates, None));
         Some(Ahead { reading, pace: Arc::clone(pace) })

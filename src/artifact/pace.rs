@@ -145,7 +145,8 @@ mod tests {
             }
         }
         let pace = Arc::new(Pace::default());
-        let LayerBlob::Stream(mut reader) = pace.watching(LayerBlob::Stream(Box::new(Slow(coming)))) else {
+        let LayerBlob::Stream(mut reader, _) = pace.watching(LayerBlob::Stream(Box::new(Slow(coming)), Arc::default()))
+        else {
             panic!("a stream stays one")
         };
         let mut piece = vec![0; 1 << 20];
@@ -168,7 +169,8 @@ mod tests {
     #[test]
     fn a_layer_beside_one_that_has_decided_is_read_no_further() {
         let pace = Arc::new(Pace::default());
-        let LayerBlob::Stream(mut reader) = pace.beside(LayerBlob::Stream(Box::new(io::repeat(7)))) else {
+        let LayerBlob::Stream(mut reader, _) = pace.beside(LayerBlob::Stream(Box::new(io::repeat(7)), Arc::default()))
+        else {
             panic!("a stream stays one")
         };
         let mut byte = [0];

@@ -148,7 +148,8 @@ async fn a_file_is_hashed_where_its_digest_is_told_or_promised() {
     for (request, promised, expected) in
         [(&plain, None, None), (&told, None, Some(&second)), (&plain, Some(&second), Some(&second))]
     {
-        let look_up = LookUp { source: &source, name: "app", image, staging: &staging, request, progress: &Silent };
+        let progress: Arc<dyn Progress> = Arc::new(Silent);
+        let look_up = LookUp { source: &source, name: "app", image, staging: &staging, request, progress: &progress };
         let conf = ByPath { digest: promised.cloned(), ..ByPath::plain(0, Pattern::parse(b"/app/conf").unwrap()) };
         let things = look_up.things(&Scope::Image, &[conf], &mut Unverified::default()).await.unwrap();
         assert_eq!(things[0].fetched.digest.as_ref(), expected);

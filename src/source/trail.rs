@@ -186,7 +186,7 @@ mod tests {
             }
         }
         let count = trail.places().hashes.len();
-        assert!(count <= MAX_PLACES && count >= MAX_PLACES / 2, "{count}");
+        assert!((MAX_PLACES / 2..=MAX_PLACES).contains(&count), "{count}");
         assert_eq!(trail.places().step, FIRST_STEP * 4);
         let part = trail.around(1_000_000..1_000_001, (&Digest::of(b"x"), 1 << 30)).unwrap();
         assert_eq!(part.range, 983_040..1_048_576);

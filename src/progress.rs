@@ -8,6 +8,9 @@ pub trait Progress: Send + Sync {
     fn start(&self, task: &str, label: &str, total: Option<u64>);
     /// `bytes` more bytes of `task` have crossed the wire (compressed bytes, as stored).
     fn advance(&self, task: &str, bytes: u64);
+    /// All that was asked for has been found; the `left` bytes of `task` that are still to come, as stored, are read only to compare its
+    /// digest.
+    fn only_checking(&self, _task: &str, _left: u64) {}
     /// `task` is over, done or given up.
     fn finish(&self, task: &str);
     /// Something a person should know although the work goes on: a retry, a fallback. One line, without a line break.

@@ -188,10 +188,10 @@ impl Source for Memory {
             let (start, rest) = bytes.split_at(start as usize);
             let gate = Gate { opened: Arc::clone(&self.opened), until };
             let reader = Cursor::new(start.to_vec()).chain(gate).chain(Cursor::new(rest.to_vec()));
-            return Box::pin(ready(Ok(LayerBlob::Stream(Box::new(reader)))));
+            return Box::pin(ready(Ok(LayerBlob::Stream(Box::new(reader), Arc::default()))));
         }
         Box::pin(ready(Ok(match self.stored {
-            As::Streams => LayerBlob::Stream(Box::new(Cursor::new(bytes))),
+            As::Streams => LayerBlob::Stream(Box::new(Cursor::new(bytes)), Arc::default()),
             As::Stored => LayerBlob::Stored(StoredLayer::of(&bytes, layer.digest().cloned().map(Promise::Blob))),
         })))
     }

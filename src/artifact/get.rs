@@ -109,7 +109,7 @@ pub async fn get_from(
         image: &image,
         staging: &staging,
         request: &request,
-        progress: &*progress,
+        progress: &progress,
     };
     for asked in rounds {
         let found = match layers.as_slice() {

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
 
 use super::error::Error;
 use crate::image::digest::DiffId;
 use crate::layer::content::{DataOffset, FileContent, Section};
+use crate::layer::restarts::Restarts;
 use crate::layer::{
     self, Ahead, Compression, Content, Decompressed, Entry, Flow, Hashed, Kind, LayerError, MAGIC, Stepped, Stream,
     Tracked, sniff,
@@ -69,12 +71,35 @@ pub fn scan(
     tracked: bool,
     visit: &mut Visit<'_>,
 ) -> Result<Vouched, Error> {
+    let noting = if tracked { Noting::Extents } else { Noting::Nothing };
+    scan_noting(blob, name, verify, noting, visit)
+}
+
+/// What is noted of a layer as it is read.
+#[derive(Clone, Debug)]
+pub enum Noting {
+    /// Nothing.
+    Nothing,
+    /// Where in the blob each entry is, for [`Content::extent`].
+    Extents,
+    /// Where it can be begun again.
+    Restarts(Arc<Restarts>),
+}
+
+/// As [`scan`], with what is `noting` noted.
+pub fn scan_noting(
+    blob: LayerBlob,
+    name: &str,
+    verify: Verify,
+    noting: Noting,
+    visit: &mut Visit<'_>,
+) -> Result<Vouched, Error> {
     let scanned = match blob {
-        LayerBlob::Stream(blob) => {
+        LayerBlob::Stream(blob, _) => {
             let outcome = if verify == Verify::Never { Vouched::NotCompared } else { Vouched::ByDigest };
-            read(blob, None, tracked, visit).map(|()| outcome)
+            read(blob, None, noting, visit).map(|()| outcome)
         }
-        LayerBlob::Stored(blob) => scan_stored(blob, name, verify, tracked, visit),
+        LayerBlob::Stored(blob) => scan_stored(blob, name, verify, noting, visit),
     };
     scanned.map_err(|error| match error {
         Error::Layer { error, .. } => Error::Layer { layer: name.to_owned(), error },
@@ -85,7 +110,7 @@ pub fn scan(
 /// Whether [`contents`] of the layer can be read by themselves, for no more than what they are long.
 pub fn can_return(blob: &LayerBlob, verify: Verify) -> Result<bool, LayerError> {
     match blob {
-        LayerBlob::Stream(_) => Ok(false),
+        LayerBlob::Stream(..) => Ok(false),
         LayerBlob::Stored(blob) => is_stepped(blob, verify),
     }
 }
@@ -140,7 +165,7 @@ fn scan_stored(
     blob: StoredLayer,
     name: &str,
     verify: Verify,
-    tracked: bool,
+    noting: Noting,
     visit: &mut Visit<'_>,
 ) -> Result<Vouched, Error> {
     let reading = |error| Error::in_layer(name, LayerError::Io(error));
@@ -162,13 +187,13 @@ fn scan_stored(
             Some(Promise::Tar(diff_id)) if vouched == Vouched::ByDigest => Some(diff_id),
             _ => None,
         };
-        read(blob.whole(), diff_id, tracked, visit)?;
+        read(blob.whole(), diff_id, noting, visit)?;
     }
     Ok(vouched)
 }
 
 /// Reads a blob from its start; where a diff ID is given, that of its tar has to be the same.
-fn read(blob: BlobReader, diff_id: Option<DiffId>, tracked: bool, visit: &mut Visit<'_>) -> Result<(), Error> {
+fn read(blob: BlobReader, diff_id: Option<DiffId>, noting: Noting, visit: &mut Visit<'_>) -> Result<(), Error> {
     fn scan<S: Stream>(stream: S, diff_id: Option<DiffId>, visit: &mut Visit<'_>) -> Result<(), InLayer> {
         let visit = &mut |entry: &Entry, data: &mut dyn Content| visit(entry, data).map_err(InLayer);
         match diff_id {
@@ -176,10 +201,12 @@ fn read(blob: BlobReader, diff_id: Option<DiffId>, tracked: bool, visit: &mut Vi
             None => layer::scan(stream, visit),
         }
     }
-    let scanned = match tracked {
-        true => Tracked::new(blob).map_err(InLayer::from).and_then(|stream| scan(stream, diff_id, visit)),
-        false => {
-            Decompressed::new(blob).map_err(InLayer::from).and_then(|stream| scan(Ahead::new(stream), diff_id, visit))
+    let stream = |blob| Decompressed::new(blob).map_err(InLayer::from);
+    let scanned = match noting {
+        Noting::Nothing => stream(blob).and_then(|stream| scan(Ahead::new(stream), diff_id, visit)),
+        Noting::Extents => Tracked::new(blob).map_err(InLayer::from).and_then(|stream| scan(stream, diff_id, visit)),
+        Noting::Restarts(restarts) => {
+            stream(blob).and_then(|stream| scan(Ahead::new(stream.noting(restarts)), diff_id, visit))
         }
     };
     scanned.map_err(|InLayer(error)| error)
@@ -223,7 +250,7 @@ mod tests {
         ] {
             for (bytes, stored) in [(tar.clone(), plain), (gzip(&tar), compressed)] {
                 // Of what comes once, the source compares the digest.
-                let blob = LayerBlob::Stream(Box::new(Cursor::new(bytes.clone())));
+                let blob = LayerBlob::Stream(Box::new(Cursor::new(bytes.clone())), Arc::default());
                 assert_eq!(scanned(blob, verify).unwrap(), stream, "{verify:?}");
                 for promise in [Promise::Blob(Digest::of(&bytes)), Promise::Tar(DiffId(Digest::of(&tar)))] {
                     let blob = LayerBlob::Stored(StoredLayer::of(&bytes, Some(promise.clone())));
@@ -278,7 +305,10 @@ mod tests {
         assert_eq!(stored.bytes_read() - before, 4 + MAGIC as u64);
         wanted.reverse();
         let in_order = read(LayerBlob::Stored(stored.again()), &wanted).unwrap();
-        assert_eq!(in_order, read(LayerBlob::Stream(Box::new(Cursor::new(gzip(&tar)))), &wanted).unwrap());
+        assert_eq!(
+            in_order,
+            read(LayerBlob::Stream(Box::new(Cursor::new(gzip(&tar))), Arc::default()), &wanted).unwrap()
+        );
         assert_eq!(in_order[1], "here");
         let cut = StoredLayer::of(&tar[..tar.len() - 150_000], promise);
         assert!(matches!(

@@ -101,7 +101,7 @@ pub(super) struct LookUp<'a> {
     pub(super) image: &'a Arc<Image>,
     pub(super) staging: &'a Arc<Staging>,
     pub(super) request: &'a Request,
-    pub(super) progress: &'a dyn Progress,
+    pub(super) progress: &'a Arc<dyn Progress>,
 }
 
 impl LookUp<'_> {
@@ -148,11 +148,12 @@ impl LookUp<'_> {
         optional: BTreeSet<usize>,
         collector: Arc<C>,
     ) -> Survey<C> {
-        let LookUp { source, image, request, .. } = *self;
+        let LookUp { source, image, request, progress, .. } = *self;
         let patterns = asked.iter().map(|asked| asked.pattern.clone()).collect();
         let lookup = Lookup { patterns, follow: request.dereference, optional, needs_content: true, lists: false };
         let verify = request.verify.of(&**source);
-        let survey = Survey::new(Arc::clone(source), image, collector, lookup, verify).keeping_xattrs(request.preserve);
+        let survey = Survey::new(Arc::clone(source), image, collector, lookup, verify);
+        let survey = survey.keeping_xattrs(request.preserve).telling(progress);
         match scope {
             Scope::Image => survey,
             Scope::Blob(blob) => survey.only_in(blob),

@@ -243,7 +243,7 @@ fn size_of(item: &Item) -> u64 {
 /// The target of the link that `tar` holds; `None` where it holds something else.
 fn read_link(tar: BlobReader, image: &str) -> Result<Option<Vec<u8>>, Error> {
     let mut target = None;
-    layers::scan(LayerBlob::Stream(tar), image, Verify::Never, false, &mut |entry, _| {
+    layers::scan(LayerBlob::Stream(tar, Arc::default()), image, Verify::Never, false, &mut |entry, _| {
         if let Kind::Symlink(to) = &entry.kind {
             target = Some(to.clone());
         }
@@ -255,7 +255,7 @@ fn read_link(tar: BlobReader, image: &str) -> Result<Option<Vec<u8>>, Error> {
 /// Stages what `tar` holds: one thing, with all that is below it, or nothing.
 fn read_tree(tar: BlobReader, image: &str, staging: &Staging, hashing: Hashing) -> Result<Option<Item>, Error> {
     let mut root = Item { metadata: UNDESCRIBED, node: ItemNode::Directory(BTreeMap::new()) };
-    layers::scan(LayerBlob::Stream(tar), image, Verify::Never, false, &mut |entry, data| {
+    layers::scan(LayerBlob::Stream(tar, Arc::default()), image, Verify::Never, false, &mut |entry, data| {
         let node = node_of(entry, data, &root, (staging, hashing)).map_err(|problem| problem.of(image))?;
         put(&mut root, entry, node).map_err(|problem| Problem::Entry(entry, problem).of(image))?;
         Ok(Flow::Continue)

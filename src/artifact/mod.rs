@@ -3,6 +3,7 @@
 //! [`get::get`] is the main job, [`label::label`] what makes it cheap, [`list`] and [`list_files`] what tell of it.
 
 mod absent;
+mod again;
 mod error;
 #[cfg(test)]
 mod fixture;

@@ -61,10 +61,11 @@ impl Pace {
     /// The layer in `blob`, whose reading this is to be told of. What lies in a file of this machine is left as it is.
     pub(super) fn watching(self: &Arc<Self>, blob: LayerBlob) -> LayerBlob {
         match blob {
-            LayerBlob::Stream(reader) => {
+            LayerBlob::Stream(reader, trail) => {
                 let (began, waited) = (Instant::now(), Duration::ZERO);
                 let pace = Arc::clone(self);
-                LayerBlob::Stream(Box::new(Watched { reader, pace, bytes: 0, began, waited, is_told: false }))
+                let reader = Watched { reader, pace, bytes: 0, began, waited, is_told: false };
+                LayerBlob::Stream(Box::new(reader), trail)
             }
             stored => stored,
         }
@@ -73,7 +74,9 @@ impl Pace {
     /// The layer in `blob`, which is read beside this one's only as long as that makes sense.
     pub(super) fn beside(self: &Arc<Self>, blob: LayerBlob) -> LayerBlob {
         match blob {
-            LayerBlob::Stream(reader) => LayerBlob::Stream(Box::new(Beside { reader, pace: Arc::clone(self) })),
+            LayerBlob::Stream(reader, trail) => {
+                LayerBlob::Stream(Box::new(Beside { reader, pace: Arc::clone(self) }), trail)
+            }
             stored => stored,
         }
     }
@@ -142,7 +145,8 @@ mod tests {
             }
         }
         let pace = Arc::new(Pace::default());
-        let LayerBlob::Stream(mut reader) = pace.watching(LayerBlob::Stream(Box::new(Slow(coming)))) else {
+        let LayerBlob::Stream(mut reader, _) = pace.watching(LayerBlob::Stream(Box::new(Slow(coming)), Arc::default()))
+        else {
             panic!("a stream stays one")
         };
         let mut piece = vec![0; 1 << 20];
@@ -165,7 +169,8 @@ mod tests {
     #[test]
     fn a_layer_beside_one_that_has_decided_is_read_no_further() {
         let pace = Arc::new(Pace::default());
-        let LayerBlob::Stream(mut reader) = pace.beside(LayerBlob::Stream(Box::new(io::repeat(7)))) else {
+        let LayerBlob::Stream(mut reader, _) = pace.beside(LayerBlob::Stream(Box::new(io::repeat(7)), Arc::default()))
+        else {
             panic!("a stream stays one")
         };
         let mut byte = [0];

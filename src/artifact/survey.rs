@@ -13,8 +13,9 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::task::{JoinError, JoinHandle};
 
 use super::absent::{self, Context};
+use super::again::{self, Noted};
 use super::error::Error;
-use super::layers::{self, Verify, Vouched};
+use super::layers::{self, Noting, Verify, Vouched};
 use super::pace::Pace;
 use super::place;
 use super::shown::describe;
@@ -23,9 +24,10 @@ use crate::image::digest::Digest;
 use crate::image::{Image, Layer, LayerPosition};
 use crate::layer::content::{DataOffset, FileContent};
 use crate::layer::{Content, Entry, Flow, Kind};
+use crate::progress::{Progress, Silent};
 use crate::rootfs::lookup::{Allowance, Lookup, Missing, Next, Outcome, Passing, Planned};
 use crate::rootfs::{Candidates, Depth, Known, KnownLayer, Refused, View, ask, split};
-use crate::source::{LayerBlob, Source};
+use crate::source::{LayerBlob, Source, SourceError};
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
 const SPECULATIVE_BYTES: u64 = 8 << 20;
@@ -33,6 +35,13 @@ const SPECULATIVE_BYTES: u64 = 8 << 20;
 /// How many layers are read side by side at most, as `docker pull` does with three; small ones cost mostly latency.
 const SIDE_BY_SIDE: usize = 3;
 const SMALL_SIDE_BY_SIDE: usize = 8;
+
+/// Where at least so many bytes of a layer are left when all has been found, it is worth saying that they are read only to be compared
+/// with its digest.
+const WORTH_SAYING: u64 = 16 << 20;
+
+/// So often, for each layer, it is asked whether all has been found, at most.
+const MAX_ASKED: usize = 64;
 
 /// What becomes of the content of wanted files as it passes by.
 pub trait Collect: Send + Sync + 'static {
@@ -118,6 +127,9 @@ pub struct Survey<C: Collect> {
     ahead: Option<Ahead<C::Kept>>,
     /// What vouches for each layer of `known`.
     vouched: Vec<Vouched>,
+    /// What was noted of each layer of `known` for a second look.
+    noted: Vec<Option<Noted>>,
+    progress: Arc<dyn Progress>,
 }
 
 /// What one reading of one layer gave.
@@ -126,6 +138,7 @@ struct Reading<K> {
     candidates: Candidates,
     contents: HashMap<DataOffset, K>,
     vouched: Vouched,
+    noted: Option<Noted>,
 }
 
 /// The reading of a layer that was begun beside the one above it.
@@ -167,12 +180,19 @@ impl<C: Collect> Survey<C> {
             opened: VecDeque::new(),
             ahead: None,
             vouched: Vec::new(),
+            noted: Vec::new(),
+            progress: Arc::new(Silent),
         }
     }
 
     /// The same, with extended attributes kept or not. Nobody wants them as a rule, and they may be large.
     pub fn keeping_xattrs(self, keep: bool) -> Self {
         Survey { keeps_xattrs: keep, ..self }
+    }
+
+    /// The survey that tells what a person should know about the reading to `progress`.
+    pub fn telling(self, progress: &Arc<dyn Progress>) -> Self {
+        Survey { progress: Arc::clone(progress), ..self }
     }
 
     /// The survey of the layer with this blob digest, as though the image had no other.
@@ -347,7 +367,7 @@ impl<C: Collect> Survey<C> {
         pace.room().await;
         let depth = Depth(self.known.len() + 1);
         let opened = if self.opened.is_empty() { self.open(depth).await.ok() } else { None };
-        let (blob, layer) = opened.filter(|(blob, _)| matches!(blob, LayerBlob::Stream(_)))?;
+        let (blob, layer) = opened.filter(|(blob, _)| matches!(blob, LayerBlob::Stream(..)))?;
         let candidates = Candidates::new(Arc::clone(&self.lookup.patterns), self.lookup.follow);
         let reading = tokio::task::spawn_blocking(self.reading(pace.beside(blob), layer, candidates, None));
         Some(Ahead { reading, pace: Arc::clone(pace) })
@@ -369,6 +389,8 @@ impl<C: Collect> Survey<C> {
         let depth = Depth(self.known.len());
         self.known.push(KnownLayer::new(reading.layer));
         self.vouched.push(reading.vouched);
+        self.noted.push(reading.noted);
+        again::thin(&self.noted);
         self.contents.extend(reading.contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
     }
 
@@ -399,11 +421,62 @@ impl<C: Collect> Survey<C> {
                 }
             });
         }
-        for (depth, missing) in by_layer {
+        for (depth, mut missing) in by_layer {
+            self.read_parts(depth, &mut missing).await?;
+            if missing.is_empty() {
+                continue;
+            }
             let (blob, layer) = self.open(depth).await?;
             let (collector, verify) = (Arc::clone(&self.collector), self.verify);
             let contents = blocking(move || collect_again(&*collector, blob, &layer, missing, verify)).await?;
             self.contents.extend(contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
+        }
+        Ok(())
+    }
+
+    /// Reads those parts of a layer again that hold what is `missing`, and takes off what has come: nothing where it can be read only
+    /// as a whole.
+    async fn read_parts(
+        &mut self,
+        depth: Depth,
+        missing: &mut BTreeMap<DataOffset, (File, Vec<usize>)>,
+    ) -> Result<(), Error> {
+        let source = Arc::clone(&self.source);
+        let (Some(layer), Some(name)) = (self.layer(depth).cloned(), self.describe(depth)) else { return Ok(()) };
+        let Some(noted) = self.noted.get(depth.0).cloned().flatten() else { return Ok(()) };
+        let wanted = missing.values().map(|(file, _)| file.content).collect();
+        let stretches = noted.stretches(&layer, wanted, self.vouched.get(depth.0) == Some(&Vouched::ByDigest));
+        let (Some(store), Some(descriptor), Some(stretches)) = (source.store(), &layer.blob.descriptor, stretches)
+        else {
+            return Ok(());
+        };
+        for stretch in stretches {
+            let blob = match store.blob_range(descriptor, stretch.range()).await {
+                Ok(blob) => blob,
+                Err(error @ (SourceError::Network { .. } | SourceError::Mismatch { .. } | SourceError::Io { .. })) => {
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    self.progress.notice(&format!("{name} is read a second time, all of it: {error}"));
+                    return Ok(());
+                }
+            };
+            let files: HashMap<_, _> =
+                stretch.wanted().iter().filter_map(|content| missing.remove_entry(&content.data)).collect();
+            let (collector, noted, layer, name) =
+                (Arc::clone(&self.collector), noted.clone(), layer.clone(), name.clone());
+            let contents = blocking(move || {
+                let mut contents = HashMap::new();
+                noted.read(stretch, blob, &name, &mut |content, data| {
+                    if let Some((file, patterns)) = files.get(&content.data) {
+                        let kept = collector.collect(&layer, patterns, *file, data);
+                        contents.insert(content.data, kept.map_err(|error| Error::staging(&name, error))?);
+                    }
+                    Ok(())
+                })?;
+                Ok(contents)
+            });
+            self.contents.extend(contents.await?.into_iter().map(|(data, kept)| ((depth, data), kept)));
         }
         Ok(())
     }
@@ -430,10 +503,11 @@ impl<C: Collect> Survey<C> {
         let (lookup, allowance) = (Arc::clone(&self.lookup), Arc::clone(&self.allowance));
         let above = self.known.clone();
         let (collector, verify, apart) = (Arc::clone(&self.collector), self.verify, self.apart);
+        let progress = Arc::clone(&self.progress);
         move || {
             let passing = Passing::new(lookup, above, known, candidates, allowance);
             let passing = passing.map_err(|refused| lost(&layer.name, &refused))?;
-            collect(&*collector, blob, &layer, passing, verify, apart, pace.as_deref())
+            collect(&*collector, blob, &layer, passing, verify, apart, (&*progress, pace.as_deref()))
         }
     }
 
@@ -454,13 +528,20 @@ fn collect<C: Collect>(
     mut passing: Passing,
     verify: Verify,
     apart: bool,
-    pace: Option<&Pace>,
+    (progress, pace): (&dyn Progress, Option<&Pace>),
 ) -> Result<Reading<C::Kept>, Error> {
     let mut contents = HashMap::new();
     // Going back costs a whole reading, except where content can be read by itself.
     let can_return = layers::can_return(&blob, verify).map_err(|error| Error::in_layer(&layer.name, error))?;
     let guesses = !can_return && !C::TRACKS;
-    let vouched = layers::scan(blob, &layer.name, verify, C::TRACKS, &mut |entry, data| {
+    let noted = (guesses && passing.needs_content()).then(|| Noted::of(&blob));
+    let noting = match &noted {
+        _ if C::TRACKS => Noting::Extents,
+        Some(noted) => Noting::Restarts(Arc::clone(&noted.restarts)),
+        None => Noting::Nothing,
+    };
+    let mut asked = 0;
+    let vouched = layers::scan_noting(blob, &layer.name, verify, noting, &mut |entry, data| {
         let wanting = passing.take(entry);
         let wanting = wanting.map_err(|refused| Error::in_layer(&layer.name, refused.at(entry.header_offset)))?;
         let (Some(wanting), Some(file)) = (wanting, File::of(entry)) else { return Ok(Flow::Continue) };
@@ -476,21 +557,36 @@ fn collect<C: Collect>(
         let kept = collector.collect(&layer.layer, &wanting.patterns, file, data);
         contents.insert(file.content.data, kept.map_err(|error| Error::staging(&layer.name, error))?);
         passing.keep(file.content.data);
-        if (verify == Verify::Never || pace.is_some())
+        let worth_saying = noted.as_ref().is_some_and(|noted| {
+            let end = file.content.data.0.saturating_add(file.content.size);
+            verify != Verify::Never && asked < MAX_ASKED && left(layer, noted, end) >= WORTH_SAYING
+        });
+        asked += usize::from(worth_saying);
+        if (verify == Verify::Never || pace.is_some() || worth_saying)
             && passing.is_enough().map_err(|refused| lost(&layer.name, &refused))?
         {
             pace.inspect(|pace| pace.end());
+            if let Some(noted) = noted.as_ref().filter(|_| worth_saying) {
+                let end = file.content.data.0.saturating_add(file.content.size);
+                progress.only_checking(&layer.layer.task(), left(layer, noted, end));
+                asked = MAX_ASKED;
+            }
             return Ok(if verify == Verify::Never { Flow::Stop } else { Flow::Continue });
         }
         Ok(Flow::Continue)
     })?;
-    let (layer, candidates) = passing.finish();
-    Ok(Reading { layer, candidates, contents, vouched })
+    let (known, candidates) = passing.finish();
+    Ok(Reading { layer: known, candidates, contents, vouched, noted })
 }
 
 /// That what was kept of the layer of this name, or of one above it, is gone.
 fn lost(layer: &str, refused: &Refused) -> Error {
     Error::Bug(format!("{layer}: {refused}"))
+}
+
+/// How many bytes of a layer are left, as stored, when the tar has been read up to `end`.
+fn left(layer: &NamedLayer, noted: &Noted, end: u64) -> u64 {
+    layer.layer.size().saturating_sub(noted.restarts.position(end))
 }
 
 /// Collects the contents at the offsets `missing` of a layer.

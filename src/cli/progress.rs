@@ -149,6 +149,25 @@ impl Progress for Display {
         }
     }
 
+    fn only_checking(&self, task: &str, left: u64) {
+        let left = DecimalBytes(left);
+        let line = format!("found; checking the rest of the layer, {left}; --no-verify skips this");
+        match self.mode {
+            DisplayMode::Lines => say(&line),
+            DisplayMode::Bars => match self.tasks().running.get(task).and_then(|task| task.bar.as_ref()) {
+                // The words need the room of the bar itself.
+                Some(bar) => {
+                    if let Ok(style) = ProgressStyle::with_template("{msg} {eta:>4}") {
+                        bar.set_style(style);
+                    }
+                    bar.set_message(line);
+                }
+                None => drop(self.bars.println(line)),
+            },
+            DisplayMode::Notices | DisplayMode::Quiet => {}
+        }
+    }
+
     fn finish(&self, task: &str) {
         if let Some(bar) = self.tasks().running.remove(task).and_then(|task| task.bar) {
             bar.finish_and_clear();

@@ -100,10 +100,7 @@ impl<R: Read> Tracked<R> {
 
     /// Remembers the boundary at which the decoder is, `compressed` bytes into the blob.
     fn mark(&mut self, compressed: u64, boundary: Boundary) {
-        let compressed = match boundary {
-            Boundary::DeflateBlock { unused_bits: 1.., .. } => compressed - 1,
-            _ => compressed,
-        };
+        let compressed = boundary.begins_at(compressed);
         // Of two marks at one place, as an empty block leaves them, the later one makes the smaller extent.
         if self.marks.back().is_some_and(|last| last.uncompressed == self.uncompressed) {
             self.marks.pop_back();

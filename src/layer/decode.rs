@@ -1,7 +1,7 @@
 //! Decoders, one interface to all of them: a step takes some input, gives some output, and may say that decoding could begin behind it.
 
 use super::compression::Compression;
-use super::decoded::Decoded;
+use super::decoded::{Boundary, Decoded};
 use super::error::LayerError;
 use super::extent::Checkpoint;
 use super::gzip::Gzip;
@@ -47,13 +47,23 @@ impl Decoder {
         }
     }
 
-    /// Decodes some of `input` into `output`, which has room. Given `stops`, it does not go past a [`Boundary`](super::decoded::Boundary) without saying so.
+    /// Decodes some of `input` into `output`, which has room. Given `stops`, it does not go past a [`Boundary`] without saying so.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Decoded, String> {
         match self {
             Decoder::Plain => Ok(Decoded::default()),
             Decoder::Gzip(gzip) => gzip.step(input, output, stops),
             Decoder::Zstd(zstd) => zstd.step(input, output),
         }
+    }
+
+    /// What a decoder must know to begin where this one is, which has just said that this is a `boundary`.
+    pub(super) fn checkpoint(&self, boundary: Boundary) -> Result<Checkpoint, String> {
+        Ok(match (self, boundary) {
+            (Decoder::Gzip(gzip), Boundary::DeflateBlock { unused_bits, .. }) => {
+                Checkpoint::DeflateBlock { skipped_bits: (8 - unused_bits) % 8, window: gzip.window()? }
+            }
+            _ => Checkpoint::ZstdFrame,
+        })
     }
 
     /// Whether the stream may end here.

@@ -24,3 +24,13 @@ pub(super) enum Boundary {
         history: usize,
     },
 }
+
+impl Boundary {
+    /// Where in the blob the first byte is that is needed from here on, `taken` bytes into which the decoder is.
+    pub(super) fn begins_at(self, taken: u64) -> u64 {
+        match self {
+            Boundary::DeflateBlock { unused_bits: 1.., .. } => taken.saturating_sub(1),
+            _ => taken,
+        }
+    }
+}

@@ -2,12 +2,14 @@
 //! behind it.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 
 use super::compression::{Compression, MAGIC, sniff};
 use super::decode::Decoder;
 use super::decoded::Decoded;
 use super::error::LayerError;
 use super::extent::{Checkpoint, Extent};
+use super::restarts::Restarts;
 use super::stream::Stream;
 
 /// Room for compressed bytes: at least what a source gives in one piece.
@@ -80,6 +82,17 @@ pub struct Decompressed<R> {
     /// Whether the blob is a part of one, which may end anywhere.
     is_part: bool,
     damaged: bool,
+    noted: Option<Noted>,
+}
+
+/// What is noted for a second reading.
+struct Noted {
+    restarts: Arc<Restarts>,
+    /// Uncompressed bytes decoded so far.
+    uncompressed: u64,
+    /// At which compressed offsets there is something to be noted next.
+    checkpoint: u64,
+    reached: u64,
 }
 
 impl<R: Read> Decompressed<R> {
@@ -98,6 +111,22 @@ impl<R: Read> Decompressed<R> {
         Ok(stream)
     }
 
+    /// The same, of which nothing has been read; where it can be begun again is noted in `restarts`.
+    pub fn noting(mut self, restarts: Arc<Restarts>) -> Self {
+        let (mut checkpoint, mut reached) = (0, 0);
+        match self.compression() {
+            Compression::None => {
+                restarts.set_plain();
+                (checkpoint, reached) = (u64::MAX, u64::MAX);
+            }
+            // Where a gzip member's first block begins is said when its header has been read.
+            Compression::Gzip => {}
+            Compression::Zstd => checkpoint = restarts.keep(0, 0, Checkpoint::ZstdFrame),
+        }
+        self.noted = Some(Noted { restarts, uncompressed: 0, checkpoint, reached });
+        self
+    }
+
     /// Makes ready to decompress `part`, which begins at a checkpoint of a blob.
     pub(super) fn resume(checkpoint: &Checkpoint, part: R) -> Result<Self, LayerError> {
         Ok(Self::with(Decoder::resume(checkpoint)?, part, true))
@@ -114,6 +143,7 @@ impl<R: Read> Decompressed<R> {
             decoder: Decoder::Plain,
             is_part,
             damaged: false,
+            noted: None,
         };
         stream.decode_with(decoder);
         stream
@@ -184,6 +214,8 @@ impl<R: Read> Decompressed<R> {
         if self.input.is_empty() {
             self.receive()?;
         }
+        let taken = self.compressed_offset();
+        let stops = stops || self.noted.as_ref().is_some_and(|noted| taken >= noted.checkpoint);
         let input = self.input.unread();
         let buffered = output.is_none();
         let into = output.unwrap_or(&mut self.output.bytes[self.output.end..]);
@@ -194,6 +226,7 @@ impl<R: Read> Decompressed<R> {
         if buffered {
             self.output.end += step.produced;
         }
+        self.note(&step)?;
         if step.consumed == 0 && step.produced == 0 {
             // A decoder with both input and room either takes or gives something.
             if !self.input.is_empty() {
@@ -214,6 +247,23 @@ impl<R: Read> Decompressed<R> {
                 return Ok(step.produced);
             }
         }
+    }
+
+    /// Notes what is due after a step.
+    fn note(&mut self, step: &Decoded) -> io::Result<()> {
+        let compressed = self.compressed_offset();
+        let Some(noted) = &mut self.noted else { return Ok(()) };
+        noted.uncompressed += step.produced as u64;
+        if compressed >= noted.reached {
+            noted.reached = noted.restarts.reach(noted.uncompressed, compressed);
+        }
+        if let Some(boundary) = step.boundary.filter(|_| compressed >= noted.checkpoint) {
+            let checkpoint = self.decoder.checkpoint(boundary);
+            let checkpoint = checkpoint.map_err(LayerError::Compression)?;
+            let begins_at = boundary.begins_at(compressed);
+            noted.checkpoint = noted.restarts.keep(noted.uncompressed, begins_at, checkpoint);
+        }
+        Ok(())
     }
 
     fn damage(&mut self, problem: String) -> io::Error {

@@ -87,6 +87,13 @@ impl Gzip {
         }
     }
 
+    /// What the block that begins here may refer back to.
+    pub(super) fn window(&self) -> Result<Vec<u8>, String> {
+        let mut window = self.inflate.window()?;
+        window.drain(..window.len().saturating_sub(self.history));
+        Ok(window)
+    }
+
     fn inflate(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Decoded, String> {
         let Inflated { consumed, produced, at } = self.inflate.step(input, output, stops)?;
         self.history = WINDOW.min(self.history.saturating_add(produced));

@@ -91,6 +91,17 @@ impl Inflate {
         self.checked(code)
     }
 
+    /// The last bytes decoded of this stream, [`WINDOW`] at most: what comes may refer back to them.
+    pub(super) fn window(&self) -> Result<Vec<u8>, String> {
+        let (mut window, mut length) = (vec![0; WINDOW], 0);
+        // SAFETY: `new` has initialised the stream, which is only read. There is room for the largest window, of which no more than its
+        // length is written, and the length is written to a variable of its type.
+        let code = unsafe { zlib::inflateGetDictionary(&*self.stream, window.as_mut_ptr(), &mut length) };
+        self.checked(code)?;
+        window.truncate(length as usize);
+        Ok(window)
+    }
+
     /// Decodes until the input is used up, the output full or the stream at its end, or, if `stops`, a block begins.
     pub(super) fn step(&mut self, input: &[u8], output: &mut [u8], stops: bool) -> Result<Inflated, String> {
         // What is more than zlib can count is left for another call.

@@ -19,6 +19,7 @@ mod inflate;
 mod name;
 #[cfg(test)]
 mod odd_deflate;
+pub mod restarts;
 mod scan;
 mod stepped;
 mod stream;

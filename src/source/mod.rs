@@ -21,6 +21,7 @@ mod reference;
 pub mod registry;
 pub mod renamed;
 mod select;
+mod trail;
 
 use std::io::Read;
 use std::ops::Range;
@@ -31,6 +32,7 @@ use futures_util::future::{BoxFuture, ready};
 
 pub use error::SourceError;
 pub use place::{Promise, StoredLayer};
+pub use trail::{Part, Trail};
 
 use merged::Merged;
 
@@ -112,8 +114,8 @@ pub enum LayersFor {
 /// A layer's blob, opened.
 pub enum LayerBlob {
     /// Bytes that come once. The reader yields exactly the blob's bytes: one that is shorter, longer or of another digest ends
-    /// in an error, never in a clean end of file.
-    Stream(BlobReader),
+    /// in an error, never in a clean end of file. The trail is that of what has been read.
+    Stream(BlobReader, Arc<Trail>),
     /// Bytes that can be read at any place, of a file of this machine.
     Stored(StoredLayer),
 }

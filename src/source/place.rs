@@ -18,7 +18,7 @@ use super::files::{Stored, StoredReader};
 use super::layout::Layout;
 use super::local::LocalImage;
 use super::select::digest_in;
-use super::{BlobReader, LayerBlob, RawManifest, Source, SourceError, Store, check_platform, resolve};
+use super::{BlobReader, LayerBlob, RawManifest, Source, SourceError, Store, Trail, check_platform, resolve};
 use crate::image::config::ImageConfig;
 use crate::image::digest::{DiffId, Digest, Hasher};
 use crate::image::index::IndexEntry;
@@ -124,6 +124,7 @@ impl LocalSource {
             place: self.shown.clone(),
             task: layer.task(),
             progress: Arc::clone(&self.progress),
+            trail: Arc::default(),
         })
     }
 
@@ -220,7 +221,8 @@ impl Store for LocalSource {
         Box::pin(ready(self.find(descriptor).map(|(stored, digest)| {
             let task = digest.to_string();
             let (place, progress) = (self.shown.clone(), Arc::clone(&self.progress));
-            StoredLayer { stored, promise: Some(Promise::Blob(digest)), place, task, progress }.whole()
+            let (promise, trail) = (Some(Promise::Blob(digest)), Arc::default());
+            StoredLayer { stored, promise, place, task, progress, trail }.whole()
         })))
     }
 
@@ -277,6 +279,7 @@ pub struct StoredLayer {
     place: String,
     task: String,
     progress: Arc<dyn Progress>,
+    trail: Arc<Trail>,
 }
 
 impl StoredLayer {
@@ -295,15 +298,20 @@ impl StoredLayer {
         self.stored.reader()
     }
 
+    /// What [`whole`](Self::whole) leaves of the blob's hash: nothing where its digest is not promised.
+    pub fn trail(&self) -> Arc<Trail> {
+        Arc::clone(&self.trail)
+    }
+
     /// Reads all of it. Where the blob's digest is promised, another one ends in an error, never in a clean end of file.
     pub fn whole(self) -> BlobReader {
         let expected = match self.promise {
             Some(Promise::Blob(digest)) => Some((digest.hasher(), digest)),
             Some(Promise::Tar(_)) | None => None,
         };
-        let StoredLayer { stored, place, task, progress, .. } = self;
+        let StoredLayer { stored, place, task, progress, trail, .. } = self;
         progress.start(&task, &task, Some(stored.length()));
-        Box::new(Whole { reader: stored.reader(), expected, place, task, progress })
+        Box::new(Whole { reader: stored.reader(), position: 0, expected, trail, place, task, progress })
     }
 }
 
@@ -315,7 +323,8 @@ impl StoredLayer {
         std::io::Write::write_all(&mut file, bytes).unwrap();
         let stored = Stored::new(file, 0, super::files::Count::default()).unwrap();
         let progress = Arc::new(crate::progress::Silent);
-        StoredLayer { stored, promise, place: "memory".to_owned(), task: "layer".to_owned(), progress }
+        let (place, task) = ("memory".to_owned(), "layer".to_owned());
+        StoredLayer { stored, promise, place, task, progress, trail: Arc::default() }
     }
 
     /// The same layer, to be read once more.
@@ -326,6 +335,7 @@ impl StoredLayer {
             place: self.place.clone(),
             task: self.task.clone(),
             progress: Arc::clone(&self.progress),
+            trail: Arc::default(),
         }
     }
 
@@ -338,8 +348,11 @@ impl StoredLayer {
 /// Reads a blob from its start to its end.
 struct Whole {
     reader: StoredReader,
+    /// How many bytes have been read.
+    position: u64,
     /// The digest that must come out; `None` when it has been compared.
     expected: Option<(Hasher, Digest)>,
+    trail: Arc<Trail>,
     place: String,
     task: String,
     progress: Arc<dyn Progress>,
@@ -350,8 +363,9 @@ impl Read for Whole {
         let read = self.reader.read(buffer)?;
         self.progress.advance(&self.task, read as u64);
         if let Some((hasher, _)) = &mut self.expected {
-            hasher.update(&buffer[..read]);
+            self.trail.follow(hasher, self.position, &buffer[..read]);
         }
+        self.position += read as u64;
         if read == 0
             && !buffer.is_empty()
             && let Some((hasher, expected)) = self.expected.take()

@@ -33,6 +33,7 @@ mod names;
 mod platforms;
 mod plugin;
 mod registry;
+mod second_look;
 mod specification;
 #[cfg(target_os = "linux")]
 mod stacks;

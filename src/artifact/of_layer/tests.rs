@@ -10,7 +10,7 @@ use crate::artifact::layers::Verify;
 use crate::extract::{Destination, Staging};
 use crate::image::digest::Digest;
 use crate::image::platform::Choice;
-use crate::progress::Silent;
+use crate::progress::{Progress, Silent};
 use crate::source::Source;
 
 /// Two steps wrote the same things over a base with a link, and the last layer has deleted one.
@@ -53,8 +53,9 @@ async fn found(
     let request = request(Destination::Directory(directory.path().to_owned()));
     let staging = Arc::new(Staging::new(&request.destination).unwrap());
     let image = &memory.image;
+    let progress: Arc<dyn Progress> = Arc::new(Silent);
     let look_up =
-        LookUp { source: &source, name: "app", image, staging: &staging, request: &request, progress: &Silent };
+        LookUp { source: &source, name: "app", image, staging: &staging, request: &request, progress: &progress };
     let things = find(&look_up, &mut Unverified::default()).await;
     let things = things.map_err(|error| error.to_string()).map(|things| {
         let layer =
@@ -147,7 +148,8 @@ async fn a_file_is_hashed_where_its_digest_is_told_or_promised() {
     for (request, promised, expected) in
         [(&plain, None, None), (&told, None, Some(&second)), (&plain, Some(&second), Some(&second))]
     {
-        let look_up = LookUp { source: &source, name: "app", image, staging: &staging, request, progress: &Silent };
+        let progress: Arc<dyn Progress> = Arc::new(Silent);
+        let look_up = LookUp { source: &source, name: "app", image, staging: &staging, request, progress: &progress };
         let conf = ByPath { digest: promised.cloned(), ..ByPath::plain(0, Pattern::parse(b"/app/conf").unwrap()) };
         let things = look_up.things(&Scope::Image, &[conf], &mut Unverified::default()).await.unwrap();
         assert_eq!(things[0].fetched.digest.as_ref(), expected);

@@ -125,6 +125,11 @@ impl Passing {
         self.candidates.namesake(path)
     }
 
+    /// Whether content is asked for, and not only what there is.
+    pub fn needs_content(&self) -> bool {
+        self.lookup.needs_content
+    }
+
     /// Whether the rest of the layer need not be read, as everything asked for was kept, or lies above.
     pub fn is_enough(&mut self) -> Result<bool, Refused> {
         if self.allowance.is_spent() {

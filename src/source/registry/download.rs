@@ -17,7 +17,7 @@ use super::transport::Transport;
 use crate::image::digest::{Digest, Hasher};
 use crate::image::manifest::Descriptor;
 use crate::source::pieces::{self, PIECE_BYTES, Piece, Sender};
-use crate::source::{BlobReader, SourceError};
+use crate::source::{BlobReader, SourceError, Trail};
 
 /// A blob, or a part of one, to be fetched.
 pub(super) struct Download {
@@ -26,21 +26,22 @@ pub(super) struct Download {
     position: u64,
     /// Takes in what was delivered, where that is the whole blob.
     hasher: Option<Hasher>,
+    trail: Arc<Trail>,
 }
 
 impl Download {
-    /// The whole blob, to be verified by its digest.
-    pub fn whole(transport: Arc<Transport>, descriptor: &Descriptor) -> Result<Self, SourceError> {
+    /// The whole blob, to be verified by its digest. Its hash leaves `trail`.
+    pub fn whole(transport: Arc<Transport>, descriptor: &Descriptor, trail: Arc<Trail>) -> Result<Self, SourceError> {
         let asking = Asking::whole(transport, descriptor)?;
         let hasher = Some(asking.digest.hasher());
-        Ok(Download { asking, position: 0, hasher })
+        Ok(Download { asking, position: 0, hasher, trail })
     }
 
     /// The bytes `range` of the blob, whose number alone is checked.
     pub fn part(transport: Arc<Transport>, descriptor: &Descriptor, range: Range<u64>) -> Result<Self, SourceError> {
         let position = range.start;
         let asking = Asking::part(transport, descriptor, range)?;
-        Ok(Download { asking, position, hasher: None })
+        Ok(Download { asking, position, hasher: None, trail: Arc::default() })
     }
 
     /// Sends the first request, so that a blob that cannot be had fails here, and hands out the reader.
@@ -114,7 +115,7 @@ impl Download {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
             if let Some(hasher) = &mut self.hasher {
-                hasher.update(&piece);
+                self.trail.follow(hasher, self.position, &piece);
             }
             self.position += piece.len() as u64;
             // It fails when the reader is gone, and then `run` ends at its next turn.

@@ -241,7 +241,9 @@ impl Source for Registry {
             let descriptor = layer.blob.descriptor.as_ref();
             let descriptor =
                 descriptor.ok_or_else(|| SourceError::Protocol { what: self.name(), problem: problem() })?;
-            Ok(LayerBlob::Stream(self.blob(descriptor).await?))
+            let trail = Arc::default();
+            let download = Download::whole(self.transport.clone(), descriptor, Arc::clone(&trail))?;
+            Ok(LayerBlob::Stream(download.start().await?, trail))
         })
     }
 
@@ -256,7 +258,7 @@ impl Store for Registry {
     }
 
     fn blob<'a>(&'a self, descriptor: &'a Descriptor) -> BoxFuture<'a, Result<BlobReader, SourceError>> {
-        Box::pin(async move { Download::whole(self.transport.clone(), descriptor)?.start().await })
+        Box::pin(async move { Download::whole(self.transport.clone(), descriptor, Arc::default())?.start().await })
     }
 
     fn blob_range<'a>(

@@ -83,7 +83,7 @@ impl Lookup {
             Found::Absent { parent, name, deleted_by } => {
                 let missing = join(&parent.path, &name);
                 let dangling = dangling(view, path, missing, deleted_by);
-                Some(dangling.unwrap_or_else(|| Why::Absent { parent: parent.path, name, deleted_by }))
+                Some(dangling.unwrap_or(Why::Absent { parent: parent.path, name, deleted_by }))
             }
         }
     }

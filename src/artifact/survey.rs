@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::absent::{self, Context};
@@ -123,7 +124,7 @@ pub struct Survey<C: Collect> {
     allowance: Arc<Allowance>,
     /// The next layers, as far as they have been asked for. One that cannot be had is no fault where the layers above it decide.
     opened: VecDeque<Result<(LayerBlob, NamedLayer), Error>>,
-    /// The next layer of all, where it is being read already.
+    /// The next layers of all, as far as they are being read already, or have been.
     ahead: Option<Ahead<C::Kept>>,
     /// What vouches for each layer of `known`.
     vouched: Vec<Vouched>,
@@ -141,9 +142,10 @@ struct Reading<K> {
     noted: Option<Noted>,
 }
 
-/// The reading of a layer that was begun beside the one above it.
+/// The readings of layers that were begun beside the one above them. Dropping it ends them.
 struct Ahead<K> {
-    reading: JoinHandle<Result<Reading<K>, Error>>,
+    /// Of the uppermost layer first.
+    readings: VecDeque<JoinHandle<Result<Reading<K>, Error>>>,
     /// How the one above goes, or went.
     pace: Arc<Pace>,
 }
@@ -317,8 +319,8 @@ impl<C: Collect> Survey<C> {
 
     /// Reads the next layers down: one, or, in `any_order`, as many as go side by side.
     async fn read_further(&mut self, any_order: bool) -> Result<(), Error> {
-        if let Some(mut ahead) = self.ahead.take() {
-            let reading = joined((&mut ahead.reading).await)?;
+        if let Some(reading) = self.ahead.as_mut().and_then(|ahead| ahead.readings.pop_front()) {
+            let reading = joined(reading.await)?;
             self.absorb(reading);
             return Ok(());
         }
@@ -339,7 +341,7 @@ impl<C: Collect> Survey<C> {
         Ok(())
     }
 
-    /// Reads the next layer, and begins with the one below it where there is room for that.
+    /// Reads the next layer, and begins with those below it where there is room for that.
     async fn read_next(&mut self, blob: LayerBlob, layer: NamedLayer) -> Result<(), Error> {
         let candidates = std::mem::take(&mut self.candidates);
         if C::TRACKS || !Pace::is_worthwhile(&layer.layer) || !self.lookup.is_literal() {
@@ -348,29 +350,41 @@ impl<C: Collect> Survey<C> {
             return Ok(());
         }
         let pace = Arc::new(Pace::default());
-        let (reading, ahead) = {
+        let mut ahead = Ahead { readings: VecDeque::new(), pace: Arc::clone(&pace) };
+        let reading = {
             let mut reading = pin!(self.read(pace.watching(blob), layer, candidates, Some(Arc::clone(&pace))));
             tokio::select! {
                 biased;
-                reading = &mut reading => (reading?, None),
-                ahead = self.read_ahead(&pace) => (reading.await?, ahead),
+                reading = &mut reading => reading?,
+                () = self.read_ahead(&mut ahead) => reading.await?,
             }
         };
         self.replace(reading);
-        self.ahead = ahead.filter(|_| !pace.is_over());
+        if !pace.is_over() {
+            self.ahead = Some(ahead);
+        }
         Ok(())
     }
 
-    /// Begins to read the layer below the next one as soon as there is room. It knows nothing of the links in that: what those lead to
-    /// is read afterwards.
-    async fn read_ahead(&self, pace: &Arc<Pace>) -> Option<Ahead<C::Kept>> {
+    /// Reads the layers below the next one, as soon as there is room, one after another. They know nothing of the links in those above
+    /// them that are being read: what those lead to is read afterwards.
+    async fn read_ahead(&self, Ahead { readings, pace }: &mut Ahead<C::Kept>) {
         pace.room().await;
-        let depth = Depth(self.known.len() + 1);
-        let opened = if self.opened.is_empty() { self.open(depth).await.ok() } else { None };
-        let (blob, layer) = opened.filter(|(blob, _)| matches!(blob, LayerBlob::Stream(..)))?;
-        let candidates = Candidates::new(Arc::clone(&self.lookup.patterns), self.lookup.follow);
-        let reading = tokio::task::spawn_blocking(self.reading(pace.beside(blob), layer, candidates, None));
-        Some(Ahead { reading, pace: Arc::clone(pace) })
+        if !self.opened.is_empty() {
+            return;
+        }
+        for depth in self.known.len() + 1..self.layers.len() {
+            let Ok((blob @ LayerBlob::Stream(..), layer)) = self.open(Depth(depth)).await else { return };
+            let candidates = Candidates::new(Arc::clone(&self.lookup.patterns), self.lookup.follow);
+            let work = self.reading(pace.beside(blob), layer, candidates, None);
+            // It is dropped when the work is done.
+            let (at_work, until_done) = oneshot::channel::<()>();
+            readings.push_back(tokio::task::spawn_blocking(move || {
+                let _at_work = at_work;
+                work()
+            }));
+            let _ = until_done.await;
+        }
     }
 
     /// Takes in the reading of a layer that went on with all that was looked out for.

@@ -108,6 +108,16 @@ async fn the_layer_below_a_large_one_that_keeps_the_decoder_busy_is_read_beside_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn small_layers_between_a_large_one_and_the_base_do_not_keep_the_base_waiting() {
+    let small = || tar(&[file("s", "s")]);
+    // The base still comes when the layers above it are done with.
+    let layers = vec![very_large(&[], &[file("a", "a")]), small(), small(), very_large(&[], &[])];
+    let memory = Memory::new(layers, As::Streams).holding(3, 24 << 20, 0);
+    let (outcome, opened) = get(memory, &["/a"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["a"]), vec![3, 2, 1, 0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_layer_below_is_left_alone_where_the_large_one_has_decided() {
     let base = || large(&[file("a", "old")]);
     let upper = very_large(&[file("a", "new")], &[]);

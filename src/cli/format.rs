@@ -266,18 +266,22 @@ fn line(pieces: &[Piece], row: &dyn Row, reader: Reader, text: &mut String) {
 
 /// A digest's first digits, each where there are several, and the beginning of a build step; nothing where the text stays as it is.
 fn shortened(field: &str, text: &str) -> Option<String> {
-    // Every digest has a colon, and few other texts.
-    let digests = text.contains(':').then(|| text.split(',').map(|part| part.parse().ok()).collect());
-    match digests.flatten() {
-        Some(digests) => {
-            let digests: Vec<Digest> = digests;
-            Some(digests.iter().map(Digest::short).collect::<Vec<_>>().join(","))
-        }
+    match digests(text) {
+        Some(digests) => Some(digests.iter().map(Digest::short).collect::<Vec<_>>().join(",")),
         None if field == "Step" && text.chars().count() > STEP_WIDTH => {
             Some(text.chars().take(STEP_WIDTH - 1).chain(['…']).collect())
         }
         None => None,
     }
+}
+
+/// What `text` lists, where that is digests.
+fn digests(text: &str) -> Option<Vec<Digest>> {
+    // Any of them is longer than most other texts, of which a listing has very many.
+    if text.len() < "sha256:".len() + 64 {
+        return None;
+    }
+    text.split(',').map(|part| part.parse().ok()).collect()
 }
 
 fn heading(pieces: &[Piece]) -> String {
@@ -291,14 +295,34 @@ fn heading(pieces: &[Piece]) -> String {
         .collect()
 }
 
+/// What stands between tabs.
+fn cells(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        // Cells are short: looking at each byte is faster than a search that gets ready for long ones.
+        let (cell, after) = match line.bytes().position(|byte| byte == b'\t') {
+            Some(tab) => (&line[..tab], Some(&line[tab + 1..])),
+            None => (line, None),
+        };
+        rest = after;
+        Some(cell)
+    })
+}
+
+/// How many characters `cell` has.
+fn width(cell: &str) -> usize {
+    if cell.is_ascii() { cell.len() } else { cell.chars().count() }
+}
+
 /// How wide the columns of a table are, in characters, as Go's `tabwriter` counts what stands between tabs.
 #[derive(Default)]
 struct Widths(Vec<usize>);
 
 impl Widths {
     fn widen(&mut self, line: &str) {
-        for (column, cell) in line.split('\t').enumerate() {
-            let width = cell.chars().count();
+        for (column, cell) in cells(line).enumerate() {
+            let width = width(cell);
             match self.0.get_mut(column) {
                 Some(widest) => *widest = width.max(*widest),
                 None => self.0.push(width),
@@ -308,9 +332,9 @@ impl Widths {
 
     /// Appends `line` to `text`, its cells below those of the other lines.
     fn align(&self, line: &str, text: &mut String) {
-        for (cell, width) in line.split('\t').zip(&self.0) {
+        for (cell, widest) in cells(line).zip(&self.0) {
             text.push_str(cell);
-            let blanks = width - cell.chars().count() + GAP;
+            let blanks = widest - width(cell) + GAP;
             text.extend(std::iter::repeat_n(' ', blanks));
         }
         text.truncate(text.trim_end().len());

@@ -137,6 +137,20 @@ impl Branch {
     }
 }
 
+/// A node in the table of children, with its hash, so that a table that grows need not look at the node.
+#[derive(Debug)]
+struct Listed {
+    hash: u32,
+    node: NodeId,
+}
+
+impl Listed {
+    /// Its hash, with as many bits as the table wants.
+    fn spread(&self) -> u64 {
+        spread(self.hash)
+    }
+}
+
 /// The tree. Its root is always there.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -145,7 +159,7 @@ pub(super) struct Tree {
     /// The bytes of all labels.
     names: Vec<u8>,
     /// Nodes by their parent and the first name of their label.
-    children: HashTable<NodeId>,
+    children: HashTable<Listed>,
     /// Keyed anew for each tree, so that no layer can choose names that meet in one place of the table.
     hasher: RandomState,
 }
@@ -173,11 +187,11 @@ impl Tree {
             Some((next, within)) => (next == name).then_some(Place { within, ..place }),
             None => {
                 let hash = hash(&self.hasher, place.node, name);
-                let is_it = |child: &NodeId| {
-                    let branch = self.branch(*child);
-                    branch.parent == place.node && leads_with(self.label(branch), name)
+                let is_it = |child: &Listed| {
+                    let branch = self.branch(child.node);
+                    child.hash == hash && branch.parent == place.node && leads_with(self.label(branch), name)
                 };
-                let node = *self.children.find(hash, is_it)?;
+                let Listed { node, .. } = *self.children.find(spread(hash), is_it)?;
                 Some(Place { node, within: name.len() })
             }
         }
@@ -406,15 +420,14 @@ impl Tree {
 
     /// Puts a node that bears its label into the table.
     fn enlist(&mut self, node: NodeId) {
-        let Tree { branches, names, children, hasher, .. } = self;
-        let hash_of = |node: &NodeId| hash_of(branches, names, hasher, *node);
-        children.insert_unique(hash_of(&node), node, hash_of);
+        let hash = hash_of(&self.branches, &self.names, &self.hasher, node);
+        self.children.insert_unique(spread(hash), Listed { hash, node }, Listed::spread);
     }
 
     /// Takes a node that bears its label still out of the table.
     fn unlist(&mut self, node: NodeId) {
         let hash = hash_of(&self.branches, &self.names, &self.hasher, node);
-        if let Ok(entry) = self.children.find_entry(hash, |other| *other == node) {
+        if let Ok(entry) = self.children.find_entry(spread(hash), |other| other.node == node) {
             entry.remove();
         }
     }
@@ -480,17 +493,22 @@ fn label<'a>(names: &'a [u8], branch: &Branch) -> &'a [u8] {
     &names[branch.label.start as usize..][..branch.length()]
 }
 
-fn hash_of(branches: &[Branch], names: &[u8], hasher: &RandomState, NodeId(node): NodeId) -> u64 {
+fn hash_of(branches: &[Branch], names: &[u8], hasher: &RandomState, NodeId(node): NodeId) -> u32 {
     let branch = &branches[node as usize];
     hash(hasher, branch.parent, first(label(names, branch)))
 }
 
 /// Where the table has what `parent` has under a name.
-fn hash(hasher: &RandomState, NodeId(parent): NodeId, name: &[u8]) -> u64 {
+fn hash(hasher: &RandomState, NodeId(parent): NodeId, name: &[u8]) -> u32 {
     let mut hasher = hasher.build_hasher();
     hasher.write_u32(parent);
     hasher.write(name);
-    hasher.finish()
+    hasher.finish() as u32
+}
+
+/// A hash whose upper bits, which the table looks at too, differ where its own do (Fibonacci hashing).
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Whether `name` is the first name of `label`.

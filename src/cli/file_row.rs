@@ -84,6 +84,14 @@ impl Row for FileRow<'_> {
         Held::Number(number)
     }
 
+    fn width(&self, field: &str) -> Option<usize> {
+        match field {
+            "Permissions" => Some("-rwxr-xr-x".len()),
+            "Owner" => Some(digits(self.file.uid) + "/".len() + digits(self.file.gid)),
+            _ => None,
+        }
+    }
+
     fn json(&self) -> Cow<'_, Value> {
         let file = self.file;
         Cow::Owned(json!({
@@ -103,6 +111,11 @@ impl Row for FileRow<'_> {
             "Image": self.image,
         }))
     }
+}
+
+/// How many digits `number` has.
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 /// A path that is not UTF-8 has no exact form in JSON.

@@ -110,10 +110,16 @@ impl Format {
                 let heading = heading(pieces);
                 let mut widths = Widths::default();
                 widths.widen(&heading);
+                let columns = columns(pieces);
                 rows.each(&mut |row| {
-                    text.clear();
-                    line(pieces, row, reader, &mut text);
-                    widths.widen(&text);
+                    match &columns {
+                        Some(fields) => widths.widen_by(fields, row, reader, &mut text),
+                        None => {
+                            text.clear();
+                            line(pieces, row, reader, &mut text);
+                            widths.widen(&text);
+                        }
+                    }
                     Ok(())
                 })?;
                 let mut aligned = String::new();
@@ -141,6 +147,11 @@ pub trait Rows {
 pub trait Row {
     /// Appends what `field` holds to `text`, as it is, and says what it is.
     fn field(&self, field: &str, text: &mut String) -> Held;
+
+    /// How many characters `field` has as it is, where that is known without writing it. Whether it is shortened is not its affair.
+    fn width(&self, _field: &str) -> Option<usize> {
+        None
+    }
 
     /// All fields, as a JSON object.
     fn json(&self) -> Cow<'_, Value>;
@@ -230,44 +241,65 @@ fn piece(action: &str, columns: &'static Columns) -> Option<Piece> {
     }
 }
 
+/// The fields of a table whose columns are one field each.
+fn columns(pieces: &[Piece]) -> Option<Vec<&'static str>> {
+    let is_tab = |piece: &Piece| matches!(piece, Piece::Text(text) if text == "\t");
+    let field = |column: &[Piece]| match column {
+        [Piece::Field(field)] => Some(*field),
+        _ => None,
+    };
+    pieces.split(is_tab).map(field).collect()
+}
+
 /// Appends the line of `row` to `text`.
 fn line(pieces: &[Piece], row: &dyn Row, reader: Reader, text: &mut String) {
     for piece in pieces {
-        match piece {
-            Piece::Text(constant) => text.push_str(constant),
-            Piece::JsonAll => text.push_str(&sanitize::json(&row.json().to_string())),
-            Piece::JsonField(field) => text.push_str(&sanitize::json(&row.json()[*field].to_string())),
-            Piece::Field(field) => {
-                let start = text.len();
-                match row.field(field, text) {
-                    Held::Text => {
-                        if reader == Reader::Glancer
-                            && let Some(short) = shortened(field, &text[start..])
-                        {
-                            text.truncate(start);
-                            text.push_str(&short);
-                        }
-                        if !text.as_bytes()[start..].iter().all(|byte| matches!(byte, b' '..=b'~')) {
-                            let shown = sanitize::for_terminal(&text[start..]);
-                            text.truncate(start);
-                            text.push_str(&shown);
-                        }
-                    }
-                    Held::Number(bytes) if reader != Reader::Program && field.ends_with("Size") => {
-                        text.truncate(start);
-                        let _ = write!(text, "{}", DecimalBytes(bytes));
-                    }
-                    Held::Nothing | Held::Number(_) | Held::Other => {}
-                }
+        append(piece, row, reader, text);
+    }
+}
+
+/// Appends what `piece` is of `row` to `text`.
+fn append(piece: &Piece, row: &dyn Row, reader: Reader, text: &mut String) {
+    match piece {
+        Piece::Text(constant) => text.push_str(constant),
+        Piece::JsonAll => text.push_str(&sanitize::json(&row.json().to_string())),
+        Piece::JsonField(field) => text.push_str(&sanitize::json(&row.json()[*field].to_string())),
+        Piece::Field(field) => append_field(field, row, reader, text),
+    }
+}
+
+fn append_field(field: &str, row: &dyn Row, reader: Reader, text: &mut String) {
+    let start = text.len();
+    match row.field(field, text) {
+        Held::Text => {
+            if reader == Reader::Glancer
+                && let Some(short) = shortened(field, &text[start..])
+            {
+                text.truncate(start);
+                text.push_str(&short);
+            }
+            if !text.as_bytes()[start..].iter().all(|byte| matches!(byte, b' '..=b'~')) {
+                let shown = sanitize::for_terminal(&text[start..]);
+                text.truncate(start);
+                text.push_str(&shown);
             }
         }
+        Held::Number(bytes) if reader != Reader::Program && field.ends_with("Size") => match bytes {
+            // It has its digits already.
+            0..1000 => text.push_str(" B"),
+            _ => {
+                text.truncate(start);
+                let _ = write!(text, "{}", DecimalBytes(bytes));
+            }
+        },
+        Held::Nothing | Held::Number(_) | Held::Other => {}
     }
 }
 
 /// A digest's first digits, each where there are several, and the beginning of a build step; nothing where the text stays as it is.
 fn shortened(field: &str, text: &str) -> Option<String> {
     match digests(text) {
-        Some(digests) => Some(digests.iter().map(Digest::short).collect::<Vec<_>>().join(",")),
+        Some(digests) => Some(digests),
         None if field == "Step" && text.chars().count() > STEP_WIDTH => {
             Some(text.chars().take(STEP_WIDTH - 1).chain(['…']).collect())
         }
@@ -275,13 +307,20 @@ fn shortened(field: &str, text: &str) -> Option<String> {
     }
 }
 
-/// What `text` lists, where that is digests.
-fn digests(text: &str) -> Option<Vec<Digest>> {
+/// The first digits of what `text` lists, where that is digests.
+fn digests(text: &str) -> Option<String> {
     // Any of them is longer than most other texts, of which a listing has very many.
     if text.len() < "sha256:".len() + 64 {
         return None;
     }
-    text.split(',').map(|part| part.parse().ok()).collect()
+    let mut all = String::new();
+    for part in text.split(',') {
+        if !all.is_empty() {
+            all.push(',');
+        }
+        all.push_str(Digest::shortened(part)?);
+    }
+    Some(all)
 }
 
 fn heading(pieces: &[Piece]) -> String {
@@ -330,11 +369,25 @@ impl Widths {
         }
     }
 
+    /// Takes in a row whose columns are these fields. The last one's width does not matter: nothing stands behind it.
+    fn widen_by(&mut self, fields: &[&'static str], row: &dyn Row, reader: Reader, text: &mut String) {
+        self.0.resize(fields.len().max(self.0.len()), 0);
+        let Some((_, fields)) = fields.split_last() else { return };
+        for (field, widest) in fields.iter().zip(&mut self.0) {
+            let width = row.width(field).unwrap_or_else(|| {
+                text.clear();
+                append_field(field, row, reader, text);
+                width(text)
+            });
+            *widest = width.max(*widest);
+        }
+    }
+
     /// Appends `line` to `text`, its cells below those of the other lines.
     fn align(&self, line: &str, text: &mut String) {
         for (cell, widest) in cells(line).zip(&self.0) {
             text.push_str(cell);
-            let blanks = widest - width(cell) + GAP;
+            let blanks = widest.saturating_sub(width(cell)) + GAP;
             text.extend(std::iter::repeat_n(' ', blanks));
         }
         text.truncate(text.trim_end().len());

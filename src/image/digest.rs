@@ -55,6 +55,11 @@ impl Digest {
         &encoded[..12]
     }
 
+    /// The same of `text`, where that is a digest.
+    pub fn shortened(text: &str) -> Option<&str> {
+        encoded(text).map(|encoded| &encoded[..12])
+    }
+
     /// A hasher for this digest's algorithm.
     pub fn hasher(&self) -> Hasher {
         if self.0.starts_with("sha512:") { Hasher::Sha512(Box::default()) } else { Hasher::Sha256(Sha256::new()) }
@@ -65,19 +70,22 @@ impl FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let length = match text.split_once(':') {
-            Some(("sha256", _)) => 64,
-            Some(("sha512", _)) => 128,
-            _ => return Err(InvalidDigest(text.to_owned())),
-        };
-        let encoded = &text["sha256:".len()..];
-        let is_hex = encoded.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if encoded.len() == length && is_hex {
-            Ok(Digest(text.to_owned()))
-        } else {
-            Err(InvalidDigest(text.to_owned()))
+        match encoded(text) {
+            Some(_) => Ok(Digest(text.to_owned())),
+            None => Err(InvalidDigest(text.to_owned())),
         }
     }
+}
+
+/// What stands behind the algorithm in `text`, where that is a digest.
+fn encoded(text: &str) -> Option<&str> {
+    let (length, encoded) = match text.split_once(':')? {
+        ("sha256", encoded) => (64, encoded),
+        ("sha512", encoded) => (128, encoded),
+        _ => return None,
+    };
+    let is_hex = encoded.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    (encoded.len() == length && is_hex).then_some(encoded)
 }
 
 impl TryFrom<String> for Digest {

@@ -5,7 +5,7 @@
 //! most, whatever its depth, and their labels hold no byte twice.
 //!
 //! Everything lies in a few long vectors, so that an entry costs no allocation of its own, and the tree is gone at once: 32
-//! bytes of a branch, 56 of what the entry says, 5 to 12 of the table, and its name. That is about 110 bytes for a usual entry,
+//! bytes of a branch, 56 of what the entry says, 10 to 20 of the table, and its name. That is about 120 bytes for a usual entry,
 //! of whose header alone the tar has 512. Beside that lie the targets of links, and extended attributes where they are kept.
 
 use std::collections::hash_map::RandomState;

@@ -1,7 +1,8 @@
 //! The staging directories there are right now, so that whoever stops the process can remove them first.
 //!
 //! A directory leaves the list before it is removed, and whatever moves out of it is moved while it is on the list and the
-//! list is locked: so nothing half removed can reach a final name.
+//! list is locked: so nothing half removed can reach a final name. The list stays locked until it is removed, so that who finds it
+//! empty, and ends the process, leaves nothing behind.
 
 use std::ffi::CStr;
 use std::fs;
@@ -41,10 +42,7 @@ pub(super) struct Live {
 /// in other threads fails with [`ExtractError::Interrupted`](super::ExtractError::Interrupted) or a write error. May be
 /// called at any time, from any thread, any number of times.
 pub fn discard_all() {
-    let all = std::mem::take(&mut *lock());
-    for live in all {
-        live.remove();
-    }
+    lock().drain(..).for_each(Live::remove);
 }
 
 /// Lists the directory that `create` makes, beside whatever else it gives. No interruption falls between the two.
@@ -65,10 +63,8 @@ pub(super) fn while_live<T>(path: &Path, work: impl FnOnce() -> T) -> Option<T> 
 /// Removes the staging directory at `path` unless that was done already.
 pub(super) fn discard(path: &Path) {
     let mut list = lock();
-    let found = list.iter().position(|live| live.path == path).map(|index| list.swap_remove(index));
-    drop(list);
-    if let Some(live) = found {
-        live.remove();
+    if let Some(index) = list.iter().position(|live| live.path == path) {
+        list.swap_remove(index).remove();
     }
 }
 
@@ -193,6 +189,20 @@ mod tests {
         remove();
         #[cfg(target_os = "linux")]
         as_nobody(remove);
+    }
+
+    #[test]
+    fn whoever_sees_that_a_staging_directory_is_no_longer_listed_finds_it_removed() {
+        let scratch = scratch();
+        let staging = staging_for(scratch.path());
+        plant(staging.directory(), 1500);
+        let hidden = scratch.path().join(&names(scratch.path())[0]);
+        let dropping = std::thread::spawn(move || drop(staging));
+        while while_live(&hidden, || ()).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(names(scratch.path()).is_empty());
+        dropping.join().unwrap();
     }
 
     #[test]

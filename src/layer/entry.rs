@@ -25,6 +25,16 @@ pub struct Entry {
     pub data_offset: u64,
 }
 
+impl Entry {
+    /// The extended attributes that it gives to something: a hard link has those of what it leads to, whatever the tar says.
+    pub fn own_xattrs(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        match self.kind {
+            Kind::HardLink(_) => &[],
+            _ => &self.xattrs,
+        }
+    }
+}
+
 /// What a layer says of a name besides what it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {

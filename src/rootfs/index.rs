@@ -111,9 +111,7 @@ impl LayerIndex {
         check(&path, &entry.path)?;
         self.gather(&path);
         if !self.keeps(&parent, base, &path, &entry.kind) {
-            if !matches!(entry.kind, Kind::HardLink(_)) {
-                self.charge(entry)?;
-            }
+            self.charge(entry)?;
             self.imply_above(&path)?;
             return Ok(Inserted::Name(Cow::Owned(path)));
         }
@@ -171,7 +169,10 @@ impl LayerIndex {
             },
         };
         self.charge(entry)?;
-        let xattrs = if self.xattrs.is_some() { entry.xattrs.clone() } else { Vec::new() };
+        let xattrs = match entry.own_xattrs() {
+            xattrs if self.xattrs.is_some() => xattrs.to_vec(),
+            _ => Vec::new(),
+        };
         let Entry { mode, uid, gid, mtime, .. } = *entry;
         let node = Node::new(kind, Metadata { mode, uid, gid, mtime, xattrs });
         Ok(Content::Entry(self.tree.describe(node)?))
@@ -252,7 +253,7 @@ impl LayerIndex {
     /// Takes what the entry's extended attributes cost off what may be kept, whether or not it is kept itself.
     fn charge(&mut self, entry: &Entry) -> Result<(), Refused> {
         if let Some(left) = &mut self.xattrs {
-            let size = entry.xattrs.iter().map(|(name, value)| XATTR_OVERHEAD + name.len() + value.len()).sum();
+            let size = entry.own_xattrs().iter().map(|(name, value)| XATTR_OVERHEAD + name.len() + value.len()).sum();
             *left = left.checked_sub(size).ok_or(Refused::TooManyXattrs)?;
         }
         Ok(())

@@ -12,7 +12,7 @@ const BLOCK: usize = 128 * 1024;
 /// A record holds what an entry has other than the one before: of a name what it does not share with it, of owner, mode and time
 /// nothing where they are the same. It takes some 15 bytes for usual names, 40 bytes more than its names at most, where the
 /// tar took 512 and the names; compressed in blocks, as the layer itself is, it takes some four. Extended attributes are
-/// bounded by what an index keeps of them.
+/// bounded by what an index keeps of them, which has those of all entries but hard links.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     /// Compressed. Each begins with an entry written out in full.
@@ -57,9 +57,9 @@ impl Journal {
         let (records, last) = (&mut self.records, &mut self.last);
         let same_owner = (entry.mode, entry.uid, entry.gid) == (last.mode, last.uid, last.gid);
         let same_time = entry.mtime == last.mtime;
-        let has_xattrs = self.keeps_xattrs && !entry.xattrs.is_empty();
+        let xattrs = if self.keeps_xattrs { entry.own_xattrs() } else { &[] };
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        let flags = flag(same_owner, SAME_OWNER) | flag(same_time, SAME_TIME) | flag(has_xattrs, HAS_XATTRS);
+        let flags = flag(same_owner, SAME_OWNER) | flag(same_time, SAME_TIME) | flag(!xattrs.is_empty(), HAS_XATTRS);
         records.push(kind_of(&entry.kind) | flags);
         let shared = entry.path.iter().zip(&last.path).take_while(|(one, other)| one == other).count();
         put(records, shared as u64);
@@ -83,9 +83,9 @@ impl Journal {
             put(records, entry.mtime.0.wrapping_sub(last.mtime.0).cast_unsigned());
             put(records, entry.mtime.1.into());
         }
-        if has_xattrs {
-            put(records, entry.xattrs.len() as u64);
-            for (name, value) in &entry.xattrs {
+        if !xattrs.is_empty() {
+            put(records, xattrs.len() as u64);
+            for (name, value) in xattrs {
                 put_bytes(records, name);
                 put_bytes(records, value);
             }
@@ -286,6 +286,7 @@ mod tests {
                 entry.xattrs = vec![(b"user.x".to_vec(), random.bytes(9)), (b"user.y".to_vec(), Vec::new())];
             }
             journal.push(&entry);
+            entry.xattrs = entry.own_xattrs().to_vec();
             pushed.push(entry);
         }
         assert!(journal.blocks.len() > 2, "several blocks");
@@ -298,6 +299,18 @@ mod tests {
         journal.push(&Entry { xattrs: vec![(b"user.x".to_vec(), vec![0; 1 << 20])], ..file("a") });
         assert!(journal.size() < 100);
         assert_eq!(replayed(&journal), [file("a")]);
+    }
+
+    #[test]
+    fn extended_attributes_of_hard_links_are_dropped_however_many_there_are() {
+        let mut journal = Journal::keeping_xattrs(true);
+        let value = Random::new(3).bytes(1 << 20);
+        for number in 0..100 {
+            let xattrs = vec![(b"user.x".to_vec(), value.clone())];
+            journal.push(&Entry { xattrs, ..hard_link(&format!("l{number}"), "f") });
+        }
+        assert!(journal.size() < 10_000, "{} bytes", journal.size());
+        assert_eq!(replayed(&journal).pop(), Some(hard_link("l99", "f")));
     }
 
     #[test]

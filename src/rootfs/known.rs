@@ -73,8 +73,10 @@ impl Known {
         if self.replayed > self.entries.saturating_mul(MAX_REPLAYED) {
             kept = Kept::everything();
         }
-        let sought = wanted.names.as_ref().or(self.index.gathered().map(|near| &near.sought));
-        let mut index = LayerIndex::of(&kept, self.keeps_xattrs).gathering(sought);
+        let sought = wanted.names.as_ref().or(self.index.gathered().map(|near| &near.sought)).cloned();
+        // What it was gives way first, so that there are never two.
+        self.index = LayerIndex::default();
+        let mut index = LayerIndex::of(&kept, self.keeps_xattrs).gathering(sought.as_ref());
         journal.replay(|entry| index.insert(entry).map(drop))?;
         if index.kept().is_none() {
             self.journal = None;

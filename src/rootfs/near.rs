@@ -27,11 +27,13 @@ pub(super) struct Near {
     alike: BTreeSet<(usize, Vec<u8>)>,
     /// Paths that end in the base name, the first ones in byte order.
     elsewhere: BTreeSet<Vec<u8>>,
+    /// The path taken in last: what the next one shares with it need not be looked at.
+    last: Vec<u8>,
 }
 
 impl Near {
     pub(super) fn new(sought: &Sought) -> Self {
-        Near { sought: sought.clone(), alike: BTreeSet::new(), elsewhere: BTreeSet::new() }
+        Near { sought: sought.clone(), alike: BTreeSet::new(), elsewhere: BTreeSet::new(), last: Vec::new() }
     }
 
     /// Takes in the canonical path of an entry, which says that there are directories above it, too.
@@ -40,11 +42,17 @@ impl Near {
             b"" => Some(path),
             directory => path.strip_prefix(directory).and_then(|rest| rest.strip_prefix(b"/")),
         };
-        if let Some(name) = rest.and_then(|rest| rest.split(|byte| *byte == b'/').next()) {
+        let shared = path.iter().zip(&self.last).take_while(|(one, other)| one == other).count();
+        let mut start = path[..shared].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(&path[shared..]);
+        if let Some(rest) = rest
+            && let Some(name) = rest.split(|byte| *byte == b'/').next()
+            && path.len() - rest.len() + name.len() >= start
+        {
             self.take_name(name);
         }
-        let mut start = 0;
-        for name in path.split(|byte| *byte == b'/') {
+        for name in path[start..].split(|byte| *byte == b'/') {
             let end = start + name.len();
             if name == self.sought.base {
                 self.take_path(&path[..end]);
@@ -81,5 +89,31 @@ impl Near {
     /// Paths that end in the base name.
     pub(super) fn elsewhere(&self) -> impl Iterator<Item = &Vec<u8>> {
         self.elsewhere.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::random::Random;
+
+    #[test]
+    fn what_a_path_shares_with_the_one_before_is_found_all_the_same() {
+        let mut random = Random::new(5);
+        for directory in ["", "ab", "ab/a"] {
+            let (name, base) = (b"abc".to_vec(), b"a".to_vec());
+            let sought = Sought { directory: directory.into(), name, base };
+            let (mut near, mut plain) = (Near::new(&sought), Near::new(&sought));
+            for _ in 0..2_000 {
+                let names: Vec<&str> =
+                    (0..=random.below(5)).map(|_| ["a", "ab", "abcd", "b", "abc1"][random.below(5)]).collect();
+                let path = names.join("/");
+                near.take(path.as_bytes());
+                plain.last.clear();
+                plain.take(path.as_bytes());
+                assert_eq!((&near.alike, &near.elsewhere), (&plain.alike, &plain.elsewhere), "{path}");
+            }
+            assert!(near.alike.len() > 1 && near.elsewhere.len() == MAX_GATHERED);
+        }
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn while_live<T>(path: &Path, work: impl FnOnce() -> T) -> Option<T> 
 pub(super) fn discard(path: &Path) {
     let mut list = lock();
     let found = list.iter().position(|live| live.path == path).map(|index| list.swap_remove(index));
-    drop(list);
+    // Who ends the program discards all first, and so waits for this.
     if let Some(live) = found {
         live.remove();
     }

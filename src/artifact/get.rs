@@ -148,10 +148,7 @@ pub async fn get_from(
             let warnings = write(&items, &options, &mut std::io::stdout().lock())?;
             Ok(Published { warnings, ..Published::default() })
         }
-        _ => match Arc::into_inner(staging) {
-            Some(staging) => Ok(extract::publish(staging, items, &options)?),
-            None => Err(Error::Bug("content is still being staged".to_owned())),
-        },
+        _ => Ok(extract::publish(staging, items, &options)?),
     })
     .await?;
     published.warnings.iter().for_each(|warning| progress.notice(warning));

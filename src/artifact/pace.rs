@@ -7,7 +7,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,10 @@ const WORTHWHILE: u64 = 32 << 20;
 /// So many bytes of a layer are read alone: what lies at its start needs no other layer.
 const ALONE: u64 = 16 << 20;
 
+/// So many bytes of contents may be kept of all layers beside one, which may hide them. There may be no room for more, and what is not
+/// kept is read again where it turns out to matter.
+const MAX_KEPT: u64 = 16 << 20;
+
 /// Waiting for bytes may take this part of the time, and still the decoder counts as the slower one.
 const WAITING_PART: u32 = 4;
 
@@ -32,6 +36,8 @@ pub(super) struct Pace {
     room: Notify,
     /// Whether no layer below this one is wanted any more.
     is_over: AtomicBool,
+    /// How many bytes of contents were kept of the layers beside it, or were to be.
+    kept: AtomicU64,
 }
 
 impl Pace {
@@ -56,6 +62,12 @@ impl Pace {
     /// Whether that was said.
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether the content of a file of so many bytes of a layer beside this one may be kept.
+    pub(super) fn may_keep(&self, bytes: u64) -> bool {
+        let room = |kept: u64| kept.checked_add(bytes).filter(|kept| *kept <= MAX_KEPT);
+        self.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
     }
 
     /// The layer in `blob`, whose reading this is to be told of. What lies in a file of this machine is left as it is.

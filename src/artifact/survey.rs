@@ -135,11 +135,22 @@ pub struct Survey<C: Collect> {
 
 /// What one reading of one layer gave.
 struct Reading<K> {
-    layer: Known,
+    layer: Arc<KnownLayer>,
     candidates: Candidates,
     contents: HashMap<DataOffset, K>,
     vouched: Vouched,
     noted: Option<Noted>,
+    /// Whether it ended before the layer did, as all seemed to have come that was asked for.
+    is_cut: bool,
+}
+
+/// Whose turn it is that a layer is read in.
+#[derive(Clone)]
+enum Turn {
+    /// Its own, as all layers above it are known. Where another one may be read beside it, its pace is told of it.
+    Own(Option<Arc<Pace>>),
+    /// That of a layer above it, whose pace this is, and which may yet say that something else is meant.
+    Beside(Arc<Pace>),
 }
 
 /// The readings of layers that were begun beside the one above them. Dropping it ends them.
@@ -321,8 +332,12 @@ impl<C: Collect> Survey<C> {
     async fn read_further(&mut self, any_order: bool) -> Result<(), Error> {
         if let Some(reading) = self.ahead.as_mut().and_then(|ahead| ahead.readings.pop_front()) {
             let reading = joined(reading.await)?;
-            self.absorb(reading);
-            return Ok(());
+            if !reading.is_cut || self.suffices(&reading)? {
+                self.absorb(reading);
+                return Ok(());
+            }
+            // Something else is meant, which may lie behind the place where that reading ended.
+            self.ahead = None;
         }
         if self.opened.is_empty() {
             self.open_further(any_order).await;
@@ -334,25 +349,35 @@ impl<C: Collect> Survey<C> {
         {
             return self.read_next(blob, layer).await;
         }
-        let readings = opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone(), None));
+        let readings =
+            opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone(), Turn::Own(None)));
         for reading in try_join_all(readings).await? {
             self.absorb(reading);
         }
         Ok(())
     }
 
+    /// Whether `reading`, of the next layer, has come so far that nothing else need be read, now that all layers above it are known.
+    fn suffices(&self, reading: &Reading<C::Kept>) -> Result<bool, Error> {
+        let layers: Vec<_> = self.known.iter().chain([&reading.layer]).cloned().collect();
+        let is_kept = |data| reading.contents.contains_key(&data);
+        ask(&layers, false, |view| self.lookup.is_enough(view, is_kept))
+            .map_err(|refused| Error::Bug(refused.to_string()))
+    }
+
     /// Reads the next layer, and begins with those below it where there is room for that.
     async fn read_next(&mut self, blob: LayerBlob, layer: NamedLayer) -> Result<(), Error> {
         let candidates = std::mem::take(&mut self.candidates);
         if C::TRACKS || !Pace::is_worthwhile(&layer.layer) || !self.lookup.is_literal() {
-            let reading = self.read(blob, layer, candidates, None).await?;
+            let reading = self.read(blob, layer, candidates, Turn::Own(None)).await?;
             self.replace(reading);
             return Ok(());
         }
         let pace = Arc::new(Pace::default());
         let mut ahead = Ahead { readings: VecDeque::new(), pace: Arc::clone(&pace) };
         let reading = {
-            let mut reading = pin!(self.read(pace.watching(blob), layer, candidates, Some(Arc::clone(&pace))));
+            let turn = Turn::Own(Some(Arc::clone(&pace)));
+            let mut reading = pin!(self.read(pace.watching(blob), layer, candidates, turn));
             tokio::select! {
                 biased;
                 reading = &mut reading => reading?,
@@ -376,7 +401,7 @@ impl<C: Collect> Survey<C> {
         for depth in self.known.len() + 1..self.layers.len() {
             let Ok((blob @ LayerBlob::Stream(..), layer)) = self.open(Depth(depth)).await else { return };
             let candidates = Candidates::new(Arc::clone(&self.lookup.patterns), self.lookup.follow);
-            let work = self.reading(pace.beside(blob), layer, candidates, None);
+            let work = self.reading(pace.beside(blob), layer, candidates, Turn::Beside(Arc::clone(pace)));
             // It is dropped when the work is done.
             let (at_work, until_done) = oneshot::channel::<()>();
             readings.push_back(tokio::task::spawn_blocking(move || {
@@ -401,7 +426,7 @@ impl<C: Collect> Survey<C> {
 
     fn add(&mut self, reading: Reading<C::Kept>) {
         let depth = Depth(self.known.len());
-        self.known.push(KnownLayer::new(reading.layer));
+        self.known.push(reading.layer);
         self.vouched.push(reading.vouched);
         self.noted.push(reading.noted);
         again::thin(&self.noted);
@@ -500,9 +525,9 @@ impl<C: Collect> Survey<C> {
         blob: LayerBlob,
         layer: NamedLayer,
         candidates: Candidates,
-        pace: Option<Arc<Pace>>,
+        turn: Turn,
     ) -> Result<Reading<C::Kept>, Error> {
-        blocking(self.reading(blob, layer, candidates, pace)).await
+        blocking(self.reading(blob, layer, candidates, turn)).await
     }
 
     /// The work of reading a layer below those read so far.
@@ -511,7 +536,7 @@ impl<C: Collect> Survey<C> {
         blob: LayerBlob,
         layer: NamedLayer,
         candidates: Candidates,
-        pace: Option<Arc<Pace>>,
+        turn: Turn,
     ) -> impl FnOnce() -> Result<Reading<C::Kept>, Error> + Send + 'static {
         let known = Known::keeping_xattrs(self.keeps_xattrs);
         let (lookup, allowance) = (Arc::clone(&self.lookup), Arc::clone(&self.allowance));
@@ -521,7 +546,7 @@ impl<C: Collect> Survey<C> {
         move || {
             let passing = Passing::new(lookup, above, known, candidates, allowance);
             let passing = passing.map_err(|refused| lost(&layer.name, &refused))?;
-            collect(&*collector, blob, &layer, passing, verify, apart, (&*progress, pace.as_deref()))
+            collect(&*collector, blob, &layer, passing, verify, apart, (&*progress, &turn))
         }
     }
 
@@ -542,7 +567,7 @@ fn collect<C: Collect>(
     mut passing: Passing,
     verify: Verify,
     apart: bool,
-    (progress, pace): (&dyn Progress, Option<&Pace>),
+    (progress, turn): (&dyn Progress, &Turn),
 ) -> Result<Reading<C::Kept>, Error> {
     let mut contents = HashMap::new();
     // Going back costs a whole reading, except where content can be read by itself.
@@ -554,7 +579,11 @@ fn collect<C: Collect>(
         Some(noted) => Noting::Restarts(Arc::clone(&noted.restarts)),
         None => Noting::Nothing,
     };
-    let mut asked = 0;
+    let (pace, beside) = match turn {
+        Turn::Own(pace) => (pace.as_deref(), None),
+        Turn::Beside(pace) => (None, Some(pace)),
+    };
+    let (mut asked, mut is_cut) = (0, false);
     let vouched = layers::scan_noting(blob, &layer.name, verify, noting, &mut |entry, data| {
         let wanting = passing.take(entry);
         let wanting = wanting.map_err(|refused| Error::in_layer(&layer.name, refused.at(entry.header_offset)))?;
@@ -568,12 +597,15 @@ fn collect<C: Collect>(
         {
             return Err(place::clash(&first, &second, split(&second).1));
         }
+        if beside.is_some_and(|pace| !pace.may_keep(file.content.size)) {
+            return Ok(Flow::Continue);
+        }
         let kept = collector.collect(&layer.layer, &wanting.patterns, file, data);
         contents.insert(file.content.data, kept.map_err(|error| Error::staging(&layer.name, error))?);
         passing.keep(file.content.data);
         let worth_saying = noted.as_ref().is_some_and(|noted| {
             let end = file.content.data.0.saturating_add(file.content.size);
-            verify != Verify::Never && asked < MAX_ASKED && left(layer, noted, end) >= WORTH_SAYING
+            beside.is_none() && verify != Verify::Never && asked < MAX_ASKED && left(layer, noted, end) >= WORTH_SAYING
         });
         asked += usize::from(worth_saying);
         if (verify == Verify::Never || pace.is_some() || worth_saying)
@@ -585,12 +617,13 @@ fn collect<C: Collect>(
                 progress.only_checking(&layer.layer.task(), left(layer, noted, end));
                 asked = MAX_ASKED;
             }
-            return Ok(if verify == Verify::Never { Flow::Stop } else { Flow::Continue });
+            is_cut = verify == Verify::Never;
+            return Ok(if is_cut { Flow::Stop } else { Flow::Continue });
         }
         Ok(Flow::Continue)
     })?;
     let (known, candidates) = passing.finish();
-    Ok(Reading { layer: known, candidates, contents, vouched, noted })
+    Ok(Reading { layer: KnownLayer::new(known), candidates, contents, vouched, noted, is_cut })
 }
 
 /// That what was kept of the layer of this name, or of one above it, is gone.

@@ -1,6 +1,7 @@
 //! From staging to final names, in two steps: look what is there and build everything complete in staging; then move each item to its name by one rename. A directory that exists is merged into, as `cp -r` does: what it has beyond the
 //! image's stays, and so do its own mode and owner.
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -38,17 +39,19 @@ pub struct Published {
 }
 
 /// Writes `items`, raw base names and what they stand for, to the destination that `staging` was made for: into the
-/// directory, under the one name given, or to standard output as [`write_stdout`] does it.
+/// directory, under the one name given, or to standard output as [`write_stdout`] does it. Others may still be staging what nobody
+/// needs.
 ///
 /// # Errors
 ///
 /// Names that are none, things in the way and metadata that cannot be kept are found before the first item gets its final
 /// name; then the destination is as it was. A failure after that leaves every file either as it was or new and whole.
 pub fn publish(
-    staging: Staging,
+    staging: impl Borrow<Staging>,
     items: Vec<(Vec<u8>, Item)>,
     options: &PublishOptions,
 ) -> Result<Published, ExtractError> {
+    let staging = staging.borrow();
     options.check(staging.destination())?;
     let places = match staging.destination() {
         Destination::Stdout => {
@@ -67,7 +70,7 @@ pub fn publish(
         }
     };
 
-    let mut publication = Publication::new(&staging, &items, *options)?;
+    let mut publication = Publication::new(staging, &items, *options)?;
     let mut steps = Vec::with_capacity(items.len());
     for ((name, path), (_, item)) in places.iter().zip(&items) {
         steps.push(publication.prepare(&mut Descent::new(staging.target()), name, item, path)?);

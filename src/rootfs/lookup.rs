@@ -103,7 +103,7 @@ impl Lookup {
 
     /// Whether a layer need not be read to its end: what was asked for is files whose content was kept, or what lies above. `view` has
     /// the layer, as far as it has been read, as its lowest one; only of a plain path can that much tell what it comes to.
-    fn is_enough(&self, view: &View<'_>, is_kept: impl Fn(DataOffset) -> bool) -> bool {
+    pub fn is_enough(&self, view: &View<'_>, is_kept: impl Fn(DataOffset) -> bool) -> bool {
         let last = view.layers().len().saturating_sub(1);
         self.patterns.iter().all(|pattern| match self.standing(view, pattern) {
             Standing::Decided(Found::Leaf(leaf)) if pattern.is_literal() => {

@@ -1,5 +1,7 @@
 //! Which layers are opened, and how often, for what is asked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::super::fixture::{As, Member, Memory, file, gzip, tar};
 use super::*;
 use crate::rootfs::Pattern;
@@ -105,6 +107,64 @@ async fn the_layer_below_a_large_one_that_keeps_the_decoder_busy_is_read_beside_
     assert_eq!((outcome, opened), (found(&["new"]), vec![1, 0]), "asked for, and no fault that it is lost");
     let (outcome, _) = get(memory().without(0), &["/a"], Verify::WhereRead).await;
     assert!(outcome.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_verifying_what_a_large_layer_says_last_counts_for_the_layer_beside_it() {
+    // When the link comes, the layer below has given what the path had named until then, and is not read any further.
+    let base = || large(&[file("x/f", "wrong"), file("y/f", "right")]);
+    let upper = very_large(&[], &[Member::Link("x", "y"), file("z", "z")]);
+    let middle = || tar(&[file("x/f", "wrong"), file("y/f", "right")]);
+    let last = || large(&[file("y/f", "old"), file("o", "o")]);
+    for (layers, opened_last) in [(vec![base(), upper.clone()], 0), (vec![last(), middle(), upper.clone()], 1)] {
+        let top = layers.len() - 1;
+        let memory = || Memory::new(layers.clone(), As::Streams).holding(top, 24 << 20, top - 1);
+        let (outcome, opened) = get(memory(), &["/x/f"], Verify::Never).await;
+        assert_eq!(outcome, found(&["right"]), "{opened:?}");
+        assert_eq!((opened[0], opened[1], opened.last()), (top, top - 1, Some(&opened_last)));
+        // Where it says nothing, once is enough.
+        let (outcome, opened) = get(memory(), &["/y/f"], Verify::Never).await;
+        assert_eq!((outcome, opened.iter().filter(|layer| **layer == top - 1).count()), (found(&["right"]), 1));
+    }
+}
+
+/// Counts how often it was said that all is found.
+#[derive(Default)]
+struct Checking(AtomicUsize);
+
+impl Progress for Checking {
+    fn start(&self, _: &str, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: &str, _: u64) {}
+    fn finish(&self, _: &str) {}
+    fn notice(&self, _: &str) {}
+    fn only_checking(&self, _: &str, _: u64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_beside_another_does_not_say_that_all_is_found_where_that_one_may_hide_it() {
+    let layers = vec![very_large(&[file("l", "l")], &[]), very_large(&[], &[file(".wh.l", "")])];
+    let memory = Memory::new(layers, As::Streams).holding(1, 24 << 20, 0);
+    let patterns = [Pattern::parse(b"/l").unwrap()].into();
+    let lookup = Lookup { patterns, follow: true, needs_content: true, ..Lookup::default() };
+    let (image, checking) = (memory.image.clone(), Arc::new(Checking::default()));
+    let progress: Arc<dyn Progress> = Arc::clone(&checking) as Arc<dyn Progress>;
+    let survey = Survey::new(Arc::new(memory), &image, Arc::new(Keep), lookup, Verify::WhereRead);
+    assert!(survey.telling(&progress).complete("memory").await.is_err());
+    assert_eq!(checking.0.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_layer_beside_another_no_more_is_kept_than_there_may_be_room_for() {
+    let long = "#".repeat(17 << 20);
+    let base = large(&[file("a", &long), file("b", "b")]);
+    let upper = very_large(&[], &[file("z", "z")]);
+    let memory = || Memory::new(vec![base.clone(), upper.clone()], As::Streams).holding(1, 24 << 20, 0);
+    let (outcome, opened) = get(memory(), &["/a"], Verify::WhereRead).await;
+    assert!(outcome == found(&[&long]) && opened == [1, 0, 0], "{opened:?}");
+    let (outcome, opened) = get(memory(), &["/b"], Verify::WhereRead).await;
+    assert_eq!((outcome, opened), (found(&["b"]), vec![1, 0]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

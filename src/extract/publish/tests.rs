@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink as plant};
+use std::sync::Arc;
 
 use super::super::sample::*;
 use super::super::{ExtractError, Hashing, MAX_DEPTH, Metadata, Stamp, live};
@@ -32,6 +33,32 @@ fn a_file_gets_its_name_mode_and_time_and_nothing_else_is_left() {
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     assert_eq!(mode(&path), 0o666, "the umask does not matter");
     assert_eq!(mtime(&path), MTIME);
+    assert_eq!(names(scratch.path()), ["tool"]);
+}
+
+#[test]
+fn what_somebody_else_is_still_staging_keeps_nothing_back() {
+    let scratch = scratch();
+    let staging = Arc::new(staging_for(scratch.path()));
+    let item = file(&staging, b"hello");
+    let other = Arc::clone(&staging);
+    let (begun, is_begun) = std::sync::mpsc::channel();
+    let (publish_first, published) = std::sync::mpsc::channel::<()>();
+    /// Content that comes when somebody says so.
+    struct Late(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>);
+    impl std::io::Read for Late {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            self.0.send(()).unwrap();
+            let _ = self.1.recv();
+            Ok(0)
+        }
+    }
+    let late = std::thread::spawn(move || other.stage(&mut Late(begun, published), 5).map(drop));
+    is_begun.recv().unwrap();
+    publish(staging, named([("tool", item)]), &PLAIN).unwrap();
+    assert_eq!(fs::read(scratch.path().join("tool")).unwrap(), b"hello");
+    drop(publish_first);
+    assert!(late.join().unwrap().is_err());
     assert_eq!(names(scratch.path()), ["tool"]);
 }
 

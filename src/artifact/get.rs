@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::annotated::INDEX_ANNOTATION;
 use super::error::Error;
 use super::labelled::{ByLabel, Got};
 pub use super::layers::Proof;
@@ -22,7 +23,7 @@ use crate::extract::{self, Destination, ExtractError, PublishOptions, Published,
 use crate::image::Image;
 use crate::image::label::Record;
 use crate::progress::Progress;
-use crate::source::{LayersFor, Source};
+use crate::source::{Expected, LayersFor, Source};
 
 /// What was got.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub struct Report {
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
     if let Some(store) = source.store().filter(|_| names::may_need_index(&request)) {
-        store.expect_referrers(ARTIFACT_TYPE);
+        store.expect(Expected { annotation: INDEX_ANNOTATION, artifact_type: ARTIFACT_TYPE });
     }
     let image = Arc::new(source.image(&request.platform, &*progress).await?);
     get_from(source, image, request, progress).await

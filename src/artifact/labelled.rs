@@ -4,13 +4,14 @@
 //! digest that the record promises; where it has not, the next way is tried, and in the end it is an error. A record that no
 //! longer fits the image is [`None`] here, so that the caller looks the path up and still checks the digest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::annotated;
 use super::error::Error;
 use super::index_manifest::{PartDescriptor, attached};
 use super::layers::{self, Verify};
@@ -44,6 +45,33 @@ impl RangeIndex {
             Ok(attached) => Ok(RangeIndex { parts: attached.parts }),
             Err(error) => Self::without(error.into(), progress),
         }
+    }
+
+    /// The range index of `image` for what has these `records` alone. What the manifest names is enough where it has a part for
+    /// each of them; otherwise as [`fetch`](Self::fetch).
+    pub async fn fetch_of(
+        source: &dyn Source,
+        image: &Image,
+        records: &[&Record],
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let read = match source.store() {
+            Some(store) => annotated::read(store, image).await.map_err(Error::from),
+            None => Ok(None),
+        };
+        match read {
+            Ok(Some(parts)) => {
+                let listed: HashSet<Record> = parts.iter().filter_map(PartDescriptor::record).collect();
+                if records.iter().all(|record| listed.contains(record)) {
+                    return Ok(RangeIndex { parts });
+                }
+            }
+            Ok(None) => {}
+            Err(error) if error.is_local() => return Err(error),
+            // A copy of the image need not have brought it along.
+            Err(_) => {}
+        }
+        Self::fetch(source, image, progress).await
     }
 
     /// As [`fetch`](Self::fetch), and fails where the network does: then it is not known whether `word` is a name.

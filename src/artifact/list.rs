@@ -83,7 +83,10 @@ pub async fn list_artifacts(
     let unknown = texts.into_iter().find(|word| labels.iter().all(|artifact| artifact.name != **word));
     let index = match unknown {
         Some(word) => RangeIndex::fetch_names(source, image, word, progress).await?,
-        None => RangeIndex::fetch(source, image, progress).await?,
+        None => match records_of(words, &labels) {
+            Some(records) => RangeIndex::fetch_of(source, image, &records, progress).await?,
+            None => RangeIndex::fetch(source, image, progress).await?,
+        },
     };
     let attached = index.records(image);
     // What a digest does not cover speaks for nothing that it covers.
@@ -104,6 +107,18 @@ pub async fn list_artifacts(
     }
     items.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(Listing::new(source, image, items))
+}
+
+/// The records that the labels of all these `words` have; `None` where one of them has none, or where there is no word: then it
+/// matters what else is attached.
+fn records_of<'a>(words: &[&[u8]], labels: &'a [Artifact]) -> Option<Vec<&'a Record>> {
+    let record = |word: &&[u8]| {
+        labels.iter().find_map(|artifact| match &artifact.label {
+            Label::Resolved(record) if artifact.name.as_bytes() == *word => Some(record),
+            _ => None,
+        })
+    };
+    Some(words.iter().map(record).collect::<Option<Vec<_>>>()?).filter(|records| !records.is_empty())
 }
 
 impl<T> Listing<T> {

@@ -4,6 +4,7 @@
 
 mod absent;
 mod again;
+mod annotated;
 mod error;
 #[cfg(test)]
 mod fixture;

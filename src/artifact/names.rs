@@ -103,8 +103,12 @@ pub async fn sort(
     let index = match sorted.unknown.first() {
         // Whether a word is a name or a path depends on what is attached: one that is not known may be either.
         Some(unknown) => RangeIndex::fetch_names(source, image, &unknown.word, progress).await?,
-        None if is_indexed && !request.preserve => RangeIndex::fetch(source, image, progress).await?,
-        None => RangeIndex::default(),
+        None if !is_indexed || request.preserve => RangeIndex::default(),
+        None if may_trust && !sorted.declared.is_empty() => RangeIndex::fetch(source, image, progress).await?,
+        None => {
+            let records: Vec<_> = sorted.by_label.iter().map(|labelled| &labelled.record).collect();
+            RangeIndex::fetch_of(source, image, &records, progress).await?
+        }
     };
     let attached = index.records(image);
     let (by_label, mut by_path) = sorted.settle(&source.name(), &attached, may_trust)?;

@@ -4,6 +4,8 @@
 //! what the thing is instead (a schema 1 manifest, a Helm chart, a signature). It never fetches anything.
 //! Spec: OCI image-spec *Image Manifest* and *Image Index*; Docker's *Image Manifest Version 2, Schema 2*.
 
+use std::collections::BTreeMap;
+
 use oci_distribution::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
 };
@@ -71,6 +73,12 @@ struct Shape {
 #[serde(rename_all = "camelCase")]
 struct ShapeOfConfig {
     media_type: Option<String>,
+}
+
+/// The descriptor that the annotation `key` holds as JSON, where there is one that can be read.
+pub fn described(annotations: Option<&BTreeMap<String, String>>, key: &str) -> Option<Descriptor> {
+    let descriptor: Descriptor = serde_json::from_str(annotations?.get(key)?).ok()?;
+    Some(descriptor).filter(|descriptor| descriptor.digest.parse::<Digest>().is_ok() && descriptor.size >= 0)
 }
 
 impl Manifest {

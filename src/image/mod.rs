@@ -9,6 +9,8 @@ pub mod manifest;
 pub mod mend;
 pub mod platform;
 
+use std::collections::BTreeMap;
+
 use config::ImageConfig;
 use digest::{ChainId, DiffId, Digest};
 use manifest::{Descriptor, ManifestError, OciImageManifest};
@@ -19,6 +21,8 @@ use platform::Platform;
 pub struct Image {
     /// The digest of the image manifest; `docker save` wrote no manifest before Docker 25.
     pub digest: Option<Digest>,
+    /// The annotations of the image manifest.
+    pub annotations: BTreeMap<String, String>,
     /// The image config.
     pub config: ImageConfig,
     /// The config's length in bytes.
@@ -94,7 +98,8 @@ impl Image {
         };
         let blobs = manifest.layers.into_iter().map(blob).collect::<Result<_, ManifestError>>()?;
         let config_size = u64::try_from(manifest.config.size).unwrap_or_default();
-        Image::of_blobs(Some(digest), config, config_size, blobs)
+        let image = Image::of_blobs(Some(digest), config, config_size, blobs)?;
+        Ok(Image { annotations: manifest.annotations.unwrap_or_default(), ..image })
     }
 
     /// The image that has this config, of so many bytes, and these layers, bottom first. Fails where the two disagree on how many
@@ -116,7 +121,7 @@ impl Image {
             Layer { index, blob, diff_id, created_by }
         };
         let layers = blobs.into_iter().zip(steps).enumerate().map(layer).collect();
-        Ok(Image { digest, config, config_size, layers })
+        Ok(Image { digest, annotations: BTreeMap::new(), config, config_size, layers })
     }
 
     /// The platform that the config names.

@@ -23,6 +23,7 @@ pub mod renamed;
 mod select;
 mod trail;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
@@ -146,12 +147,27 @@ pub trait Store: Source {
         artifact_type: &'a str,
     ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>>;
 
-    /// Says that the image's [`referrers`](Self::referrers) of this artifact type will be wanted. Where asking costs a round trip, the
-    /// place may ask as soon as it knows the image's manifest. It changes no answer.
-    fn expect_referrers(&self, _artifact_type: &str) {}
+    /// Says what will be wanted of the image beside its config. Where asking costs a round trip, the place may ask as soon as it
+    /// knows the image's manifest. It changes no answer.
+    fn expect(&self, _expected: Expected) {}
 
-    /// Says that `subject` is the image's manifest, so that what is expected of its referrers can be asked for.
-    fn begin_referrers(&self, _subject: &Digest) {}
+    /// Says that the image's manifest is the one of digest `subject`, with these annotations, so that what is expected can be
+    /// asked for.
+    fn begin(&self, _subject: &Digest, _annotations: Option<&BTreeMap<String, String>>) {}
+
+    /// The blob of this descriptor, where it was expected and asked for early. It is given once.
+    fn take_expected<'a>(&'a self, _descriptor: &'a Descriptor) -> BoxFuture<'a, Option<Result<Vec<u8>, SourceError>>> {
+        Box::pin(ready(None))
+    }
+}
+
+/// What is wanted of an image beside its config: a small blob that its manifest may name, or else its referrers.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The annotation of the manifest that holds the blob's descriptor, in JSON.
+    pub annotation: &'static str,
+    /// The artifact type of the referrers that are wanted where the manifest has no such annotation.
+    pub artifact_type: &'static str,
 }
 
 /// A manifest that refers to another one, and has been sent.
@@ -218,7 +234,7 @@ pub async fn resolve(source: &dyn Store, choice: &Choice, progress: &dyn Progres
             Manifest::Image(manifest) => {
                 // Of an image that may be passed over, nothing else is asked for.
                 if is_chosen || depth == 0 {
-                    source.begin_referrers(&raw.digest);
+                    source.begin(&raw.digest, manifest.annotations.as_ref());
                 }
                 let (image, _) = read_image(source, raw.digest, *manifest).await?;
                 let found = image.platform();

@@ -36,7 +36,7 @@ fn a_labelled_file_costs_little_more_than_itself() {
 }
 
 #[test]
-fn a_name_asks_once_for_what_refers_to_the_image_and_an_unlabelled_path_never() {
+fn a_name_asks_once_for_what_refers_to_the_image_if_at_all_and_an_unlabelled_path_never() {
     for registry in both_kinds() {
         let reference = registry.push("team/app:1", &image());
         label_as(&reference, &[("tool", "/bin/tool")]);
@@ -45,6 +45,9 @@ fn a_name_asks_once_for_what_refers_to_the_image_and_an_unlabelled_path_never() 
         artifact(&["get", &reference, "/etc/app/b.conf"]).run_in(&dir).exits(0);
         assert_eq!(asked(), (api, tag));
         artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0);
+        assert_eq!(asked(), (api, tag), "the manifest names what a name needs");
+        lose_list(&registry);
+        artifact(&["get", &reference, "tool"]).run_in(&WorkDir::new()).exits(0);
         // An API that has the index does not wait for the tag, which may or may not have been asked for by then.
         let (by_api, by_tag) = asked();
         assert_eq!(by_api, api + 1);
@@ -109,8 +112,8 @@ fn no_layer_is_uploaded() {
     // The config and each of the two layers, once.
     assert_eq!(layers.count(), 3);
     let uploads = log[before..].iter().filter(|request| request.method == "PUT" && request.target.contains("/blobs/"));
-    // The config, two parts, and the empty config of the index.
-    assert_eq!(uploads.count(), 4);
+    // The config, two parts, the list of them, and the empty config of the index.
+    assert_eq!(uploads.count(), 5);
 }
 
 #[test]
@@ -175,7 +178,11 @@ fn the_index_of_the_digest_before_is_not_left_behind() {
     let left = registry.logged("DELETE", "/manifests/").len();
     assert_eq!(left, 1);
     let (_, index) = index_of(&registry);
-    assert_eq!(index["layers"].as_array().unwrap().len(), 2, "the new index holds what was labelled before, too");
+    assert_eq!(
+        index["layers"].as_array().unwrap().len(),
+        3,
+        "two parts and their list: what was labelled before is there, too"
+    );
 }
 
 #[test]

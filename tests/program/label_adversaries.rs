@@ -69,7 +69,11 @@ impl Source for Lying {
         choice: &'a Choice,
         progress: &'a dyn Progress,
     ) -> BoxFuture<'a, Result<docker_artifact::image::Image, SourceError>> {
-        Source::image(&*self.honest, choice, progress)
+        Box::pin(async move {
+            let image = Source::image(&*self.honest, choice, progress).await?;
+            // What the image itself names, nobody else can change.
+            Ok(docker_artifact::image::Image { annotations: BTreeMap::new(), ..image })
+        })
     }
 
     fn layer<'a>(&'a self, layer: &'a docker_artifact::image::Layer) -> BoxFuture<'a, Result<LayerBlob, SourceError>> {

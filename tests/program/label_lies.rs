@@ -277,6 +277,7 @@ fn a_wrong_size_in_a_range_index_leaves_it_unused() {
     label_as(&reference, &[("conf", "/etc/app"), ("tool", "/bin/tool")]);
     let subject = subject_of(&registry);
     let (digest, mut index) = index_of(&registry);
+    lose_list(&registry);
     let list = format!("team/app/manifests/{}", subject.replace(':', "-"));
     let mut referrers = json_of(&registry, &list);
     let cost = || {

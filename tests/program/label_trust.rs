@@ -237,7 +237,7 @@ fn a_full_disk_is_said_and_nothing_more_is_read() {
     run.says("cannot write").says("File too large").never_says("instead");
     assert!(dir.listing().is_empty());
     let blobs = registry.log()[before..].iter().filter(|request| request.target.contains("/blobs/")).count();
-    assert_eq!(blobs, 2, "the config, and one range");
+    assert_eq!(blobs, 3, "the config, the list of parts, and one range");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod hostile;
 mod label;
 mod label_adversaries;
 mod label_again;
+mod label_annotated;
 mod label_cli;
 mod label_engine;
 mod label_layouts;

@@ -149,6 +149,19 @@ pub fn index_digest(registry: &Registry) -> String {
     index_of(registry).0
 }
 
+/// The descriptor of the list of parts that the manifest of `team/app:1` names.
+pub fn list_of(registry: &Registry) -> Value {
+    let manifest = json_of(registry, "team/app/manifests/1");
+    serde_json::from_str(manifest["annotations"]["org.docker-artifact.index"].as_str().unwrap()).unwrap()
+}
+
+/// Loses the list of parts that the manifest of `team/app:1` names, if it names one, so that its referrers are asked for.
+pub fn lose_list(registry: &Registry) {
+    if json_of(registry, "team/app/manifests/1")["annotations"].is_object() {
+        registry.lose(list_of(registry)["digest"].as_str().unwrap());
+    }
+}
+
 /// A part of a range index, out of its `data`.
 pub fn unpack(data: &str) -> Value {
     let bytes = STANDARD.decode(data).unwrap();
@@ -157,13 +170,15 @@ pub fn unpack(data: &str) -> Value {
     serde_json::from_str(&json).unwrap()
 }
 
-/// Puts `part` in the place of the second part of the index, as an attacker who can write to the repository could.
+/// Puts `part` in the place of the second part of the index, as an attacker who can write to the repository could, and loses the list
+/// that the image names, which nobody can replace.
 pub fn replace_index(registry: &Registry, subject: &str, index: &Value, part: &Value) {
     replace_index_by(registry, subject, index, &part.to_string());
 }
 
 /// The same with a part that need not be JSON.
 pub fn replace_index_by(registry: &Registry, subject: &str, index: &Value, part: &str) {
+    lose_list(registry);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(part.as_bytes()).unwrap();
     let bytes = gzip.finish().unwrap();

@@ -83,7 +83,7 @@ pub async fn prepare_local(
         }
         None => {
             let root = from.manifest(None).await?;
-            Found::of(&**from, root, request, Reach { copies_all: false, may_lack: true }).await?
+            Found::of(&**from, root, request, Reach { may_lack: true, ..Reach::default() }).await?
         }
     };
     let source: Arc<dyn Source> = Arc::clone(from) as Arc<dyn Source>;

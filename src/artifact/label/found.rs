@@ -25,6 +25,8 @@ pub struct Found {
     pub absent: Vec<(String, Error)>,
     /// Whether there may be more of them, whose layers are not held.
     pub may_lack: bool,
+    /// Whether range indexes are kept beside the images.
+    pub keeps_indexes: bool,
 }
 
 /// How far an index is followed.
@@ -34,6 +36,8 @@ pub struct Reach {
     pub copies_all: bool,
     /// Not to what the place does not hold, which is ordinary there: an archive is saved for some of an index's platforms.
     pub may_lack: bool,
+    /// To the range indexes, too, which are kept where the result goes.
+    pub keeps_indexes: bool,
 }
 
 impl Found {
@@ -48,7 +52,8 @@ impl Found {
     pub async fn of(from: &dyn Store, root: RawManifest, request: &Request, reach: Reach) -> Result<Self, Error> {
         let name = from.name();
         let may_lack = reach.may_lack && request.platforms.is_empty();
-        let mut found = Found { root: Some(root.clone()), may_lack, ..Found::default() };
+        let mut found =
+            Found { root: Some(root.clone()), may_lack, keeps_indexes: reach.keeps_indexes, ..Found::default() };
         let there = match parse(&name, &root)? {
             Manifest::Image(manifest) => {
                 let candidate = Candidate::read(from, root, *manifest, name.clone()).await?;

@@ -51,8 +51,8 @@ pub async fn prepare(
     progress: &Arc<dyn Progress>,
 ) -> Result<Prepared, Error> {
     let name = from.name();
-    let Found { root, images, others, is_index, attested, absent, may_lack } = found;
-    let images = relabel_all(from, images, (may_lack, absent), request, progress).await?;
+    let Found { root, images, others, is_index, attested, absent, may_lack, keeps_indexes } = found;
+    let images = relabel_all(from, images, (may_lack, absent), keeps_indexes, request, progress).await?;
     // Whatever points at what was changed has to point at what it is now.
     let mut moved = Moved::default();
     for image in &images {
@@ -96,6 +96,7 @@ async fn relabel_all(
     from: &Arc<dyn Source>,
     candidates: Vec<Candidate>,
     (may_lack, mut absent): (bool, Vec<(String, Error)>),
+    keeps_indexes: bool,
     request: &Request,
     progress: &Arc<dyn Progress>,
 ) -> Result<Vec<Relabelled>, Error> {
@@ -127,7 +128,7 @@ async fn relabel_all(
     let mut stale = Vec::new();
     for (candidate, wanted) in work {
         let name = candidate.name.clone();
-        match relabel(from, candidate, wanted, request, progress).await {
+        match relabel(from, candidate, wanted, keeps_indexes, request, progress).await {
             Ok((image, missing)) => {
                 relabelled.push(image);
                 stale.extend(missing);

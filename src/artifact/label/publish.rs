@@ -8,18 +8,17 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::candidate::{OwnManifest, media_type_of};
-use super::relabel::Relabelled;
+use super::relabel::{Relabelled, embed};
 use super::request::Request;
+use crate::artifact::annotated;
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor, REVISION_ANNOTATION, attached};
-use crate::artifact::range_index::{ARTIFACT_TYPE, MAX_EMBEDDED_BYTES};
+use crate::artifact::range_index::ARTIFACT_TYPE;
 use crate::image::digest::Digest;
+use crate::image::manifest::Descriptor;
 use crate::progress::Progress;
 use crate::source::registry::Registry;
-use crate::source::{Push, Source, SourceError, Store};
-
-/// An index of more parts than this embeds none, so that its manifest stays small.
-const MAX_EMBEDDED_PARTS: usize = 8;
+use crate::source::{self, Push, Source, SourceError, Store};
 
 /// How many manifests that another took the place of are deleted. More than these are of somebody who wants to keep us busy.
 const MAX_DELETED: usize = 16;
@@ -66,8 +65,9 @@ pub async fn publish(
         }
     }
     to.push_blob(Bytes::from_static(EMPTY)).await?;
-    embed(&mut parts, image);
-    let manifest = manifest(&parts, (own, document), &subject, &earlier);
+    embed(&mut parts, &image.parts);
+    let list = send_list(from, to, image, document).await?;
+    let manifest = manifest(&parts, list, (own, document), &subject, &earlier);
     let sent = to.push_referrer(&subject, &earlier.listed, Bytes::from(manifest.to_string())).await?;
     if !sent.is_listed {
         let problem =
@@ -105,23 +105,30 @@ async fn withdraw(to: &Registry, subject: &Digest, earlier: &Attached) -> Result
     Ok(!is_left || to.referrers(subject, ARTIFACT_TYPE).await?.is_empty())
 }
 
-/// Embeds the parts that are new and small where there are few, and none where there are many.
-fn embed(parts: &mut [PartDescriptor], image: &Relabelled) {
-    if parts.len() > MAX_EMBEDDED_PARTS {
-        parts.iter_mut().for_each(|part| part.data = None);
-        return;
-    }
-    for part in parts {
-        let known = image.parts.iter().find(|known| part.name() == Some(known.name.as_str()));
-        let content = known.and_then(|known| known.content.as_ref());
-        if let Some(content) = content.filter(|content| content.len() <= MAX_EMBEDDED_BYTES) {
-            part.data = Some(STANDARD.encode(content));
-        }
-    }
+/// Sends the list of parts that `manifest`, which is that of `image`, names, and gives its descriptor. Where the manifest stays as it
+/// is, the list may be gone, or may be another program's: then there is none.
+async fn send_list(
+    from: &Registry,
+    to: &Registry,
+    image: &Relabelled,
+    manifest: &str,
+) -> Result<Option<Descriptor>, Error> {
+    let Some(named) = annotated::named_in(manifest) else { return Ok(None) };
+    let list = match &image.list {
+        Some(list) => list.clone(),
+        None => match source::read_small(from, &named).await.map_err(Error::from) {
+            Ok(list) => Bytes::from(list),
+            Err(error) if error.is_local() => return Err(error),
+            Err(_) => return Ok(None),
+        },
+    };
+    to.push_blob(list).await?;
+    Ok(Some(named))
 }
 
 fn manifest(
     parts: &[PartDescriptor],
+    list: Option<Descriptor>,
     (own, document): (&OwnManifest, &str),
     subject: &Digest,
     earlier: &Attached,
@@ -132,10 +139,13 @@ fn manifest(
         "size": EMPTY.len(),
         "data": STANDARD.encode(EMPTY),
     });
-    let layers = match parts {
+    // Registries collect what no manifest lists, such as what an annotation names.
+    let list = list.map(|list| PartDescriptor { descriptor: list, data: None });
+    let listed: Vec<&PartDescriptor> = parts.iter().chain(&list).collect();
+    let layers = match listed.as_slice() {
         // A manifest has at least one layer (image-spec, *Image Manifest Property Descriptions*).
         [] => json!([empty]),
-        parts => json!(parts),
+        listed => json!(listed),
     };
     let mut manifest = json!({
         "schemaVersion": 2,

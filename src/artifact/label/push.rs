@@ -45,7 +45,7 @@ pub async fn label(
         // The reference's digest decided what was read; the tag may name something else.
         target.check(&from, &root.digest).await?;
     }
-    let reach = Reach { copies_all: target.elsewhere, may_lack: false };
+    let reach = Reach { copies_all: target.elsewhere, may_lack: false, keeps_indexes: true };
     let found = Found::of(&*from, root, &request, reach).await?;
     let source: Arc<dyn Source> = Arc::clone(&from) as Arc<dyn Source>;
     let prepared = prepare(&source, found, &request, &progress).await?;

@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::candidate::{Candidate, unreadable};
 use super::request::{LabelledImage, Request};
 use super::wanted::{Kept, Sought, Wanted};
+use crate::artifact::annotated;
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor};
 use crate::artifact::layers::Verify;
 use crate::artifact::measure::Measure;
-use crate::artifact::range_index::{Listed, ListedKind, PART_MEDIA_TYPE, Part, annotations};
+use crate::artifact::range_index::{Listed, ListedKind, MAX_EMBEDDED_BYTES, PART_MEDIA_TYPE, Part, annotations};
 use crate::artifact::record::part;
 use crate::artifact::survey::Survey;
 use crate::extract::MAX_DEPTH;
@@ -25,6 +28,9 @@ use crate::progress::Progress;
 use crate::rootfs::Pattern;
 use crate::rootfs::lookup::Lookup;
 use crate::source::Source;
+
+/// An index of more parts than this embeds none, so that its manifest stays small.
+const MAX_EMBEDDED_PARTS: usize = 8;
 
 /// Where a config has its labels.
 const LABELS: [Step<'_>; 2] = [Step::Key("config"), Step::Key("Labels")];
@@ -39,6 +45,8 @@ pub struct Relabelled {
     pub config: Option<String>,
     /// Its artifacts, by name.
     pub parts: Vec<IndexedPart>,
+    /// The list of the parts, as stored, where its manifest names it.
+    pub list: Option<Bytes>,
     /// What is to be forgotten.
     pub removed: BTreeSet<Name>,
     /// The range indexes that it had.
@@ -65,6 +73,14 @@ impl Relabelled {
         Digest::of(self.manifest.as_ref().or(self.config.as_ref()).unwrap_or(&self.before.config).as_bytes())
     }
 
+    /// The list of its parts, as stored; `None` where there are none.
+    fn listed(&self) -> Option<Bytes> {
+        let mut parts: Vec<_> = self.parts.iter().filter_map(|part| part.listed.clone()).collect();
+        embed(&mut parts, &self.parts);
+        let list = Some(parts).filter(|parts| !parts.is_empty()).map(annotated::list);
+        list.filter(|list| list.len() as u64 <= MAX_MANIFEST_BYTES).map(Bytes::from)
+    }
+
     /// What is told of it.
     pub fn outcome(&self) -> LabelledImage {
         let artifacts = self.parts.iter().map(|part| (part.name.clone(), part.record.clone())).collect();
@@ -72,11 +88,28 @@ impl Relabelled {
     }
 }
 
-/// Works out the new labels, config and manifest of `candidate`; what its labels name and it does not have comes beside.
+/// Embeds those of `parts` that `known` has the content of and that are small where there are few, and none where there are many.
+pub fn embed(parts: &mut [PartDescriptor], known: &[IndexedPart]) {
+    if parts.len() > MAX_EMBEDDED_PARTS {
+        parts.iter_mut().for_each(|part| part.data = None);
+        return;
+    }
+    for part in parts {
+        let known = known.iter().find(|known| part.name() == Some(known.name.as_str()));
+        let content = known.and_then(|known| known.content.as_ref());
+        if let Some(content) = content.filter(|content| content.len() <= MAX_EMBEDDED_BYTES) {
+            part.data = Some(STANDARD.encode(content));
+        }
+    }
+}
+
+/// Works out the new labels, config and manifest of `candidate`; what its labels name and it does not have comes beside. Where
+/// range indexes are kept, a new manifest names the list of its parts.
 pub async fn relabel(
     from: &Arc<dyn Source>,
     candidate: Candidate,
     wanted: Wanted,
+    keeps_indexes: bool,
     request: &Request,
     progress: &Arc<dyn Progress>,
 ) -> Result<(Relabelled, Vec<Error>), Error> {
@@ -93,6 +126,7 @@ pub async fn relabel(
         manifest: candidate.manifest.as_ref().map(|manifest| manifest.text.clone()),
         config: None,
         parts,
+        list: None,
         removed: wanted.removed,
         attached: wanted.attached,
         has_attached_names: wanted.has_attached_names,
@@ -105,9 +139,18 @@ pub async fn relabel(
     let unreadable = |error| unreadable(&before.name, &error);
     let edited = set_strings(&before.config, &LABELS, &changes).map_err(unreadable)?;
     if edited != before.config {
-        let mend = |manifest: &String| point(manifest, &[Step::Key("config")], &edited);
+        let list = relabelled.listed().filter(|_| keeps_indexes);
+        let mend = |manifest: &String| {
+            annotated::annotate(&point(manifest, &[Step::Key("config")], &edited)?, list.as_deref())
+        };
         relabelled.manifest = relabelled.manifest.as_ref().map(mend).transpose().map_err(unreadable)?;
         relabelled.config = Some(edited);
+        relabelled.list = list;
+    } else {
+        // The same labels leave the digest as it is; the list may have to be sent again.
+        let named = relabelled.manifest.as_deref().and_then(annotated::named_in);
+        let is_named = |list: &Bytes| named.is_some_and(|named| named.digest == Digest::of(list).as_str());
+        relabelled.list = relabelled.listed().filter(is_named);
     }
     Ok((relabelled, stale))
 }

@@ -1,8 +1,10 @@
-//! Referrers that are asked for before anybody needs them, so that their answer comes with the config's.
+//! What is asked for before anybody needs it, so that its answer comes with the config's.
 //!
 //! Where a name is to be got, the range index will be needed as soon as the labels are read; what is asked for is known
-//! earlier, with the manifest's digest. One list is asked for at a time, and given up where nobody takes it.
+//! earlier, with the manifest: a blob that it names, or else what refers to it. One thing is asked for at a time, and given up
+//! where nobody takes it.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::task::JoinSet;
@@ -10,41 +12,74 @@ use tokio::task::JoinSet;
 use super::Registry;
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
-use crate::source::SourceError;
+use crate::image::manifest::{Descriptor, described};
+use crate::source::{self, Expected, SourceError};
 
 type Listed = Result<Vec<IndexEntry>, SourceError>;
+type Read = Result<Vec<u8>, SourceError>;
 
 /// What is expected to be asked for, and what is on its way.
 #[derive(Default)]
 pub(super) struct Early {
-    /// The artifact type that will be wanted of the image's referrers; nothing is asked for without one.
-    artifact_type: OnceLock<String>,
-    /// The manifest that the list on its way is of. The set has that one task, which ends where the set is dropped.
-    on_its_way: Mutex<Option<(Digest, JoinSet<Listed>)>>,
+    /// What will be wanted; nothing is asked for without it.
+    expected: OnceLock<Expected>,
+    on_its_way: Mutex<Option<OnItsWay>>,
+}
+
+/// What was asked for. Each set has one task, which ends where the set is dropped.
+enum OnItsWay {
+    /// What refers to the manifest of this digest.
+    Referrers(Digest, JoinSet<Listed>),
+    /// The blob of this descriptor.
+    Blob(Descriptor, JoinSet<Read>),
 }
 
 impl Early {
-    /// Referrers of this artifact type will be wanted.
-    pub fn expect(&self, artifact_type: &str) {
+    /// This will be wanted.
+    pub fn expect(&self, expected: Expected) {
         // The first one stays: nobody asks for two.
-        let _ = self.artifact_type.set(artifact_type.to_owned());
+        let _ = self.expected.set(expected);
     }
 
-    /// Asks `registry` for what refers to `subject`, if that is expected to be wanted.
-    pub fn begin(&self, registry: Registry, subject: &Digest) {
-        let Some(artifact_type) = self.artifact_type.get().cloned() else { return };
-        let mut task = JoinSet::new();
-        let wanted = subject.clone();
-        task.spawn(async move { registry.list_referrers(&wanted, &artifact_type).await });
-        *self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner) = Some((subject.clone(), task));
+    /// Asks `registry` for what is expected to be wanted of the image whose manifest is `subject` and has these annotations.
+    pub fn begin(&self, registry: Registry, subject: &Digest, annotations: Option<&BTreeMap<String, String>>) {
+        let Some(&Expected { annotation, artifact_type }) = self.expected.get() else { return };
+        let begun = match described(annotations, annotation) {
+            Some(descriptor) => {
+                let (mut task, wanted) = (JoinSet::new(), descriptor.clone());
+                task.spawn(async move { source::read_small(&registry, &wanted).await });
+                OnItsWay::Blob(descriptor, task)
+            }
+            None => {
+                let (mut task, wanted) = (JoinSet::new(), subject.clone());
+                task.spawn(async move { registry.list_referrers(&wanted, artifact_type).await });
+                OnItsWay::Referrers(subject.clone(), task)
+            }
+        };
+        *self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
     }
 
-    /// The answer that is on its way, where it is to this question. It is given once.
-    pub async fn take(&self, subject: &Digest, artifact_type: &str) -> Option<Listed> {
-        let taken = self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let is_expected = self.artifact_type.get().is_some_and(|expected| expected == artifact_type);
-        let (_, mut task) = taken.filter(|(asked, _)| asked == subject && is_expected)?;
-        task.join_next().await?.ok()
+    /// The list that is on its way, where it is what is asked for here. It is given once.
+    pub async fn take_referrers(&self, subject: &Digest, artifact_type: &str) -> Option<Listed> {
+        let is_expected = self.expected.get().is_some_and(|expected| expected.artifact_type == artifact_type);
+        match self.take()? {
+            OnItsWay::Referrers(asked, mut task) if asked == *subject && is_expected => task.join_next().await?.ok(),
+            _ => None,
+        }
+    }
+
+    /// The blob that is on its way, where it is the one that is asked for here. It is given once.
+    pub async fn take_blob(&self, descriptor: &Descriptor) -> Option<Read> {
+        match self.take()? {
+            OnItsWay::Blob(asked, mut task) if asked.digest == descriptor.digest && asked.size == descriptor.size => {
+                task.join_next().await?.ok()
+            }
+            _ => None,
+        }
+    }
+
+    fn take(&self) -> Option<OnItsWay> {
+        self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -62,6 +97,7 @@ mod tests {
     use crate::source::{Source, Store};
 
     const TYPE: &str = "application/vnd.test+json";
+    const EXPECTED: Expected = Expected { annotation: "test.index", artifact_type: TYPE };
     const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
 
     fn manifest() -> String {
@@ -103,7 +139,7 @@ mod tests {
     async fn expected_referrers_are_asked_for_beside_the_config_and_once() {
         let (server, setup) = (patient(3), Setup::default());
         let registry = setup.open(&server);
-        registry.expect_referrers(TYPE);
+        registry.expect(EXPECTED);
         let image = registry.image(&Choice::Host, &*setup.recorder).await.unwrap();
         let listed = registry.referrers(image.digest.as_ref().unwrap(), TYPE).await.unwrap();
         assert_eq!(listed.into_iter().map(|entry| entry.digest).collect::<Vec<_>>(), [Digest::of(b"index")]);
@@ -121,7 +157,7 @@ mod tests {
     async fn another_list_than_the_expected_one_is_asked_for_anew() {
         let (server, setup) = (patient(1), Setup::default());
         let registry = setup.open(&server);
-        registry.expect_referrers(TYPE);
+        registry.expect(EXPECTED);
         let image = registry.image(&Choice::Host, &*setup.recorder).await.unwrap();
         assert!(registry.referrers(image.digest.as_ref().unwrap(), "another/type").await.unwrap().is_empty());
     }

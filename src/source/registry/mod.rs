@@ -28,6 +28,7 @@ mod retry;
 mod tls;
 mod transport;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ use self::early::Early;
 use self::proxy::Proxies;
 use self::tls::Certificates;
 use self::transport::{Address, Asked, Request, Target, Transport, base_url};
-use super::{BlobReader, LayerBlob, RawManifest, Source, SourceError, Store, resolve};
+use super::{BlobReader, Expected, LayerBlob, RawManifest, Source, SourceError, Store, resolve};
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
 use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES};
@@ -275,22 +276,26 @@ impl Store for Registry {
         artifact_type: &'a str,
     ) -> BoxFuture<'a, Result<Vec<IndexEntry>, SourceError>> {
         Box::pin(async move {
-            match self.early.take(subject, artifact_type).await {
+            match self.early.take_referrers(subject, artifact_type).await {
                 Some(listed) => listed,
                 None => self.list_referrers(subject, artifact_type).await,
             }
         })
     }
 
-    fn expect_referrers(&self, artifact_type: &str) {
-        self.early.expect(artifact_type);
+    fn expect(&self, expected: Expected) {
+        self.early.expect(expected);
     }
 
-    fn begin_referrers(&self, subject: &Digest) {
+    fn take_expected<'a>(&'a self, descriptor: &'a Descriptor) -> BoxFuture<'a, Option<Result<Vec<u8>, SourceError>>> {
+        Box::pin(self.early.take_blob(descriptor))
+    }
+
+    fn begin(&self, subject: &Digest, annotations: Option<&BTreeMap<String, String>>) {
         // The same place over the same connections, which the task can own.
         let Registry { reference, pinned, transport, .. } = self;
         let (reference, pinned, transport) = (reference.clone(), pinned.clone(), transport.clone());
-        self.early.begin(Registry { reference, pinned, transport, early: Early::default() }, subject);
+        self.early.begin(Registry { reference, pinned, transport, early: Early::default() }, subject, annotations);
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::annotated::INDEX_ANNOTATION;
+use super::blocking::blocking;
 use super::error::Error;
 use super::labelled::{ByLabel, Got};
 pub use super::layers::Proof;
@@ -17,7 +18,6 @@ use super::look_up::{LookUp, Scope, Thing};
 use super::place::{self, Origin, Placed};
 use super::range_index::ARTIFACT_TYPE;
 pub use super::request::Request;
-use super::survey::blocking;
 use super::{merged, names, of_layer};
 use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, Staging};
 use crate::image::Image;

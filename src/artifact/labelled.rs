@@ -12,13 +12,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::annotated;
+use super::blocking::blocking;
 use super::error::Error;
 use super::index_manifest::{PartDescriptor, attached};
 use super::layers::{self, Verify};
 use super::listing::{self, Stretch, stretch};
 use super::range_index::{InvalidPart, NAME_ANNOTATION, Part, RECORD_ANNOTATION, StoredExtent};
 use super::shown::describe;
-use super::survey::blocking;
 use crate::extract::{Item, Metadata, Node, Staged, Staging};
 use crate::image::digest::{DiffId, Digest};
 use crate::image::label::Record;

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::collect::NoContent;
 use super::error::Error;
 use super::layers::Verify;
-use super::survey::{NoContent, Survey};
+use super::survey::Survey;
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer};
 use crate::layer::entry::{Metadata, Special};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::absent;
+use super::collect::{Collect, File, NoContent};
 use super::error::Error;
 use super::labelled::mismatch;
 use super::layers::{Proof, Vouched};
@@ -12,7 +13,7 @@ use super::names;
 use super::place::{self, Origin, Placed};
 use super::request::Request;
 use super::shown::show_path;
-use super::survey::{Collect, File, NoContent, Survey};
+use super::survey::Survey;
 use crate::extract::{Hashing, Item, Node, StageError, Staged, Staging};
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer, LayerPosition};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
-use super::survey::{Collect, File};
+use super::collect::{Collect, File};
 use crate::extract::StageError;
 use crate::image::digest::{Digest, Hasher};
 use crate::image::{Layer, LayerPosition};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::absent::{self, Context};
+use super::blocking::blocking;
 use super::error::Error;
 use super::labelled::mismatch;
 use super::layers::{self, Proof, Verify};
@@ -16,7 +17,6 @@ use super::names::ByPath;
 use super::place::{self, Origin, Placed};
 use super::request::Request;
 use super::shown::{show, show_path};
-use super::survey::blocking;
 use crate::extract::{Hashing, Item, MAX_DEPTH, Metadata, Node as ItemNode, Staging};
 use crate::image::digest::Digest;
 use crate::layer::entry::{Entry, Kind, Special};

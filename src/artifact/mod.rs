@@ -5,6 +5,8 @@
 mod absent;
 mod again;
 mod annotated;
+mod blocking;
+mod collect;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -26,12 +28,13 @@ mod place;
 pub mod range_index;
 mod record;
 mod request;
+mod second_look;
 mod shown;
 mod step;
 mod survey;
 
+pub use blocking::blocking;
 pub use error::{Error, ExitClass};
 pub use layers::{Proof, Verify};
 pub use names::may_be_name;
 pub use step::Step;
-pub use survey::blocking;

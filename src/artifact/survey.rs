@@ -11,24 +11,25 @@ use std::sync::Arc;
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::oneshot;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::absent::{self, Context};
 use super::again::{self, Noted};
+use super::blocking::{blocking, joined};
+use super::collect::{Collect, Collecting, File, NamedLayer, Reading, Turn, lost};
 use super::error::Error;
-use super::layers::{self, Noting, Verify, Vouched};
+use super::layers::{Verify, Vouched};
 use super::pace::Pace;
-use super::place;
+use super::second_look::{Missed, SecondLook};
 use super::shown::describe;
-use crate::extract::{StageError, Stamp};
+use crate::extract::Stamp;
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer, LayerPosition};
-use crate::layer::content::{DataOffset, FileContent};
-use crate::layer::{Content, Entry, Flow, Kind};
+use crate::layer::content::DataOffset;
 use crate::progress::{Progress, Silent};
 use crate::rootfs::lookup::{Allowance, Lookup, Missing, Next, Outcome, Passing, Planned};
-use crate::rootfs::{Candidates, Depth, Known, KnownLayer, Refused, View, ask, split};
-use crate::source::{LayerBlob, Source, SourceError};
+use crate::rootfs::{Candidates, Depth, Known, KnownLayer, View, ask};
+use crate::source::{LayerBlob, Source};
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
 const SPECULATIVE_BYTES: u64 = 8 << 20;
@@ -36,62 +37,6 @@ const SPECULATIVE_BYTES: u64 = 8 << 20;
 /// How many layers are read side by side at most, as `docker pull` does with three; small ones cost mostly latency.
 const SIDE_BY_SIDE: usize = 3;
 const SMALL_SIDE_BY_SIDE: usize = 8;
-
-/// Where at least so many bytes of a layer are left when all has been found, it is worth saying that they are read only to be compared
-/// with its digest.
-const WORTH_SAYING: u64 = 16 << 20;
-
-/// So often, for each layer, it is asked whether all has been found, at most.
-const MAX_ASKED: usize = 64;
-
-/// What becomes of the content of wanted files as it passes by.
-pub trait Collect: Send + Sync + 'static {
-    /// What is kept of a file.
-    type Kept: Clone + Send + Sync + 'static;
-
-    /// Whether layers are to be read so that [`Content::extent`] tells where in the blob an entry is, which is slower. Then nothing is
-    /// collected on the mere chance that a link will lead to it.
-    const TRACKS: bool;
-
-    /// Takes in the content of a file, which the patterns at these positions want.
-    fn collect(
-        &self,
-        layer: &Layer,
-        patterns: &[usize],
-        file: File,
-        data: &mut dyn Content,
-    ) -> Result<Self::Kept, StageError>;
-}
-
-/// Lets all content pass by.
-pub struct NoContent;
-
-impl Collect for NoContent {
-    type Kept = ();
-    const TRACKS: bool = false;
-
-    fn collect(&self, _: &Layer, _: &[usize], _: File, _: &mut dyn Content) -> Result<(), StageError> {
-        Ok(())
-    }
-}
-
-/// A file whose content passes by.
-#[derive(Clone, Copy, Debug)]
-pub struct File {
-    /// Where its content is, and how much.
-    pub content: FileContent,
-    /// The mode and the time that its entry has.
-    pub stamp: Stamp,
-}
-
-impl File {
-    /// The file that `entry` is; `None` where it is anything else.
-    fn of(entry: &Entry) -> Option<Self> {
-        let Kind::File { size, sparse } = entry.kind else { return None };
-        let content = FileContent { data: DataOffset(entry.data_offset), size, sparse };
-        Some(File { content, stamp: Stamp { mode: entry.mode, mtime: entry.mtime } })
-    }
-}
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -133,26 +78,6 @@ pub struct Survey<C: Collect> {
     progress: Arc<dyn Progress>,
 }
 
-/// What one reading of one layer gave.
-struct Reading<K> {
-    layer: Arc<KnownLayer>,
-    candidates: Candidates,
-    contents: HashMap<DataOffset, K>,
-    vouched: Vouched,
-    noted: Option<Noted>,
-    /// Whether it ended before the layer did, as all seemed to have come that was asked for.
-    is_cut: bool,
-}
-
-/// Whose turn it is that a layer is read in.
-#[derive(Clone)]
-enum Turn {
-    /// Its own, as all layers above it are known. Where another one may be read beside it, its pace is told of it.
-    Own(Option<Arc<Pace>>),
-    /// That of a layer above it, whose pace this is, and which may yet say that something else is meant.
-    Beside(Arc<Pace>),
-}
-
 /// The readings of layers that were begun beside the one above them. Dropping it ends them.
 struct Ahead<K> {
     /// Of the uppermost layer first.
@@ -165,12 +90,6 @@ impl<K> Drop for Ahead<K> {
     fn drop(&mut self) {
         self.pace.end();
     }
-}
-
-/// A layer with the name that messages give it.
-struct NamedLayer {
-    name: String,
-    layer: Layer,
 }
 
 impl<C: Collect> Survey<C> {
@@ -450,72 +369,28 @@ impl<C: Collect> Survey<C> {
 
     /// Reads again what of the contents of `planned` had passed by: a link pointed to it.
     async fn read_again(&mut self, planned: &[Planned]) -> Result<(), Error> {
-        let mut by_layer: BTreeMap<Depth, BTreeMap<DataOffset, (File, Vec<usize>)>> = BTreeMap::new();
+        let mut by_layer: BTreeMap<Depth, Missed> = BTreeMap::new();
         for thing in planned {
             thing.tree.files(&mut |depth, content, metadata| {
                 if self.content(depth, content.data).is_none() {
                     let file = File { content, stamp: Stamp { mode: metadata.mode, mtime: metadata.mtime } };
-                    let missing = by_layer.entry(depth).or_default().entry(content.data);
-                    missing.or_insert_with(|| (file, Vec::new())).1.push(thing.pattern);
+                    let missed = by_layer.entry(depth).or_default().entry(content.data);
+                    missed.or_insert_with(|| (file, Vec::new())).1.push(thing.pattern);
                 }
             });
         }
-        for (depth, mut missing) in by_layer {
-            self.read_parts(depth, &mut missing).await?;
-            if missing.is_empty() {
-                continue;
-            }
-            let (blob, layer) = self.open(depth).await?;
-            let (collector, verify) = (Arc::clone(&self.collector), self.verify);
-            let contents = blocking(move || collect_again(&*collector, blob, &layer, missing, verify)).await?;
-            self.contents.extend(contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
-        }
-        Ok(())
-    }
-
-    /// Reads those parts of a layer again that hold what is `missing`, and takes off what has come: nothing where it can be read only
-    /// as a whole.
-    async fn read_parts(
-        &mut self,
-        depth: Depth,
-        missing: &mut BTreeMap<DataOffset, (File, Vec<usize>)>,
-    ) -> Result<(), Error> {
-        let source = Arc::clone(&self.source);
-        let (Some(layer), Some(name)) = (self.layer(depth).cloned(), self.describe(depth)) else { return Ok(()) };
-        let Some(noted) = self.noted.get(depth.0).cloned().flatten() else { return Ok(()) };
-        let wanted = missing.values().map(|(file, _)| file.content).collect();
-        let stretches = noted.stretches(&layer, wanted, self.vouched.get(depth.0) == Some(&Vouched::ByDigest));
-        let (Some(store), Some(descriptor), Some(stretches)) = (source.store(), &layer.blob.descriptor, stretches)
-        else {
-            return Ok(());
-        };
-        for stretch in stretches {
-            let blob = match store.blob_range(descriptor, stretch.range()).await {
-                Ok(blob) => blob,
-                Err(error @ (SourceError::Network { .. } | SourceError::Mismatch { .. } | SourceError::Io { .. })) => {
-                    return Err(error.into());
-                }
-                Err(error) => {
-                    self.progress.notice(&format!("{name} is read a second time, all of it: {error}"));
-                    return Ok(());
-                }
+        for (depth, missed) in by_layer {
+            let look = SecondLook {
+                source: &*self.source,
+                layer: self.named(depth)?,
+                noted: self.noted.get(depth.0).cloned().flatten(),
+                is_compared: self.vouched.get(depth.0) == Some(&Vouched::ByDigest),
+                collector: &self.collector,
+                verify: self.verify,
+                progress: &*self.progress,
             };
-            let files: HashMap<_, _> =
-                stretch.wanted().iter().filter_map(|content| missing.remove_entry(&content.data)).collect();
-            let (collector, noted, layer, name) =
-                (Arc::clone(&self.collector), noted.clone(), layer.clone(), name.clone());
-            let contents = blocking(move || {
-                let mut contents = HashMap::new();
-                noted.read(stretch, blob, &name, &mut |content, data| {
-                    if let Some((file, patterns)) = files.get(&content.data) {
-                        let kept = collector.collect(&layer, patterns, *file, data);
-                        contents.insert(content.data, kept.map_err(|error| Error::staging(&name, error))?);
-                    }
-                    Ok(())
-                })?;
-                Ok(contents)
-            });
-            self.contents.extend(contents.await?.into_iter().map(|(data, kept)| ((depth, data), kept)));
+            let contents = look.read(missed).await?;
+            self.contents.extend(contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
         }
         Ok(())
     }
@@ -542,129 +417,23 @@ impl<C: Collect> Survey<C> {
         let (lookup, allowance) = (Arc::clone(&self.lookup), Arc::clone(&self.allowance));
         let above = self.known.clone();
         let (collector, verify, apart) = (Arc::clone(&self.collector), self.verify, self.apart);
-        let progress = Arc::clone(&self.progress);
+        let collecting = Collecting { collector, verify, apart, progress: Arc::clone(&self.progress), turn };
         move || {
             let passing = Passing::new(lookup, above, known, candidates, allowance);
             let passing = passing.map_err(|refused| lost(&layer.name, &refused))?;
-            collect(&*collector, blob, &layer, passing, verify, apart, (&*progress, &turn))
+            collecting.read(blob, &layer, passing)
         }
     }
 
     async fn open(&self, depth: Depth) -> Result<(LayerBlob, NamedLayer), Error> {
-        let (Some(layer), Some(name)) = (self.layer(depth), self.describe(depth)) else {
-            return Err(Error::Bug(format!("there is no layer at depth {}", depth.0)));
-        };
-        let blob = self.source.layer(layer).await?;
-        Ok((blob, NamedLayer { name, layer: layer.clone() }))
+        let named = self.named(depth)?;
+        Ok((self.source.layer(&named.layer).await?, named))
     }
-}
 
-/// Reads a layer, and collects what is wanted of it.
-fn collect<C: Collect>(
-    collector: &C,
-    blob: LayerBlob,
-    layer: &NamedLayer,
-    mut passing: Passing,
-    verify: Verify,
-    apart: bool,
-    (progress, turn): (&dyn Progress, &Turn),
-) -> Result<Reading<C::Kept>, Error> {
-    let mut contents = HashMap::new();
-    // Going back costs a whole reading, except where content can be read by itself.
-    let can_return = layers::can_return(&blob, verify).map_err(|error| Error::in_layer(&layer.name, error))?;
-    let guesses = !can_return && !C::TRACKS;
-    let noted = (guesses && passing.needs_content()).then(|| Noted::of(&blob));
-    let noting = match &noted {
-        _ if C::TRACKS => Noting::Extents,
-        Some(noted) => Noting::Restarts(Arc::clone(&noted.restarts)),
-        None => Noting::Nothing,
-    };
-    let (pace, beside) = match turn {
-        Turn::Own(pace) => (pace.as_deref(), None),
-        Turn::Beside(pace) => (None, Some(pace)),
-    };
-    let (mut asked, mut is_cut) = (0, false);
-    let vouched = layers::scan_noting(blob, &layer.name, verify, noting, &mut |entry, data| {
-        let wanting = passing.take(entry);
-        let wanting = wanting.map_err(|refused| Error::in_layer(&layer.name, refused.at(entry.header_offset)))?;
-        let (Some(wanting), Some(file)) = (wanting, File::of(entry)) else { return Ok(Flow::Continue) };
-        if wanting.patterns.is_empty() && !guesses {
-            return Ok(Flow::Continue);
-        }
-        if apart
-            && !wanting.patterns.is_empty()
-            && let Some((first, second)) = passing.namesake(&wanting.path)
-        {
-            return Err(place::clash(&first, &second, split(&second).1));
-        }
-        if beside.is_some_and(|pace| !pace.may_keep(file.content.size)) {
-            return Ok(Flow::Continue);
-        }
-        let kept = collector.collect(&layer.layer, &wanting.patterns, file, data);
-        contents.insert(file.content.data, kept.map_err(|error| Error::staging(&layer.name, error))?);
-        passing.keep(file.content.data);
-        let worth_saying = noted.as_ref().is_some_and(|noted| {
-            let end = file.content.data.0.saturating_add(file.content.size);
-            beside.is_none() && verify != Verify::Never && asked < MAX_ASKED && left(layer, noted, end) >= WORTH_SAYING
-        });
-        asked += usize::from(worth_saying);
-        if (verify == Verify::Never || pace.is_some() || worth_saying)
-            && passing.is_enough().map_err(|refused| lost(&layer.name, &refused))?
-        {
-            pace.inspect(|pace| pace.end());
-            if let Some(noted) = noted.as_ref().filter(|_| worth_saying) {
-                let end = file.content.data.0.saturating_add(file.content.size);
-                progress.only_checking(&layer.layer.task(), left(layer, noted, end));
-                asked = MAX_ASKED;
-            }
-            is_cut = verify == Verify::Never;
-            return Ok(if is_cut { Flow::Stop } else { Flow::Continue });
-        }
-        Ok(Flow::Continue)
-    })?;
-    let (known, candidates) = passing.finish();
-    Ok(Reading { layer: KnownLayer::new(known), candidates, contents, vouched, noted, is_cut })
-}
-
-/// That what was kept of the layer of this name, or of one above it, is gone.
-fn lost(layer: &str, refused: &Refused) -> Error {
-    Error::Bug(format!("{layer}: {refused}"))
-}
-
-/// How many bytes of a layer are left, as stored, when the tar has been read up to `end`.
-fn left(layer: &NamedLayer, noted: &Noted, end: u64) -> u64 {
-    layer.layer.size().saturating_sub(noted.restarts.position(end))
-}
-
-/// Collects the contents at the offsets `missing` of a layer.
-fn collect_again<C: Collect>(
-    collector: &C,
-    blob: LayerBlob,
-    layer: &NamedLayer,
-    missing: BTreeMap<DataOffset, (File, Vec<usize>)>,
-    verify: Verify,
-) -> Result<HashMap<DataOffset, C::Kept>, Error> {
-    let mut contents = HashMap::new();
-    let files = missing.values().map(|(file, _)| file.content).collect();
-    layers::contents(blob, &layer.name, verify, C::TRACKS, files, &mut |content, data| {
-        if let Some((file, patterns)) = missing.get(&content.data) {
-            let kept = collector.collect(&layer.layer, patterns, *file, data);
-            contents.insert(content.data, kept.map_err(|error| Error::staging(&layer.name, error))?);
-        }
-        Ok(())
-    })?;
-    Ok(contents)
-}
-
-/// Runs work that blocks beside the asynchronous kind.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    joined(tokio::task::spawn_blocking(work).await)
-}
-
-fn joined<T>(outcome: Result<Result<T, Error>, JoinError>) -> Result<T, Error> {
-    match outcome {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    fn named(&self, depth: Depth) -> Result<NamedLayer, Error> {
+        let named = self.describe(depth).zip(self.layer(depth).cloned());
+        let (name, layer) = named.ok_or_else(|| Error::Bug(format!("there is no layer at depth {}", depth.0)))?;
+        Ok(NamedLayer { name, layer })
     }
 }
 

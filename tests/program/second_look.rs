@@ -123,6 +123,28 @@ fn a_registry_that_gives_no_parts_sends_the_layer_a_second_time_and_that_is_said
 }
 
 #[test]
+fn a_registry_that_never_serves_parts_sends_the_layer_a_second_time_after_all_tries() {
+    let (registry, reference, image) = served(layer());
+    let parts = registry.requests_for(&image.layers[0].digest()).after(1).first(5);
+    parts.fail(Fault::StatusWith(429, "Retry-After", "0"));
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "/bin/sh"]).run_in(&dir).exits(0).says("is read a second time, all of it: ");
+    assert!(dir.read("sh") == noise(2, 100_000));
+    let ranges = ranges(&registry, &image);
+    assert!(ranges.len() == 7 && ranges[6].is_empty(), "{ranges:?}");
+}
+
+#[test]
+fn a_part_that_breaks_off_and_goes_on_as_the_whole_layer_is_no_reason_to_fail() {
+    let (registry, reference, image) = served(layer());
+    registry.requests_for(&image.layers[0].digest()).nth(2).fail(Fault::ResetAfter(70_000));
+    registry.requests_for(&image.layers[0].digest()).nth(3).fail(Fault::RangeIgnored);
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "/bin/sh"]).run_in(&dir).exits(0).says("is read a second time, all of it: ");
+    assert!(dir.read("sh") == noise(2, 100_000));
+}
+
+#[test]
 fn a_part_with_a_wrong_byte_is_discarded_wherever_the_byte_is() {
     for store in STORED {
         let image = Image::new().layer(store(layer())).pack();

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::fixture::{As, Member, Memory, file, gzip, tar};
 use super::*;
+use crate::extract::StageError;
+use crate::layer::Content;
 use crate::rootfs::Pattern;
 use crate::rootfs::lookup::TreeKind;
 use crate::support::random::Random;

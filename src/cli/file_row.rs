@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::format::{Held, Row, Rows};
 use super::{file_mode, sanitize, timestamp};
 use crate::artifact::list_files::{FileKind, FileListing, ListedFile};
+use crate::image::digest::Digest;
 
 /// The rows of a listing.
 pub struct FileRows(pub FileListing);
@@ -56,7 +57,6 @@ impl FileRow<'_> {
             "Permissions" => Some(file_mode::text(&file.kind, file.mode).into()),
             "Mode" => Some(format!("{:04o}", file.mode).into()),
             "Modified" => Some(timestamp::utc(file.mtime).into()),
-            "Layer" => file.layer.map(|layer| layer.as_str().into()),
             "Step" => file.step.map(Cow::Borrowed),
             "Image" => Some(self.image.into()),
             _ => None,
@@ -74,6 +74,11 @@ impl Row for FileRow<'_> {
                 let _ = write!(text, "{}/{}", self.file.uid, self.file.gid);
                 return Held::Text;
             }
+            "Layer" => {
+                let Some(layer) = self.file.layer else { return Held::Nothing };
+                text.push_str(layer.as_str());
+                return Held::Digest;
+            }
             _ => {
                 let Some(held) = self.text(field) else { return Held::Nothing };
                 text.push_str(&held);
@@ -84,10 +89,13 @@ impl Row for FileRow<'_> {
         Held::Number(number)
     }
 
-    fn width(&self, field: &str) -> Option<usize> {
+    fn width(&self, field: &str, whole: bool) -> Option<usize> {
         match field {
             "Permissions" => Some("-rwxr-xr-x".len()),
             "Owner" => Some(digits(self.file.uid) + "/".len() + digits(self.file.gid)),
+            "Size" if self.size() < 1000 => Some(digits(self.size()) + " B".len()),
+            "Modified" => timestamp::has_four_digits(self.file.mtime).then_some("2023-11-14T22:13:20Z".len()),
+            "Layer" if !whole => Some(self.file.layer.map_or(0, |_| Digest::SHORT)),
             _ => None,
         }
     }
@@ -136,12 +144,53 @@ mod tests {
         ListedFile { path, kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None, step: None }
     }
 
-    /// One file as rows.
-    struct One(ListedFile<'static>);
+    /// Files as rows.
+    struct Files<'a>(Vec<ListedFile<'a>>);
 
-    impl Rows for One {
+    impl Rows for Files<'_> {
         fn each(&self, row: &mut dyn FnMut(&dyn Row) -> io::Result<()>) -> io::Result<()> {
-            row(&FileRow { file: &self.0, image: "a:1" })
+            self.0.iter().try_for_each(|file| row(&FileRow { file, image: "a:1" }))
+        }
+    }
+
+    fn written(format: &str, files: &[ListedFile<'_>], whole: bool) -> String {
+        let mut text = Vec::new();
+        Format::parse(format, FILES.0).unwrap().write(&Files(files.to_vec()), whole, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_whatever_that_holds() {
+        let digest = Digest::of(b"layer");
+        let usual = || file(b"/usual", FileKind::Directory);
+        let mut odd = Vec::new();
+        for size in [0, 9, 10, 999, 1000, 1_234_567, u64::MAX] {
+            odd.push(file(b"/odd", FileKind::File { size }));
+        }
+        for mtime in [-62_167_219_201, -62_167_219_200, 253_402_300_799, 253_402_300_800, i64::MAX, i64::MIN] {
+            odd.push(ListedFile { mtime, ..usual() });
+        }
+        for id in [0, 9, 10, 99_999, u64::MAX] {
+            odd.push(ListedFile { uid: id, ..usual() });
+            odd.push(ListedFile { gid: id, ..usual() });
+        }
+        odd.push(ListedFile { layer: Some(&digest), ..usual() });
+        let columns = FILES.0.table.replace("\\t", "|");
+        for odd in odd {
+            for whole in [false, true] {
+                let files = [odd, usual()];
+                // The same cells, which nobody has aligned.
+                let cells = written(&format!("table {columns}"), &files, whole);
+                let rows: Vec<Vec<&str>> = cells.lines().map(|line| line.split('|').collect()).collect();
+                let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap();
+                let mut expected = String::new();
+                for row in &rows {
+                    let line: String =
+                        (0..row.len()).map(|column| format!("{:1$}   ", row[column], width(column))).collect();
+                    expected += &format!("{}\n", line.trim_end());
+                }
+                assert_eq!(written("table", &files, whole), expected);
+            }
         }
     }
 
@@ -172,10 +221,7 @@ mod tests {
         let row = FileRow { file: &link, image: "a:1" };
         assert_eq!(row.json()["Name"], "/bin/sh -> da\\xffsh");
         assert_eq!((&row.json()["Path"], &row.json()["Size"]), (&json!("/bin/sh"), &json!(5)));
-        let mut table = Vec::new();
-        let evil = One(file(b"/e\x1b[2Jvil", FileKind::File { size: 3 }));
-        Format::parse("table", FILES.0).unwrap().write(&evil, false, &mut table).unwrap();
-        let table = String::from_utf8(table).unwrap();
+        let table = written("table", &[file(b"/e\x1b[2Jvil", FileKind::File { size: 3 })], false);
         assert!(
             table.ends_with("-rw-r--r--    1000/50   3 B    1970-01-01T00:00:00Z           /e\\x1b[2Jvil\n"),
             "{table}"

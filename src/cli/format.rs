@@ -148,8 +148,8 @@ pub trait Row {
     /// Appends what `field` holds to `text`, as it is, and says what it is.
     fn field(&self, field: &str, text: &mut String) -> Held;
 
-    /// How many characters `field` has as it is, where that is known without writing it. Whether it is shortened is not its affair.
-    fn width(&self, _field: &str) -> Option<usize> {
+    /// How many characters a table shows of `field`, of a digest the `whole` or not, where that is known without writing it.
+    fn width(&self, _field: &str, _whole: bool) -> Option<usize> {
         None
     }
 
@@ -164,6 +164,8 @@ pub enum Held {
     Nothing,
     /// Text, which may come from an image.
     Text,
+    /// A digest.
+    Digest,
     /// A number.
     Number(u64),
     /// Anything else that JSON has.
@@ -284,6 +286,11 @@ fn append_field(field: &str, row: &dyn Row, reader: Reader, text: &mut String) {
                 text.push_str(&shown);
             }
         }
+        Held::Digest if reader == Reader::Glancer => {
+            let digits = start + Digest::ALGORITHM;
+            text.truncate(digits + Digest::SHORT);
+            text.drain(start..digits);
+        }
         Held::Number(bytes) if reader != Reader::Program && field.ends_with("Size") => match bytes {
             // It has its digits already.
             0..1000 => text.push_str(" B"),
@@ -292,7 +299,7 @@ fn append_field(field: &str, row: &dyn Row, reader: Reader, text: &mut String) {
                 let _ = write!(text, "{}", DecimalBytes(bytes));
             }
         },
-        Held::Nothing | Held::Number(_) | Held::Other => {}
+        Held::Nothing | Held::Digest | Held::Number(_) | Held::Other => {}
     }
 }
 
@@ -374,7 +381,7 @@ impl Widths {
         self.0.resize(fields.len().max(self.0.len()), 0);
         let Some((_, fields)) = fields.split_last() else { return };
         for (field, widest) in fields.iter().zip(&mut self.0) {
-            let width = row.width(field).unwrap_or_else(|| {
+            let width = row.width(field, reader != Reader::Glancer).unwrap_or_else(|| {
                 text.clear();
                 append_field(field, row, reader, text);
                 width(text)

@@ -36,6 +36,12 @@ pub fn utc(seconds: i64) -> String {
     text
 }
 
+/// Whether the moment `seconds` after the Unix epoch is in a year of four digits.
+pub fn has_four_digits(seconds: i64) -> bool {
+    // The first moments of the years 0 and 10 000.
+    (-62_167_219_200..253_402_300_800).contains(&seconds)
+}
+
 /// Appends a number below 100. A listing of a large image does so millions of times, and formatting takes several times as long.
 fn push_two(number: i64, text: &mut String) {
     for digit in [number / 10, number % 10] {

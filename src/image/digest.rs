@@ -39,6 +39,12 @@ impl ChainId {
 pub struct InvalidDigest(pub String);
 
 impl Digest {
+    /// How many bytes of its text name the algorithm, with the colon: as many for each algorithm there is.
+    pub const ALGORITHM: usize = "sha256:".len();
+
+    /// How many of its digits are shown where there is no room for all.
+    pub const SHORT: usize = 12;
+
     /// The SHA-256 of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Digest(format!("sha256:{}", hex(&Sha256::digest(bytes))))
@@ -52,12 +58,12 @@ impl Digest {
     /// The first twelve hex digits, as Docker abbreviates a digest.
     pub fn short(&self) -> &str {
         let encoded = self.0.split_once(':').map_or("", |(_, encoded)| encoded);
-        &encoded[..12]
+        &encoded[..Digest::SHORT]
     }
 
     /// The same of `text`, where that is a digest.
     pub fn shortened(text: &str) -> Option<&str> {
-        encoded(text).map(|encoded| &encoded[..12])
+        encoded(text).map(|encoded| &encoded[..Digest::SHORT])
     }
 
     /// A hasher for this digest's algorithm.

@@ -1,13 +1,16 @@
 //! What a destination looks like after publishing, and what it never looks like.
 
+mod links;
+mod owners;
+
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink as plant};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 
 use super::super::sample::*;
-use super::super::{ExtractError, Hashing, MAX_DEPTH, Metadata, Stamp, live};
+use super::super::{ExtractError, Hashing, MAX_DEPTH, Stamp, live};
 use super::*;
 
 const PLAIN: PublishOptions = PublishOptions { preserve: false };
@@ -76,19 +79,6 @@ fn an_existing_file_is_replaced_and_not_written_into() {
 }
 
 #[test]
-fn a_symlink_in_a_files_place_is_replaced_itself() {
-    let scratch = scratch();
-    let outside = scratch.path().join("outside");
-    fs::write(&outside, "precious").unwrap();
-    plant(&outside, scratch.path().join("tool")).unwrap();
-    let staging = staging_for(scratch.path());
-    let item = file(&staging, b"new");
-    publish_as(staging, "tool", item).unwrap();
-    assert_eq!(fs::read(&outside).unwrap(), b"precious");
-    assert!(fs::symlink_metadata(scratch.path().join("tool")).unwrap().is_file());
-}
-
-#[test]
 fn a_file_and_a_directory_never_replace_one_another() {
     let scratch = scratch();
     fs::create_dir(scratch.path().join("directory")).unwrap();
@@ -153,98 +143,6 @@ fn an_existing_directory_is_merged_into() {
     assert_eq!(fs::read(tree.join("sub/replaced")).unwrap(), b"2");
     assert_eq!(fs::read(tree.join("fresh/f")).unwrap(), b"3");
     assert_eq!((mode(&tree), mode(&tree.join("fresh"))), (0o700, 0o711));
-}
-
-#[test]
-fn a_planted_symlink_is_never_written_through() {
-    let scratch = scratch();
-    let outside = tempfile::tempdir().unwrap();
-    fs::create_dir(scratch.path().join("tree")).unwrap();
-    plant(outside.path(), scratch.path().join("tree/sub")).unwrap();
-    let staging = staging_for(scratch.path());
-    let sub = directory(0o755, [("file", file(&staging, b"x"))]);
-    let item = directory(0o755, [("before", file(&staging, b"y")), ("sub", sub)]);
-    let error = publish_as(staging, "tree", item).unwrap_err();
-    assert!(matches!(&error, ExtractError::SymlinkInTheWay { path } if path.ends_with("tree/sub")), "{error}");
-    assert!(names(outside.path()).is_empty());
-    assert_eq!(names(&scratch.path().join("tree")), ["sub"], "nothing at all is written");
-
-    let staging = staging_for(scratch.path());
-    let item = directory(0o755, [("file", file(&staging, b"x"))]);
-    plant(outside.path(), scratch.path().join("top")).unwrap();
-    let error = publish_as(staging, "top", item).unwrap_err();
-    assert!(matches!(error, ExtractError::SymlinkInTheWay { .. }), "{error}");
-    assert!(names(outside.path()).is_empty());
-}
-
-#[test]
-fn a_link_that_the_image_itself_brings_is_never_written_through() {
-    // The same name as a link and as a directory cannot be in one map, but a file system may take two for the same.
-    let scratch = scratch();
-    let outside = tempfile::tempdir().unwrap();
-    let staging = staging_for(scratch.path());
-    let link = symlink(outside.path().to_str().unwrap());
-    let tree = directory(0o755, [("file", file(&staging, b"x"))]);
-    let one = file(&staging, b"y");
-    let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
-    let mut build = |item| publication.builder.build(staging.directory(), b"sub", item, Path::new("sub"), 0);
-    build(&link).unwrap();
-    for item in [&tree, &one, &link] {
-        let error = build(item).unwrap_err();
-        assert!(matches!(error, ExtractError::SameName { .. }), "{error}");
-    }
-    assert!(names(outside.path()).is_empty());
-}
-
-#[test]
-fn a_directory_swapped_for_a_link_meanwhile_is_not_written_through() {
-    let scratch = scratch();
-    let outside = tempfile::tempdir().unwrap();
-    let tree = scratch.path().join("tree");
-    fs::create_dir(&tree).unwrap();
-    let staging = staging_for(scratch.path());
-    let item = directory(0o755, [("file", file(&staging, b"x"))]);
-    let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
-    let step = publication.prepare(&mut Descent::new(staging.target()), b"tree", &item, &tree).unwrap();
-    fs::remove_dir(&tree).unwrap();
-    plant(outside.path(), &tree).unwrap();
-    let error = publication.carry_out(step, &mut Descent::new(staging.target()), b"tree", &tree).unwrap_err();
-    assert!(matches!(error, ExtractError::SymlinkInTheWay { .. }), "{error}");
-    assert!(names(outside.path()).is_empty());
-}
-
-#[test]
-fn a_new_directory_does_not_follow_a_link_planted_meanwhile() {
-    let scratch = scratch();
-    let outside = tempfile::tempdir().unwrap();
-    let tree = scratch.path().join("tree");
-    let staging = staging_for(scratch.path());
-    let item = directory(0o755, [("file", file(&staging, b"x"))]);
-    let mut publication = Publication::new(&staging, &[], PLAIN).unwrap();
-    let step = publication.prepare(&mut Descent::new(staging.target()), b"tree", &item, &tree).unwrap();
-    plant(outside.path(), &tree).unwrap();
-    publication.carry_out(step, &mut Descent::new(staging.target()), b"tree", &tree).unwrap_err();
-    assert!(names(outside.path()).is_empty());
-}
-
-#[test]
-fn names_that_lead_elsewhere_are_refused() {
-    let scratch = scratch();
-    for name in ["", ".", "..", "/", "/etc/passwd", "../x", "a/b", "a\0b"] {
-        let staging = staging_for(scratch.path());
-        let items = [(name, file(&staging, b"x"))];
-        let error = publish(staging, named(items), &PLAIN).unwrap_err();
-        assert!(matches!(error, ExtractError::UnsafeName { .. }), "{name:?}: {error}");
-        let staging = staging_for(scratch.path());
-        let item = directory(0o755, [("inner", directory(0o755, [(name, file(&staging, b"x"))]))]);
-        let error = publish_as(staging, "tree", item).unwrap_err();
-        assert!(matches!(error, ExtractError::UnsafeName { .. }), "{name:?}: {error}");
-    }
-    for target in ["", "a\0b"] {
-        let error = publish_as(staging_for(scratch.path()), "link", symlink(target)).unwrap_err();
-        assert!(matches!(error, ExtractError::UnsafeLink { .. }), "{target:?}: {error}");
-    }
-    assert!(names(scratch.path()).is_empty());
 }
 
 #[test]
@@ -356,17 +254,6 @@ fn when_one_result_cannot_be_written_none_is() {
 }
 
 #[test]
-fn the_destination_itself_may_be_a_link_that_the_person_chose() {
-    let scratch = scratch();
-    fs::create_dir(scratch.path().join("real")).unwrap();
-    plant("real", scratch.path().join("alias")).unwrap();
-    let staging = staging_for(&scratch.path().join("alias"));
-    let item = file(&staging, b"x");
-    publish_as(staging, "tool", item).unwrap();
-    assert_eq!(names(&scratch.path().join("real")), ["tool"]);
-}
-
-#[test]
 fn many_files_are_written_as_few_are() {
     let scratch = scratch();
     let staging = staging_for(scratch.path());
@@ -376,106 +263,6 @@ fn many_files_are_written_as_few_are() {
     publish_as(staging, "tree", item).unwrap();
     assert_eq!(names(&scratch.path().join("tree")).len(), 200);
     assert_eq!(fs::read(scratch.path().join("tree/137")).unwrap(), b"137");
-}
-
-#[test]
-fn setuid_is_dropped_unless_it_is_to_be_preserved() {
-    let scratch = scratch();
-    let staging = staging_for(scratch.path());
-    let mut item = file(&staging, b"x");
-    item.metadata.mode = 0o6755;
-    publish_as(staging, "tool", item).unwrap();
-    assert_eq!(mode(&scratch.path().join("tool")), 0o755);
-}
-
-#[test]
-fn root_can_preserve_everything() {
-    if skipped_without_root("root_can_preserve_everything") {
-        return;
-    }
-    let scratch = scratch();
-    let staging = staging_for(scratch.path());
-    let owned = |mode, node| Item {
-        metadata: Metadata {
-            uid: 1234,
-            gid: 4321,
-            xattrs: vec![(b"user.origin".to_vec(), b"image".to_vec())],
-            ..metadata(mode)
-        },
-        node,
-    };
-    let tool = owned(0o4755, Node::File(staged(&staging, b"x")));
-    let link = owned(0o777, Node::Symlink(b"tool".to_vec()));
-    let tree = owned(0o3775, Node::Directory(BTreeMap::from([(b"tool".to_vec(), tool), (b"link".to_vec(), link)])));
-    let published = publish(staging, named([("tree", tree)]), &PublishOptions { preserve: true }).unwrap();
-    let tree = scratch.path().join("tree");
-    assert_eq!((mode(&tree), mode(&tree.join("tool"))), (0o3775, 0o4755));
-    for path in ["", "tool", "link"] {
-        let metadata = fs::symlink_metadata(tree.join(path)).unwrap();
-        assert_eq!((metadata.uid(), metadata.gid()), (1234, 4321), "{path}");
-    }
-    let mut value = [0; 16];
-    // A file system without attributes makes it a warning.
-    match rustix::fs::getxattr(tree.join("tool"), "user.origin", &mut value) {
-        Ok(length) => assert_eq!(&value[..length], b"image"),
-        Err(_) => assert!(published.warnings.iter().any(|line| line.contains("user.origin")), "{published:?}"),
-    }
-    assert!(published.warnings.iter().any(|line| line.contains("attributes of a symbolic link")), "{published:?}");
-}
-
-#[test]
-fn an_owner_that_no_system_has_is_refused() {
-    if skipped_without_root("an_owner_that_no_system_has_is_refused") {
-        return;
-    }
-    let scratch = scratch();
-    for uid in [u64::from(u32::MAX), u64::MAX] {
-        let staging = staging_for(scratch.path());
-        let mut item = file(&staging, b"x");
-        item.metadata.uid = uid;
-        let error = publish(staging, named([("tool", item)]), &PublishOptions { preserve: true }).unwrap_err();
-        assert!(matches!(error, ExtractError::Owner { .. }), "{error}");
-    }
-    assert!(names(scratch.path()).is_empty());
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn whoever_is_not_root_gets_read_only_directories_filled() {
-    let scratch = scratch();
-    as_nobody(|| {
-        let tree = |staging: &Staging| {
-            directory(0o555, [("inner", directory(0o500, [("file", file(staging, b"x"))])), ("shut", directory(0, []))])
-        };
-        let staging = staging_for(scratch.path());
-        let item = tree(&staging);
-        publish_as(staging, "tree", item).unwrap();
-        let path = scratch.path().join("tree");
-        assert_eq!((mode(&path), mode(&path.join("inner")), mode(&path.join("shut"))), (0o555, 0o500, 0));
-        assert_eq!(fs::read(path.join("inner/file")).unwrap(), b"x");
-        assert_eq!((mtime(&path), mtime(&path.join("inner"))), (MTIME, MTIME));
-
-        // And what was built but cannot be published is removed all the same.
-        let staging = staging_for(scratch.path());
-        let items = named([("another", tree(&staging)), ("tree", file(&staging, b"x"))]);
-        publish(staging, items, &PLAIN).unwrap_err();
-        assert_eq!(names(scratch.path()), ["tree"]);
-    });
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn only_root_is_let_in_with_preserve() {
-    let scratch = scratch();
-    let options = PublishOptions { preserve: true };
-    as_nobody(|| {
-        let destination = Destination::Directory(scratch.path().to_owned());
-        let error = options.check(&destination).unwrap_err();
-        assert!(matches!(error, ExtractError::PreserveNeedsRoot) && error.is_usage(), "{error}");
-        options.check(&Destination::Stdout).unwrap();
-        let error = publish(staging_for(scratch.path()), vec![], &options).unwrap_err();
-        assert!(matches!(error, ExtractError::PreserveNeedsRoot), "{error}");
-    });
 }
 
 #[test]

@@ -8,11 +8,12 @@
 //! bytes of a branch, 56 of what the entry says, 10 to 20 of the table, and its name. That is about 120 bytes for a usual entry,
 //! of whose header alone the tar has 512. Beside that lie the targets of links, and extended attributes where they are kept.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
+mod branch;
+mod table;
 
-use hashbrown::HashTable;
-
+use self::branch::{Branch, Label, Packed, number};
+pub(super) use self::branch::{Content, EntryId, Full, Marks, NodeId};
+use self::table::Table;
 use super::node::{Node, NodeKind};
 
 /// What a parent without an entry of its own is, as far as its layer can tell.
@@ -35,122 +36,6 @@ impl Place {
     }
 }
 
-/// A node of the tree, for as long as the tree is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct NodeId(u32);
-
-impl NodeId {
-    const ROOT: NodeId = NodeId(0);
-    /// No node.
-    const NONE: NodeId = NodeId(u32::MAX);
-
-    fn get(self) -> Option<NodeId> {
-        (self != NodeId::NONE).then_some(self)
-    }
-}
-
-/// What an entry of the layer says, for as long as the tree is there. Hard links share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EntryId(u32);
-
-/// What a path is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
-    /// Nothing, though there may be a mark.
-    Nothing,
-    /// A directory that has no entry of its own.
-    Implied,
-    /// What its entry says.
-    Entry(EntryId),
-}
-
-/// A [`Content`] in four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Packed(u32);
-
-impl Packed {
-    const NOTHING: Packed = Packed(u32::MAX);
-    const IMPLIED: Packed = Packed(u32::MAX - 1);
-
-    fn of(content: Content) -> Self {
-        match content {
-            Content::Nothing => Packed::NOTHING,
-            Content::Implied => Packed::IMPLIED,
-            Content::Entry(EntryId(entry)) => Packed(entry),
-        }
-    }
-
-    fn content(self) -> Content {
-        match self {
-            Packed::NOTHING => Content::Nothing,
-            Packed::IMPLIED => Content::Implied,
-            Packed(entry) => Content::Entry(EntryId(entry)),
-        }
-    }
-}
-
-/// More of anything than this cannot be counted: greater numbers have meanings of their own.
-const MOST: u32 = u32::MAX - 2;
-
-/// What the layer says about a path in the layers below.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marks {
-    /// Whether a whiteout deletes it.
-    pub(super) deleted: bool,
-    /// Whether an opaque whiteout empties it.
-    pub(super) opaque: bool,
-}
-
-/// A node. Those below one parent are a list in both directions, the latest first.
-#[derive(Clone, Copy, Debug)]
-struct Branch {
-    parent: NodeId,
-    first_child: NodeId,
-    previous: NodeId,
-    next: NodeId,
-    content: Packed,
-    label: Label,
-    marks: Marks,
-}
-
-/// The names from a parent's to a node's own; empty for the root, and where the node has been removed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Label {
-    /// Where it begins in the bytes of all names.
-    start: u32,
-    /// Its length in bytes.
-    length: u32,
-}
-
-impl Branch {
-    /// What stands where a node has been removed, or is not linked yet.
-    fn new(content: Content) -> Self {
-        Branch {
-            parent: NodeId::NONE,
-            first_child: NodeId::NONE,
-            previous: NodeId::NONE,
-            next: NodeId::NONE,
-            content: Packed::of(content),
-            label: Label::default(),
-            marks: Marks::default(),
-        }
-    }
-}
-
-/// A node in the table of children, with its hash, so that a table that grows need not look at the node.
-#[derive(Debug)]
-struct Listed {
-    hash: u32,
-    node: NodeId,
-}
-
-impl Listed {
-    /// Its hash, with as many bits as the table wants.
-    fn spread(&self) -> u64 {
-        spread(self.hash)
-    }
-}
-
 /// The tree. Its root is always there.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -159,14 +44,8 @@ pub(super) struct Tree {
     /// The bytes of all labels.
     names: Vec<u8>,
     /// Nodes by their parent and the first name of their label.
-    children: HashTable<Listed>,
-    /// Keyed anew for each tree, so that no layer can choose names that meet in one place of the table.
-    hasher: RandomState,
+    children: Table,
 }
-
-/// More entries, or bytes of names, than can be counted.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
 
 impl Default for Tree {
     fn default() -> Self {
@@ -174,8 +53,7 @@ impl Default for Tree {
             branches: vec![Branch::new(Content::Implied)],
             entries: Vec::new(),
             names: Vec::new(),
-            children: HashTable::new(),
-            hasher: RandomState::new(),
+            children: Table::default(),
         }
     }
 }
@@ -186,12 +64,11 @@ impl Tree {
         match self.on_the_way(place) {
             Some((next, within)) => (next == name).then_some(Place { within, ..place }),
             None => {
-                let hash = hash(&self.hasher, place.node, name);
-                let is_it = |child: &Listed| {
-                    let branch = self.branch(child.node);
-                    child.hash == hash && branch.parent == place.node && leads_with(self.label(branch), name)
+                let is_it = |child: NodeId| {
+                    let branch = self.branch(child);
+                    branch.parent == place.node && leads_with(self.label(branch), name)
                 };
-                let Listed { node, .. } = *self.children.find(spread(hash), is_it)?;
+                let node = self.children.find(place.node, name, is_it)?;
                 Some(Place { node, within: name.len() })
             }
         }
@@ -344,7 +221,7 @@ impl Tree {
             self.entries.capacity() * size_of::<Node>(),
             self.names.capacity(),
         ];
-        vectors.iter().sum::<usize>() + self.children.allocation_size()
+        vectors.iter().sum::<usize>() + self.children.bytes()
     }
 
     /// The path of `label` below `parent`.
@@ -420,16 +297,14 @@ impl Tree {
 
     /// Puts a node that bears its label into the table.
     fn enlist(&mut self, node: NodeId) {
-        let hash = hash_of(&self.branches, &self.names, &self.hasher, node);
-        self.children.insert_unique(spread(hash), Listed { hash, node }, Listed::spread);
+        let branch = &self.branches[node.0 as usize];
+        self.children.insert(branch.parent, first(branch.label.of(&self.names)), node);
     }
 
     /// Takes a node that bears its label still out of the table.
     fn unlist(&mut self, node: NodeId) {
-        let hash = hash_of(&self.branches, &self.names, &self.hasher, node);
-        if let Ok(entry) = self.children.find_entry(spread(hash), |other| other.node == node) {
-            entry.remove();
-        }
+        let branch = &self.branches[node.0 as usize];
+        self.children.remove(branch.parent, first(branch.label.of(&self.names)), node);
     }
 
     /// Removes all that is below `node`, with the marks there.
@@ -449,7 +324,7 @@ impl Tree {
     }
 
     fn label(&self, branch: &Branch) -> &[u8] {
-        label(&self.names, branch)
+        branch.label.of(&self.names)
     }
 
     fn branch(&self, node: NodeId) -> &Branch {
@@ -482,43 +357,9 @@ impl<'a> Iterator for Children<'a> {
     }
 }
 
-impl Branch {
-    /// The length of its label in bytes.
-    fn length(&self) -> usize {
-        self.label.length as usize
-    }
-}
-
-fn label<'a>(names: &'a [u8], branch: &Branch) -> &'a [u8] {
-    &names[branch.label.start as usize..][..branch.length()]
-}
-
-fn hash_of(branches: &[Branch], names: &[u8], hasher: &RandomState, NodeId(node): NodeId) -> u32 {
-    let branch = &branches[node as usize];
-    hash(hasher, branch.parent, first(label(names, branch)))
-}
-
-/// Where the table has what `parent` has under a name.
-fn hash(hasher: &RandomState, NodeId(parent): NodeId, name: &[u8]) -> u32 {
-    let mut hasher = hasher.build_hasher();
-    hasher.write_u32(parent);
-    hasher.write(name);
-    hasher.finish() as u32
-}
-
-/// A hash whose upper bits, which the table looks at too, differ where its own do (Fibonacci hashing).
-fn spread(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
 /// Whether `name` is the first name of `label`.
 fn leads_with(label: &[u8], name: &[u8]) -> bool {
     label.strip_prefix(name).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
-}
-
-/// `count` as one of the numbers by which the tree counts.
-fn number(count: usize) -> Result<u32, Full> {
-    u32::try_from(count).ok().filter(|count| *count <= MOST).ok_or(Full)
 }
 
 /// The first name of a label.

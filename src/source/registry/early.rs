@@ -135,13 +135,18 @@ mod tests {
         })
     }
 
+    /// Asks for an image of which [`EXPECTED`] will be wanted, and then for what refers to it with this type.
+    async fn referrers(server: &Server, setup: &Setup, artifact_type: &str) -> Vec<IndexEntry> {
+        let registry = setup.open(server);
+        registry.expect(EXPECTED);
+        let image = registry.image(&Choice::Host, &*setup.recorder).await.unwrap();
+        registry.referrers(image.digest.as_ref().unwrap(), artifact_type).await.unwrap()
+    }
+
     #[tokio::test]
     async fn expected_referrers_are_asked_for_beside_the_config_and_once() {
         let (server, setup) = (patient(3), Setup::default());
-        let registry = setup.open(&server);
-        registry.expect(EXPECTED);
-        let image = registry.image(&Choice::Host, &*setup.recorder).await.unwrap();
-        let listed = registry.referrers(image.digest.as_ref().unwrap(), TYPE).await.unwrap();
+        let listed = referrers(&server, &setup, TYPE).await;
         assert_eq!(listed.into_iter().map(|entry| entry.digest).collect::<Vec<_>>(), [Digest::of(b"index")]);
         assert_eq!(server.received().len(), 4, "{:?}", server.paths());
     }
@@ -156,9 +161,6 @@ mod tests {
     #[tokio::test]
     async fn another_list_than_the_expected_one_is_asked_for_anew() {
         let (server, setup) = (patient(1), Setup::default());
-        let registry = setup.open(&server);
-        registry.expect(EXPECTED);
-        let image = registry.image(&Choice::Host, &*setup.recorder).await.unwrap();
-        assert!(registry.referrers(image.digest.as_ref().unwrap(), "another/type").await.unwrap().is_empty());
+        assert!(referrers(&server, &setup, "another/type").await.is_empty());
     }
 }

@@ -38,8 +38,7 @@ fn a_labelled_file_costs_little_more_than_itself() {
 #[test]
 fn a_name_asks_once_for_what_refers_to_the_image_if_at_all_and_an_unlabelled_path_never() {
     for registry in both_kinds() {
-        let reference = registry.push("team/app:1", &image());
-        label_as(&reference, &[("tool", "/bin/tool")]);
+        let reference = push_labelled(&registry);
         let asked = || (registry.count("GET", "/referrers/"), registry.count("GET", "/manifests/sha256-"));
         let (dir, (api, tag)) = (WorkDir::new(), asked());
         artifact(&["get", &reference, "/etc/app/b.conf"]).run_in(&dir).exits(0);
@@ -58,8 +57,7 @@ fn a_name_asks_once_for_what_refers_to_the_image_if_at_all_and_an_unlabelled_pat
 #[test]
 fn a_path_that_happens_to_be_labelled_takes_the_cheap_way() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     let (dir, before) = (WorkDir::new(), registry.log().len());
     artifact(&["get", &reference, "/usr/bin/tool"]).run_in(&dir).exits(0);
     assert_eq!(dir.read("tool"), noise(2, 200_000));
@@ -170,8 +168,7 @@ fn a_label_can_be_removed() {
 #[test]
 fn the_index_of_the_digest_before_is_not_left_behind() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     let old_list = format!("team/app/manifests/{}", subject_of(&registry).replace(':', "-"));
     assert_eq!(json_of(&registry, &old_list)["manifests"].as_array().unwrap().len(), 1);
     label_as(&reference, &[("conf", "/etc/app")]);
@@ -233,8 +230,7 @@ fn an_attached_record_leaves_the_image_alone() {
 #[test]
 fn without_a_range_index_only_the_labelled_layer_is_read_and_no_further() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     let (manifest, _) = manifest_and_config(&registry, "team/app", "1");
     registry.lose(&index_digest(&registry));
     let dir = WorkDir::new();
@@ -248,8 +244,7 @@ fn without_a_range_index_only_the_labelled_layer_is_read_and_no_further() {
 #[test]
 fn a_registry_that_ignores_ranges_is_read_by_the_layer() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     registry.requests_for("/blobs/").fail(Fault::RangeIgnored);
     let dir = WorkDir::new();
     artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0);

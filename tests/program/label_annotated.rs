@@ -40,6 +40,11 @@ fn annotate(registry: &Registry, value: Option<&str>) {
     send(registry, "PUT", "team/app/manifests/1", MANIFEST, manifest.to_string().into_bytes());
 }
 
+/// The list of parts that the labelled image names.
+fn parts_of(registry: &Registry) -> Value {
+    json_of(registry, &format!("team/app/blobs/{}", list_of(registry)["digest"].as_str().unwrap()))
+}
+
 fn store(registry: &Registry, bytes: &[u8]) -> Value {
     registry.store_blob("team/app", &sha256(bytes), bytes);
     json!({ "mediaType": list_of(registry)["mediaType"], "digest": sha256(bytes), "size": bytes.len() })
@@ -48,8 +53,7 @@ fn store(registry: &Registry, bytes: &[u8]) -> Value {
 #[test]
 fn a_labelled_file_takes_the_manifest_the_config_the_list_and_its_range() {
     for registry in both_kinds() {
-        let reference = registry.push("team/app:1", &image());
-        label_as(&reference, &[("tool", "/bin/tool")]);
+        let reference = push_labelled(&registry);
         let asked = get_tool(&registry, &reference);
         assert_eq!(asked.len(), 4, "{asked:?}");
         assert_eq!(referrers(&asked), 0);
@@ -60,8 +64,7 @@ fn a_labelled_file_takes_the_manifest_the_config_the_list_and_its_range() {
 #[test]
 fn a_name_in_ls_needs_no_referrers_and_all_names_do() {
     let registry = Registry::options().referrers().start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     let ls = |words: &[&str]| {
         let arguments = [&["ls", "--format", "{{.Name}} {{.Read}}", &reference], words].concat();
         asked(&registry, || assert!(artifact(&arguments).run().exits(0).out().starts_with("tool range")))
@@ -73,12 +76,9 @@ fn a_name_in_ls_needs_no_referrers_and_all_names_do() {
 #[test]
 fn a_list_that_is_gone_or_lies_costs_requests_and_nothing_else() {
     let registry = Registry::options().referrers().start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     let honest = list_of(&registry);
-    let mut list: Value =
-        serde_json::from_slice(&fetch(&registry, &format!("team/app/blobs/{}", honest["digest"].as_str().unwrap())))
-            .unwrap();
+    let mut list = parts_of(&registry);
     let wrong_size = json!({ "mediaType": honest["mediaType"], "digest": honest["digest"], "size": 7 });
     let gone = json!({ "mediaType": honest["mediaType"], "digest": sha256(b"gone"), "size": 4 });
     let huge = json!({ "mediaType": honest["mediaType"], "digest": honest["digest"], "size": 1_u64 << 40 });
@@ -104,10 +104,8 @@ fn a_list_that_is_gone_or_lies_costs_requests_and_nothing_else() {
 #[test]
 fn a_list_whose_parts_lie_never_yields_a_wrong_file() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
-    let path = format!("team/app/blobs/{}", list_of(&registry)["digest"].as_str().unwrap());
-    let honest: Value = serde_json::from_slice(&fetch(&registry, &path)).unwrap();
+    let reference = push_labelled(&registry);
+    let honest = parts_of(&registry);
     for (field, value) in [("digest", json!(sha256(b"x"))), ("size", json!(3)), ("data", json!("AAAA"))] {
         let mut list = honest.clone();
         list["parts"][0][field] = value;
@@ -120,8 +118,7 @@ fn a_list_whose_parts_lie_never_yields_a_wrong_file() {
 #[test]
 fn labelling_again_names_the_new_list_and_removing_everything_names_none() {
     let registry = Registry::options().referrers().start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     let first = list_of(&registry);
     label_as(&reference, &[("conf", "/etc/app")]);
     assert_ne!(list_of(&registry), first);
@@ -136,8 +133,7 @@ fn labelling_again_names_the_new_list_and_removing_everything_names_none() {
 #[test]
 fn what_is_attached_beside_labels_is_found_and_keeps_their_list() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     let list = list_of(&registry);
     try_label(&reference, Request { attach: true, ..add(&[("more", "/etc/app/a.conf")]) }).unwrap();
     assert_eq!(list_of(&registry), list, "the image stays as it is");
@@ -151,8 +147,7 @@ fn what_is_attached_beside_labels_is_found_and_keeps_their_list() {
 #[test]
 fn something_can_be_attached_where_the_list_is_gone() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     lose_list(&registry);
     try_label(&reference, Request { attach: true, ..add(&[("more", "/etc/app/a.conf")]) }).unwrap();
     assert_eq!(content(&reference, "more"), "a");

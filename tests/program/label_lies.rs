@@ -8,8 +8,7 @@ use serde_json::Value;
 #[test]
 fn a_label_that_lies_never_yields_a_wrong_file() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    push_labelled(&registry);
     let (_, config) = manifest_and_config(&registry, "team/app", "1");
     let record = config["config"]["Labels"]["org.docker-artifact.tool"].as_str().unwrap().to_owned();
     let parsed: Value = serde_json::from_str(&record).unwrap();

@@ -228,8 +228,7 @@ fn what_vouches_is_said_file_by_file() {
 #[test]
 fn a_full_disk_is_said_and_nothing_more_is_read() {
     let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image());
-    label_as(&reference, &[("tool", "/bin/tool")]);
+    let reference = push_labelled(&registry);
     let (dir, before) = (WorkDir::new(), registry.log().len());
     let limited = "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\"";
     let run = Program::new("/bin/sh").args(&["-c", limited]).args(&[binary().to_str().unwrap(), "get", &reference]);

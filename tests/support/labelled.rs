@@ -79,6 +79,13 @@ pub fn label_as(reference: &str, artifacts: &[(&str, &str)]) -> Labelled {
     try_label(reference, add(artifacts)).unwrap()
 }
 
+/// Stores [`image`] as `team/app:1` with its tool labelled, and gives its whole reference.
+pub fn push_labelled(registry: &Registry) -> String {
+    let reference = registry.push("team/app:1", &image());
+    label_as(&reference, &[("tool", "/bin/tool")]);
+    reference
+}
+
 /// What the registry answers at this path below `/v2/`.
 pub fn fetch(registry: &Registry, path: &str) -> Vec<u8> {
     let url = format!("http://{}/v2/{path}", registry.host());

@@ -4,10 +4,7 @@ use crate::support::*;
 
 /// An image of these layers in a registry.
 fn served(layers: Vec<Vec<Entry>>) -> (Registry, String, Packed) {
-    let image = layers.into_iter().fold(Image::new(), Image::layer).pack();
-    let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image);
-    (registry, reference, image)
+    Registry::serving(&layers.into_iter().fold(Image::new(), Image::layer))
 }
 
 /// How often each layer of `image` was asked for, the base first.

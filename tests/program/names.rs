@@ -10,11 +10,8 @@ fn labelled() -> (Registry, String, Packed) {
     let image = Image::new()
         .layer([file("opt/bin/tool", "t"), file("opt/bin/cli", "c"), file("tol", "a path")])
         .label("org.docker-artifact.cli", "/opt/bin/cli")
-        .label("org.docker-artifact.tool", "/opt/bin/tool")
-        .pack();
-    let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image);
-    (registry, reference, image)
+        .label("org.docker-artifact.tool", "/opt/bin/tool");
+    Registry::serving(&image)
 }
 
 fn rows(run: &Run) -> Vec<Value> {
@@ -137,10 +134,7 @@ fn packages() -> (Registry, String, Packed) {
         file("usr/share/doc/c/deep/copyright", "C"),
         symlink("doc", "usr/share/doc"),
     ];
-    let image = Image::new().layer(layer).pack();
-    let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image);
-    (registry, reference, image)
+    Registry::serving(&Image::new().layer(layer))
 }
 
 #[test]

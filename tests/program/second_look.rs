@@ -31,12 +31,9 @@ fn layer() -> Layer {
     ])
 }
 
-/// An image in a registry, and the digest of its layer.
+/// An image of this layer in a registry.
 fn served(layer: Layer) -> (Registry, String, Packed) {
-    let image = Image::new().layer(layer).pack();
-    let registry = Registry::start();
-    let reference = registry.push("team/app:1", &image);
-    (registry, reference, image)
+    Registry::serving(&Image::new().layer(layer))
 }
 
 /// The `Range` of each request for the layer of `image`.

@@ -268,6 +268,13 @@ impl Registry {
         Options::default().start()
     }
 
+    /// A registry like that which has `image` as `team/app:1`; with the image's whole reference, and the image as it is stored.
+    pub fn serving(image: &dyn Pack) -> (Self, String, Packed) {
+        let (registry, image) = (Registry::start(), image.pack());
+        let reference = registry.push("team/app:1", &image);
+        (registry, reference, image)
+    }
+
     /// A registry to be described first.
     pub fn options() -> Options {
         Options::default()

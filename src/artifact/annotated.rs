@@ -4,8 +4,6 @@
 //! image's digest depends on, which therefore covers it. It says no more than any range index: nothing in it is trusted, and where
 //! it is not there or does not fit the labels, the referrers are asked. Spec: `docs/formats.md`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,7 +11,7 @@ use super::index_manifest::PartDescriptor;
 use crate::image::Image;
 use crate::image::digest::Digest;
 use crate::image::edit::{EditError, Step, set_strings};
-use crate::image::manifest::{Descriptor, described};
+use crate::image::manifest::{Descriptor, Manifest, described};
 use crate::source::{self, SourceError, Store};
 
 /// The annotation of an image manifest that holds the list's descriptor.
@@ -47,11 +45,7 @@ pub fn descriptor(list: &[u8]) -> Descriptor {
 
 /// What `manifest` says of its list, where it says something that can be read.
 pub fn named_in(manifest: &str) -> Option<Descriptor> {
-    #[derive(Deserialize)]
-    struct Annotated {
-        annotations: Option<BTreeMap<String, String>>,
-    }
-    let manifest: Annotated = serde_json::from_str(manifest).ok()?;
+    let Manifest::Image(manifest) = Manifest::parse_any(manifest.as_bytes()).ok()? else { return None };
     described(manifest.annotations.as_ref(), INDEX_ANNOTATION).filter(is_list)
 }
 

@@ -13,6 +13,7 @@ pub use oci_distribution::manifest::{OciDescriptor as Descriptor, OciImageManife
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::config::null_strings_are_empty;
 use super::digest::{Digest, InvalidDigest};
 use super::index::{IndexEntry, is_image_config, other_artifact};
 
@@ -75,6 +76,41 @@ struct ShapeOfConfig {
     media_type: Option<String>,
 }
 
+/// An image manifest as far as it is read: no other field of it, whatever it holds, makes the image unreadable.
+#[derive(Deserialize)]
+struct ImageManifest {
+    config: DescriptorFields,
+    layers: Vec<DescriptorFields>,
+    #[serde(default, deserialize_with = "null_strings_are_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DescriptorFields {
+    media_type: String,
+    digest: String,
+    size: i64,
+    urls: Option<Vec<String>>,
+}
+
+impl From<ImageManifest> for OciImageManifest {
+    fn from(ImageManifest { config, layers, annotations }: ImageManifest) -> Self {
+        OciImageManifest {
+            config: config.into(),
+            layers: layers.into_iter().map(Descriptor::from).collect(),
+            annotations: Some(annotations),
+            ..OciImageManifest::default()
+        }
+    }
+}
+
+impl From<DescriptorFields> for Descriptor {
+    fn from(DescriptorFields { media_type, digest, size, urls }: DescriptorFields) -> Self {
+        Descriptor { media_type, digest, size, urls, ..Descriptor::default() }
+    }
+}
+
 /// The descriptor that the annotation `key` holds as JSON, where there is one that can be read.
 pub fn described(annotations: Option<&BTreeMap<String, String>>, key: &str) -> Option<Descriptor> {
     let descriptor: Descriptor = serde_json::from_str(annotations?.get(key)?).ok()?;
@@ -84,7 +120,8 @@ pub fn described(annotations: Option<&BTreeMap<String, String>>, key: &str) -> O
 impl Manifest {
     /// Reads a manifest of whatever kind of artifact, for its descriptors alone.
     pub fn parse_any(bytes: &[u8]) -> Result<Self, ManifestError> {
-        Ok(Manifest::Image(serde_json::from_slice(bytes)?))
+        let manifest: ImageManifest = serde_json::from_slice(bytes)?;
+        Ok(Manifest::Image(Box::new(manifest.into())))
     }
 
     /// Reads the manifest `bytes`, which came with `media_type` (a `Content-Type` header or a descriptor's field), if
@@ -113,7 +150,8 @@ impl Manifest {
             let kind = other.unwrap_or(if is_image { media_type } else { config_type });
             return Err(ManifestError::NotAnImage { what: describe(kind) });
         }
-        let manifest: Box<OciImageManifest> = serde_json::from_slice(bytes)?;
+        let manifest: ImageManifest = serde_json::from_slice(bytes)?;
+        let manifest = OciImageManifest::from(manifest);
         for descriptor in std::iter::once(&manifest.config).chain(&manifest.layers) {
             descriptor.digest.parse::<Digest>()?;
             if descriptor.size < 0 {
@@ -121,7 +159,7 @@ impl Manifest {
                 return Err(ManifestError::Inconsistent(problem));
             }
         }
-        Ok(Manifest::Image(manifest))
+        Ok(Manifest::Image(Box::new(manifest)))
     }
 }
 
@@ -188,6 +226,17 @@ mod tests {
             1,
         );
         assert!(Manifest::parse(chart.as_bytes(), None).unwrap_err().to_string().contains("a Helm chart"));
+    }
+
+    #[test]
+    fn nulls_in_an_image_manifest_are_as_good_as_absent() {
+        for annotations in ["null", r#"{"a":null,"b":"c"}"#] {
+            let text = image(IMAGE_CONFIG_MEDIA_TYPE)
+                .replacen('{', &format!(r#"{{"annotations":{annotations},"#), 1)
+                .replace(r#""size":2"#, &format!(r#""size":2,"urls":null,"annotations":{annotations}"#));
+            let Ok(Manifest::Image(manifest)) = Manifest::parse(text.as_bytes(), None) else { panic!("{text}") };
+            assert_eq!(manifest.annotations.unwrap_or_default().contains_key("b"), annotations.len() > 4);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::source::{self, SourceError, Store};
 pub const INDEX_ANNOTATION: &str = "org.docker-artifact.index";
 
 /// The media type of the list.
-const LIST_MEDIA_TYPE: &str = "application/vnd.docker-artifact.parts.v1+json";
+pub const LIST_MEDIA_TYPE: &str = "application/vnd.docker-artifact.parts.v1+json";
 
 /// The list as it is stored: as many parts as the image has artifacts, each less than a hundred kilobytes; the whole is never
 /// longer than a manifest may be.

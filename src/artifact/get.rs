@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::annotated::INDEX_ANNOTATION;
+use super::annotated::{INDEX_ANNOTATION, LIST_MEDIA_TYPE};
 use super::blocking::blocking;
 use super::error::Error;
 use super::labelled::{ByLabel, Got};
@@ -45,7 +45,8 @@ pub struct Report {
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
     if let Some(store) = source.store().filter(|_| names::may_need_index(&request)) {
-        store.expect(Expected { annotation: INDEX_ANNOTATION, artifact_type: ARTIFACT_TYPE });
+        let (annotation, media_type, artifact_type) = (INDEX_ANNOTATION, LIST_MEDIA_TYPE, ARTIFACT_TYPE);
+        store.expect(Expected { annotation, media_type, artifact_type });
     }
     let image = Arc::new(source.image(&request.platform, &*progress).await?);
     get_from(source, image, request, progress).await

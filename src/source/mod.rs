@@ -166,7 +166,9 @@ pub trait Store: Source {
 pub struct Expected {
     /// The annotation of the manifest that holds the blob's descriptor, in JSON.
     pub annotation: &'static str,
-    /// The artifact type of the referrers that are wanted where the manifest has no such annotation.
+    /// The media type that this descriptor has to say.
+    pub media_type: &'static str,
+    /// The artifact type of the referrers that are wanted where the manifest names no such blob.
     pub artifact_type: &'static str,
 }
 

@@ -43,8 +43,9 @@ impl Early {
 
     /// Asks `registry` for what is expected to be wanted of the image whose manifest is `subject` and has these annotations.
     pub fn begin(&self, registry: Registry, subject: &Digest, annotations: Option<&BTreeMap<String, String>>) {
-        let Some(&Expected { annotation, artifact_type }) = self.expected.get() else { return };
-        let begun = match described(annotations, annotation) {
+        let Some(&Expected { annotation, media_type, artifact_type }) = self.expected.get() else { return };
+        let named = described(annotations, annotation).filter(|descriptor| descriptor.media_type == media_type);
+        let begun = match named {
             Some(descriptor) => {
                 let (mut task, wanted) = (JoinSet::new(), descriptor.clone());
                 task.spawn(async move { source::read_small(&registry, &wanted).await });
@@ -97,7 +98,8 @@ mod tests {
     use crate::source::{Source, Store};
 
     const TYPE: &str = "application/vnd.test+json";
-    const EXPECTED: Expected = Expected { annotation: "test.index", artifact_type: TYPE };
+    const EXPECTED: Expected =
+        Expected { annotation: "test.index", media_type: "application/vnd.test.list+json", artifact_type: TYPE };
     const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
 
     fn manifest() -> String {

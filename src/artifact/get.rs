@@ -7,6 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use super::annotated::{INDEX_ANNOTATION, LIST_MEDIA_TYPE};
 use super::blocking::blocking;
 use super::error::Error;
@@ -89,8 +91,14 @@ pub async fn get_from(
             false => image = source.with_layers(&image, LayersFor::Reading).await?,
         }
     }
-    let by_label =
-        ByLabel { source: &source, image: &image, index: &asked.index, staging: &staging, progress: &*progress };
+    let by_label = ByLabel {
+        source: &source,
+        image: &image,
+        index: &asked.index,
+        attached: OnceCell::new(),
+        staging: &staging,
+        progress: &*progress,
+    };
     let mut by_path = asked.by_path;
     for labelled in asked.by_label {
         match by_label.get(&labelled.record).await? {

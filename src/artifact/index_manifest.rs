@@ -69,6 +69,12 @@ impl PartDescriptor {
         serde_json::from_str(self.annotation(RECORD_ANNOTATION)?).ok()
     }
 
+    /// Whether it is as good as `other`: the same part, and embedded in both or in neither.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Descriptor { digest, size, .. } = &self.descriptor;
+        (digest, *size, &self.data) == (&other.descriptor.digest, other.descriptor.size, &other.data)
+    }
+
     fn annotation(&self, key: &str) -> Option<&str> {
         self.descriptor.annotations.as_ref()?.get(key).map(String::as_str)
     }

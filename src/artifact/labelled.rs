@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use tokio::sync::OnceCell;
 
 use super::annotated;
 use super::blocking::blocking;
@@ -34,6 +35,8 @@ use crate::source::{self, Source, SourceError, Store};
 pub struct RangeIndex {
     /// The parts' descriptors.
     pub parts: Vec<PartDescriptor>,
+    /// Whether they are those that the image's manifest names, so that its referrers may have others.
+    pub is_named: bool,
 }
 
 impl RangeIndex {
@@ -42,9 +45,14 @@ impl RangeIndex {
     pub async fn fetch(source: &dyn Source, image: &Image, progress: &dyn Progress) -> Result<Self, Error> {
         let (Some(store), Some(subject)) = (source.store(), &image.digest) else { return Ok(RangeIndex::default()) };
         match attached(store, subject, progress).await {
-            Ok(attached) => Ok(RangeIndex { parts: attached.parts }),
+            Ok(attached) => Ok(Self::of(attached.parts)),
             Err(error) => Self::without(error.into(), progress),
         }
+    }
+
+    /// The range index that has these `parts`.
+    pub fn of(parts: Vec<PartDescriptor>) -> Self {
+        RangeIndex { parts, is_named: false }
     }
 
     /// The range index of `image` for what has these `records` alone. What the manifest names is enough where it has a part for
@@ -63,7 +71,7 @@ impl RangeIndex {
             Ok(Some(parts)) => {
                 let listed: HashSet<Record> = parts.iter().filter_map(PartDescriptor::record).collect();
                 if records.iter().all(|record| listed.contains(record)) {
-                    return Ok(RangeIndex { parts });
+                    return Ok(RangeIndex { parts, is_named: true });
                 }
             }
             Ok(None) => {}
@@ -83,7 +91,7 @@ impl RangeIndex {
     ) -> Result<Self, Error> {
         let (Some(store), Some(subject)) = (source.store(), &image.digest) else { return Ok(RangeIndex::default()) };
         match attached(store, subject, progress).await {
-            Ok(attached) => Ok(RangeIndex { parts: attached.parts }),
+            Ok(attached) => Ok(Self::of(attached.parts)),
             Err(SourceError::Network { what, problem }) => {
                 let problem = format!(
                     "{problem}; so it is not known whether an artifact {word} is attached to the image; a path is typed \
@@ -115,13 +123,14 @@ impl RangeIndex {
         annotated.collect()
     }
 
+    /// The descriptor of the part about exactly this `record`.
+    fn listed(&self, record: &Record) -> Option<&PartDescriptor> {
+        self.parts.iter().find(|part| part.record().as_ref() == Some(record))
+    }
+
     /// The part about exactly this `record`.
     pub async fn part(&self, source: &dyn Store, record: &Record) -> Result<Option<Part>, Error> {
-        let is_about = |part: &&PartDescriptor| {
-            let annotation = part.descriptor.annotations.as_ref().and_then(|all| all.get(RECORD_ANNOTATION));
-            annotation.and_then(|text| serde_json::from_str(text).ok()).as_ref() == Some(record)
-        };
-        let Some(listed) = self.parts.iter().find(is_about) else { return Ok(None) };
+        let Some(listed) = self.listed(record) else { return Ok(None) };
         let embedded = listed.data.as_ref().and_then(|data| STANDARD.decode(data).ok());
         let embedded = embedded.filter(|bytes| {
             let size = i64::try_from(bytes.len()).ok();
@@ -151,6 +160,8 @@ pub struct ByLabel<'a> {
     pub image: &'a Image,
     /// Its range index, or an empty one.
     pub index: &'a RangeIndex,
+    /// What its referrers have, asked for once where what its manifest names does not serve.
+    pub attached: OnceCell<RangeIndex>,
     /// Where content is staged.
     pub staging: &'a Arc<Staging>,
     /// Who is told when a cheaper way does not work.
@@ -183,10 +194,30 @@ impl ByLabel<'_> {
         }
     }
 
-    /// Reads the extents that the range index gives, where there is a part about `record` and they hold everything.
+    /// Reads what the part about `record` gives: the one that the manifest names, and, where that does not serve, another one that
+    /// is attached.
     async fn by_index(&self, record: &Record) -> Result<Option<Got>, Error> {
+        let got = self.by_part(self.index, record).await;
+        match &got {
+            Ok(Some(_)) => return got,
+            Err(error) if error.is_local() => return got,
+            _ if !self.index.is_named => return got,
+            _ => {}
+        }
+        // The layers may have been compressed anew since, and indexed again.
+        let fetch = || RangeIndex::fetch(&**self.source, self.image, self.progress);
+        let attached = self.attached.get_or_try_init(fetch).await?;
+        match (self.index.listed(record), attached.listed(record)) {
+            (_, None) => got,
+            (Some(one), Some(other)) if one.is_same(other) => got,
+            _ => self.by_part(attached, record).await,
+        }
+    }
+
+    /// Reads the extents that `index` gives, where it has a part about `record` and they hold everything.
+    async fn by_part(&self, index: &RangeIndex, record: &Record) -> Result<Option<Got>, Error> {
         let Some(store) = self.source.store() else { return Ok(None) };
-        let Some(part) = self.index.part(store, record).await? else { return Ok(None) };
+        let Some(part) = index.part(store, record).await? else { return Ok(None) };
         listing::check(record, &part.entries)?;
         let Some(contents) = self.stage(store, &part).await? else { return Ok(None) };
         let layer = match record {

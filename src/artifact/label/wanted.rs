@@ -184,7 +184,7 @@ async fn kept(
 ) -> Option<Kept> {
     let listed = indexed.get(&(name.as_str(), record.clone()))?;
     // One that cannot be read is written anew.
-    let part = RangeIndex { parts: vec![(*listed).clone()] }.part(from?, &record).await.ok().flatten();
+    let part = RangeIndex::of(vec![(*listed).clone()]).part(from?, &record).await.ok().flatten();
     part.filter(|part| is_whole(part, image))?;
     Some(Kept { name: name.clone(), record, part: (*listed).clone() })
 }

@@ -4,7 +4,7 @@
 //! whole; two of the same revision come of two writers at the same time, and are used together. Spec: `docs/formats.md`.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,8 @@ impl PartDescriptor {
 pub struct Attached {
     /// The parts that those in force list, of those that name an artifact.
     pub parts: Vec<PartDescriptor>,
+    /// The digests of what else they list, such as the list of parts that the image names.
+    pub kept: BTreeSet<String>,
     /// The highest revision; 0 where there is none.
     pub revision: u64,
     /// The manifests that are listed, in force or not, and those that are listed and gone.
@@ -128,10 +130,13 @@ pub async fn attached(source: &dyn Store, subject: &Digest, progress: &dyn Progr
                 found.listed.push(entry.digest);
                 let revision = revision_of(manifest.annotations.as_ref());
                 if revision > found.revision {
-                    (found.parts, found.revision, used) = (Vec::new(), revision, 0);
+                    (found.parts, found.kept, found.revision, used) = (Vec::new(), BTreeSet::new(), revision, 0);
                 }
                 if revision == found.revision && used < MAX_USED {
-                    found.parts.extend(manifest.layers.into_iter().filter(|part| part.name().is_some()));
+                    let (parts, others): (Vec<_>, Vec<_>) =
+                        manifest.layers.into_iter().partition(|part| part.name().is_some());
+                    found.parts.extend(parts);
+                    found.kept.extend(others.into_iter().map(|other| other.descriptor.digest));
                     used += 1;
                 }
             }

@@ -27,7 +27,7 @@ const MAX_DELETED: usize = 16;
 const EMPTY: &[u8] = b"{}";
 
 /// Pushes the range index of `image`, unless all that it would hold is there already: its own parts, and those of earlier indexes
-/// of the same image that are about something else. Whether anything was sent.
+/// of the same image that are about something else; and the list that the image names. Whether anything was sent.
 pub async fn publish(
     from: &Registry,
     to: &Registry,
@@ -51,7 +51,9 @@ pub async fn publish(
     let others = earlier.parts.iter().filter(|part| part.name().is_some_and(|name| !named.contains(name)));
     parts.extend(others.cloned());
     parts.sort_by(|one, other| one.name().cmp(&other.name()));
-    if is_same(&parts, &earlier.parts) {
+    // A list that none of them keeps may be gone.
+    let keeps_list = image.list.as_ref().is_none_or(|list| earlier.kept.contains(Digest::of(list).as_str()));
+    if is_same(&parts, &earlier.parts) && keeps_list {
         return Ok(false);
     }
     if parts.is_empty() && withdraw(to, &subject, &earlier).await? {

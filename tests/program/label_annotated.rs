@@ -1,9 +1,13 @@
 //! The list of parts that an image's own manifest names: what it saves, and that nothing depends on it.
 
+use std::io::Read;
+use std::time::{Duration, Instant};
+
 use crate::label_places::write;
 use crate::support::labelled::*;
 use crate::support::*;
 use docker_artifact::artifact::label::Request;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -112,6 +116,111 @@ fn a_list_whose_parts_lie_never_yields_a_wrong_file() {
         let descriptor = store(&registry, list.to_string().as_bytes());
         annotate(&registry, Some(&descriptor.to_string()));
         get_tool(&registry, &reference);
+    }
+}
+
+#[test]
+fn a_list_that_the_registry_does_not_give_out_costs_requests_and_nothing_else() {
+    for fault in [
+        Fault::Status(401),
+        Fault::Status(403),
+        Fault::Status(400),
+        Fault::StatusWith(429, "Retry-After", "86400"),
+        Fault::Redirect("http://127.0.0.1:1/".to_owned()),
+        Fault::Redirect("file:///etc/passwd".to_owned()),
+        Fault::Altered(10),
+    ] {
+        let registry = Registry::options().referrers().start();
+        let reference = registry.push("team/app:1", &image());
+        label_as(&reference, &[("tool", "/bin/tool")]);
+        let list = list_of(&registry)["digest"].as_str().unwrap().to_owned();
+        registry.requests_for(&format!("blobs/{list}")).fail(fault.clone());
+        let dir = WorkDir::new();
+        let run = artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0);
+        run.says("fetched 2").never_says("instead");
+        assert!(dir.read("tool") == noise(2, 200_000), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_list_that_stalls_holds_up_nobody_who_does_not_need_it() {
+    let registry = Registry::options().referrers().start();
+    let reference = registry.push("team/app:1", &image());
+    label_as(&reference, &[("tool", "/bin/tool")]);
+    let manifest = json_of(&registry, "team/app/manifests/1");
+    let list = list_of(&registry)["digest"].as_str().unwrap().to_owned();
+    registry.requests_for(&format!("blobs/{list}")).fail(Fault::StallAfter(100));
+    let begin = Instant::now();
+    artifact(&["get", &reference, "other"]).run().exits(3).says("it has tool");
+    registry.lose(manifest["config"]["digest"].as_str().unwrap());
+    artifact(&["get", &reference, "tool"]).run().exits(3).says("push the image again");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn whoever_stops_waiting_for_a_list_that_stalls_is_let_go_at_once() {
+    let (dir, registry) = (WorkDir::new(), Registry::start());
+    let reference = registry.push("team/app:1", &image());
+    label_as(&reference, &[("tool", "/bin/tool")]);
+    registry.requests_for(list_of(&registry)["digest"].as_str().unwrap()).fail(Fault::StallAfter(100));
+    let running = artifact(&["get", &reference, "tool"]).heeding_signals().start_in(&dir);
+    registry.wait_for_stall();
+    running.signal(Signal::INT);
+    running.wait().exits(130);
+    assert!(dir.listing().is_empty(), "{:?}", dir.listing());
+}
+
+#[test]
+fn a_list_of_another_media_type_is_not_asked_for() {
+    let registry = Registry::options().referrers().start();
+    let reference = registry.push("team/app:1", &image());
+    label_as(&reference, &[("tool", "/bin/tool")]);
+    let layer = json_of(&registry, "team/app/manifests/1")["layers"][1].clone();
+    annotate(&registry, Some(&layer.to_string()));
+    let asked = get_tool(&registry, &reference);
+    assert!(!asked.iter().any(|request| request.contains(layer["digest"].as_str().unwrap())), "{asked:?}");
+}
+
+#[test]
+fn an_image_whose_layers_were_compressed_anew_is_read_by_the_index_of_these_layers() {
+    for registry in both_kinds() {
+        let reference = registry.push("team/app:1", &image());
+        label_as(&reference, &[("tool", "/bin/tool")]);
+        let mut manifest = json_of(&registry, "team/app/manifests/1");
+        for layer in manifest["layers"].as_array_mut().unwrap() {
+            let blob = fetch(&registry, &format!("team/app/blobs/{}", layer["digest"].as_str().unwrap()));
+            let mut tar = Vec::new();
+            flate2::read::MultiGzDecoder::new(&blob[..]).read_to_end(&mut tar).unwrap();
+            registry.store_blob("team/app", &sha256(&tar), &tar);
+            *layer = json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": sha256(&tar), "size": tar.len() });
+        }
+        send(&registry, "PUT", "team/app/manifests/1", MANIFEST, manifest.to_string().into_bytes());
+        get_tool(&registry, &reference);
+        assert!(label_as(&reference, &[("tool", "/bin/tool")]).pushed);
+        let dir = WorkDir::new();
+        artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0).says("fetched 2").never_says("instead");
+        assert!(dir.read("tool") == noise(2, 200_000));
+    }
+}
+
+#[test]
+fn labelling_again_brings_a_lost_list_back() {
+    for registry in both_kinds() {
+        let reference = registry.push("team/app:1", &image());
+        label_as(&reference, &[("tool", "/bin/tool")]);
+        let manifest = fetch(&registry, "team/app/manifests/1");
+        // A copy has neither the list nor the index; what is attached then makes an index that does not list it.
+        let copy = registry.push("team/copy:1", &image());
+        let digest = json_of(&registry, "team/app/manifests/1")["config"]["digest"].as_str().unwrap().to_owned();
+        let config = fetch(&registry, &format!("team/app/blobs/{digest}"));
+        registry.store_blob("team/copy", &digest, &config);
+        send(&registry, "PUT", "team/copy/manifests/1", MANIFEST, manifest);
+        let again = add(&[("tool", "/bin/tool")]);
+        try_label(&copy, Request { attach: true, ..again.clone() }).unwrap();
+        assert!(referrers(&get_tool(&registry, &copy)) > 0);
+        assert!(try_label(&copy, again.clone()).unwrap().pushed);
+        assert_eq!(referrers(&get_tool(&registry, &copy)), 0);
+        assert!(!try_label(&copy, again).unwrap().pushed, "it is there");
     }
 }
 

@@ -78,6 +78,7 @@ def prepare(kept, options, found, stack):
         served.push(image)
     bench = measure.Bench(options.program.resolve(), found, made, served, places, options)
     label(bench.program, served.host, places.environment)
+    options.turn = bench.turn()
     return bench, {image.name: image.size for image in images}
 
 
@@ -91,7 +92,8 @@ def about(bench, options, found, sizes):
     return (
         f"Measured on {time.strftime('%-d %B %Y')}: {peers.machine()}; up to {options.rounds} round{'s' * (options.rounds != 1)} of each case.\n\n"
         f"Versions: {versions}.\n\nImages as stored: {stored}. The layers of `bench/tool`, from the lowest: {layers}.\n"
-        f"The thin link has {options.mbit:g} Mbit/s and a round-trip time of {options.rtt:g} ms.\n"
+        f"The thin link has {options.mbit:g} Mbit/s and a round-trip time of {options.rtt:g} ms. "
+        f"With what the registry takes to answer, a round trip through it is {options.turn * 1000:.1f} ms.\n"
     )
 
 

@@ -2,6 +2,7 @@
 import contextlib
 import dataclasses
 import filecmp
+import http.client
 import json
 import os
 import shlex
@@ -174,6 +175,20 @@ class Bench:
                 process.wait()
                 process.stdout.close()
             counts.update(json.load(log))
+
+    def turn(self):
+        """The seconds that a request and its answer take over the thin link, on an open connection, the median of twenty: what a round trip costs here."""
+        with self.link(True) as (host, _):
+            connection = http.client.HTTPConnection(host, timeout=30)
+            taken = []
+            for _ in range(21):
+                begun = time.monotonic()
+                connection.request("GET", "/v2/")
+                connection.getresponse().read()
+                taken.append(time.monotonic() - begun)
+            connection.close()
+        # The first one opened the connection.
+        return statistics.median(taken[1:])
 
     def counted(self, command, thin=False, first=None):
         """One run through a link that counts: the figures, and the counts."""

@@ -28,10 +28,10 @@ def pairs(figures, peers):
     return [own / max(walls) for own, *walls in zip(mine.all("wall"), *(figure.all("wall") for figure in chosen))]
 
 
-def bound(figures, rtt, mbit):
-    """The seconds that our bytes and our round trips take on the thin link, whatever the program."""
+def bound(figures, turn, mbit):
+    """The seconds that our bytes and our round trips, of `turn` seconds each, take on the thin link, whatever the program."""
     wire = next(iter(figures.values())).wire
-    return wire["down_bytes"] * 8 / (mbit * 1e6) + wire["turns"] * rtt / 1000
+    return wire["down_bytes"] * 8 / (mbit * 1e6) + wire["turns"] * turn
 
 
 def rows(results, sizes, options):
@@ -71,9 +71,9 @@ def rows(results, sizes, options):
     yield ratio("base-file-zstd", name, "`regctl` (verifies nothing)", ["regctl"], 0.6, "0.6 ×")
     for key, result in results.items():
         if result["thin"]:
-            figure, least = next(iter(result["figures"].values())), bound(result["figures"], options.rtt, options.mbit)
+            figure, least = next(iter(result["figures"].values())), bound(result["figures"], options.turn, options.mbit)
             times = figure.median("wall") / least
-            counted = f"{figure.wire['down_bytes'] / 1e6:.2f} MB / rate + {figure.wire['turns']} round trips"
+            counted = f"{figure.wire['down_bytes'] / 1e6:.2f} MB / rate + {figure.wire['turns']} round trips of {options.turn * 1000:.1f} ms"
             yield Row(f"{result['title']}, thin link", counted, "1.08 ×", f"{times:.2f} ×", times <= 1.08)
     yield peak(["memory", "million-get"], "memory of `get`, layers of 10 MB to 3 GB, 10 to 1,000,000 entries", 48)
     yield peak(["million-list"], "memory of `ls -a`, 1,000,000 entries", 160)

@@ -62,7 +62,7 @@ pub async fn get_from(
     progress: Arc<dyn Progress>,
 ) -> Result<Report, Error> {
     request.check()?;
-    let options = PublishOptions { preserve: request.preserve };
+    let options = PublishOptions { preserve: request.preserve, ..PublishOptions::default() };
     let merged = merged::of(&*source, &request);
     let mut image = match merged {
         Some(_) => image,

@@ -4,6 +4,8 @@
 //! digest that the record promises; where it has not, the next way is tried, and in the end it is an error. A record that no
 //! longer fits the image is [`None`] here, so that the caller looks the path up and still checks the digest.
 
+mod header;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::OnceCell;
 
+use self::header::Tail;
 use super::annotated;
 use super::blocking::blocking;
 use super::error::Error;
@@ -24,9 +27,9 @@ use crate::extract::{Item, Metadata, Node, Staged, Staging};
 use crate::image::digest::{DiffId, Digest};
 use crate::image::label::Record;
 use crate::image::{Image, Layer};
-use crate::layer::Flow;
 use crate::layer::checkpoint::{Extent, ExtentReader};
 use crate::layer::entry::Kind;
+use crate::layer::{Entry, Flow};
 use crate::progress::Progress;
 use crate::source::{self, Source, SourceError, Store};
 
@@ -144,12 +147,20 @@ impl RangeIndex {
     }
 }
 
+/// Contents that were found right, by where they are and what they must be.
+type Contents = HashMap<Stretch, Arc<Staged>>;
+
+/// A content out of an extent, with what the tar says of its file, where that was looked for.
+type Held = (Stretch, Arc<Staged>, Option<Entry>);
+
 /// What was got by a record.
 pub struct Got {
     /// What is to be written.
     pub item: Item,
     /// The layer of a file.
     pub layer: Option<Digest>,
+    /// What the layer's tar says of a file, where that was read with it; covered by no digest.
+    pub entry: Option<Entry>,
 }
 
 /// The way to an image's artifacts.
@@ -183,12 +194,12 @@ impl ByLabel<'_> {
         match record {
             Record::File { size, digest, layer, offset, mode, .. } => {
                 let Some(layer) = self.image.layer_of(layer) else { return Ok(None) };
-                let Some((staged, mtime)) = self.read_layer(layer, *offset, *size, digest).await? else {
+                let Some((staged, entry)) = self.read_layer(layer, *offset, *size, digest).await? else {
                     return Ok(None);
                 };
-                let metadata = Metadata { mode: mode.0, mtime, ..Metadata::default() };
+                let metadata = Metadata { mode: mode.0, mtime: entry.mtime, ..Metadata::default() };
                 let item = Item { metadata, node: Node::File(staged) };
-                Ok(Some(Got { item, layer: layer.digest().cloned() }))
+                Ok(Some(Got { item, layer: layer.digest().cloned(), entry: Some(entry) }))
             }
             Record::Directory { .. } => Ok(None),
         }
@@ -219,18 +230,19 @@ impl ByLabel<'_> {
         let Some(store) = self.source.store() else { return Ok(None) };
         let Some(part) = index.part(store, record).await? else { return Ok(None) };
         listing::check(record, &part.entries)?;
-        let Some(contents) = self.stage(store, &part).await? else { return Ok(None) };
+        let Some((contents, entry)) = self.stage(store, &part).await? else { return Ok(None) };
         let layer = match record {
             Record::File { layer, .. } => self.image.layer_of(layer).and_then(|layer| layer.digest().cloned()),
             Record::Directory { .. } => None,
         };
-        Ok(listing::tree(&part.entries, &contents).map(|item| Got { item, layer }))
+        Ok(listing::tree(&part.entries, &contents).map(|item| Got { item, layer, entry }))
     }
 
-    /// Stages the contents of all files that `part` lists; `None` where its extents are not this image's, or not enough.
-    async fn stage(&self, store: &dyn Store, part: &Part) -> Result<Option<HashMap<Stretch, Arc<Staged>>>, Error> {
+    /// Stages the contents of all files that `part` lists; `None` where its extents are not this image's, or not enough. Where that is
+    /// one file, what the tar says of it comes with them.
+    async fn stage(&self, store: &dyn Store, part: &Part) -> Result<Option<(Contents, Option<Entry>)>, Error> {
         let mut by_layer: HashMap<DiffId, BTreeMap<u64, Stretch>> = HashMap::new();
-        let mut staged = HashMap::new();
+        let (mut staged, mut told) = (Contents::new(), None);
         for stretch in part.entries.iter().filter_map(stretch) {
             if stretch.size == 0 {
                 let content = self.staging.stage(&mut io::empty(), 0);
@@ -243,9 +255,12 @@ impl ByLabel<'_> {
         for layer in &self.image.layers {
             let Some(wanted) = layer.diff_id.as_ref().and_then(|diff_id| by_layer.remove(diff_id)) else { continue };
             let Some(contents) = self.stage_layer(store, layer, wanted, &part.extents).await? else { return Ok(None) };
-            staged.extend(contents);
+            for (stretch, content, entry) in contents {
+                staged.insert(stretch, content);
+                told = entry;
+            }
         }
-        Ok(by_layer.is_empty().then_some(staged))
+        Ok(by_layer.is_empty().then_some((staged, told)))
     }
 
     /// Stages the stretches `wanted` of one layer's tar, by their offsets, out of those of `extents` that are of its blob.
@@ -255,7 +270,7 @@ impl ByLabel<'_> {
         layer: &Layer,
         mut wanted: BTreeMap<u64, Stretch>,
         extents: &[StoredExtent],
-    ) -> Result<Option<Vec<(Stretch, Arc<Staged>)>>, Error> {
+    ) -> Result<Option<Vec<Held>>, Error> {
         // Where no two overlap, those that an extent holds come one after the other.
         if wanted.values().zip(wanted.values().skip(1)).any(|(one, next)| one.end() > next.offset) {
             return Err(InvalidPart::new("it has files that overlap").into());
@@ -291,7 +306,7 @@ impl ByLabel<'_> {
         layer: &Layer,
         extent: Extent,
         wanted: Vec<Stretch>,
-    ) -> Result<Vec<(Stretch, Arc<Staged>)>, Error> {
+    ) -> Result<Vec<Held>, Error> {
         let name = describe(layer, self.image.layers.len());
         let descriptor = layer.blob.descriptor.as_ref();
         let descriptor = descriptor.ok_or_else(|| Error::Bug(format!("{name} has no descriptor")))?;
@@ -301,14 +316,19 @@ impl ByLabel<'_> {
             let mut reader =
                 ExtentReader::new(&extent.checkpoint, bytes).map_err(|error| Error::in_layer(&name, error))?;
             let mut position = extent.uncompressed.start;
+            let is_alone = wanted.len() == 1;
             let mut staged = Vec::with_capacity(wanted.len());
             for stretch in wanted {
-                let skipped = io::copy(&mut (&mut reader).take(stretch.offset - position), &mut io::sink());
+                let (mut before, mut tail) = ((&mut reader).take(stretch.offset - position), Tail::default());
+                let skipped = match is_alone {
+                    true => io::copy(&mut before, &mut tail),
+                    false => io::copy(&mut before, &mut io::sink()),
+                };
                 skipped.map_err(|error| Error::in_layer(&name, error.into()))?;
                 let content = staging.stage(&mut reader, stretch.size);
                 let content = checked(&name, &stretch.digest, content.map_err(|error| Error::staging(&name, error))?)?;
                 position = stretch.end();
-                staged.push((stretch, content));
+                staged.push((stretch, content, tail.entry()));
             }
             Ok(staged)
         })
@@ -322,7 +342,7 @@ impl ByLabel<'_> {
         offset: u64,
         size: u64,
         digest: &Digest,
-    ) -> Result<Option<(Arc<Staged>, (i64, u32))>, Error> {
+    ) -> Result<Option<(Arc<Staged>, Entry)>, Error> {
         let blob = self.source.layer(layer).await?;
         let name = describe(layer, self.image.layers.len());
         let (staging, digest) = (Arc::clone(self.staging), digest.clone());
@@ -337,12 +357,12 @@ impl ByLabel<'_> {
                     && (entry.data_offset, actual) == (offset, size)
                 {
                     let staged = staging.stage(data, size).map_err(|error| Error::staging(&name, error))?;
-                    found = Some((staged, entry.mtime));
+                    found = Some((staged, entry.clone()));
                 }
                 Ok(Flow::Stop)
             })?;
             match found {
-                Some((staged, mtime)) => Ok(Some((checked(&name, &digest, staged)?, mtime))),
+                Some((staged, entry)) => Ok(Some((checked(&name, &digest, staged)?, entry))),
                 None => Ok(None),
             }
         })

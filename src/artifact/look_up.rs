@@ -236,9 +236,9 @@ impl Unverified {
 }
 
 /// Stages what passes by.
-struct Stage {
-    staging: Arc<Staging>,
-    hashing: Hashing,
+pub(super) struct Stage {
+    pub(super) staging: Arc<Staging>,
+    pub(super) hashing: Hashing,
 }
 
 impl Collect for Stage {
@@ -254,7 +254,7 @@ impl Collect for Stage {
 }
 
 /// `tree` with its contents, ready to be written; `None` if one of them was never staged.
-fn item(tree: Tree, survey: &Survey<Stage>) -> Option<Item> {
+pub(super) fn item(tree: Tree, survey: &Survey<Stage>) -> Option<Item> {
     let node = match tree.kind {
         TreeKind::File(content) => Node::File(Arc::clone(survey.content(tree.layer?, content.data)?)),
         TreeKind::Symlink(target) => Node::Symlink(target),

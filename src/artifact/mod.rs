@@ -7,6 +7,7 @@ mod again;
 mod annotated;
 mod blocking;
 mod collect;
+pub mod context;
 mod error;
 #[cfg(test)]
 mod fixture;

@@ -35,7 +35,7 @@ pub struct Request {
 impl Request {
     /// Whether it makes sense whatever is in the image, so that nobody is asked for what could not be written.
     pub(super) fn check(&self) -> Result<(), Error> {
-        PublishOptions { preserve: self.preserve }.check(&self.destination)?;
+        PublishOptions { preserve: self.preserve, ..PublishOptions::default() }.check(&self.destination)?;
         match &self.destination {
             Destination::File(path) if self.parents => Err(Error::Usage(format!(
                 "--parents needs a directory to write to, and {} is none; end it with /",

@@ -168,7 +168,7 @@ impl<C: Collect> Survey<C> {
     }
 
     /// Whether there is no layer left to read.
-    fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.known.len() == self.layers.len()
     }
 

@@ -10,12 +10,15 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, Gid, Mode, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr,
-    futimens, utimensat,
+    fstat, futimens, utimensat,
 };
 
 use super::Metadata;
 use super::error::{ExtractError, Shown, ShownBytes};
 use super::warnings::Warnings;
+
+/// Setuid and setgid.
+const SET_ID: u32 = 0o6000;
 
 /// What a file is given while it is still open for writing, so that it need not be opened again for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +27,6 @@ pub struct Stamp {
     pub mode: u32,
     /// The modification time: seconds since the Unix epoch, and nanoseconds (0 to 999,999,999).
     pub mtime: (i64, u32),
-}
-
-/// The permission bits that are kept: setuid, setgid and sticky only on request.
-pub(super) fn kept_mode(metadata: &Metadata, preserve: bool) -> u32 {
-    metadata.mode & if preserve { 0o7777 } else { 0o777 }
 }
 
 /// Applies `metadata` to an open file or directory, which lies, or will lie, at `path`.
@@ -91,7 +89,14 @@ pub(super) fn set_mode(file: BorrowedFd<'_>, mode: u32, path: &Path, warnings: &
     // The bits are 0o7777 at most and fit the narrower type of other systems.
     if let Err(error) = fchmod(file, Mode::from_raw_mode(mode as RawMode)) {
         warnings.add(|| format!("{}: mode {mode:04o} not kept: {error}", Shown(path)));
+    } else if mode & SET_ID != 0 && !has_mode(file, mode) {
+        warnings.add(|| format!("{}: mode {mode:04o} not kept: the system dropped setuid or setgid", Shown(path)));
     }
+}
+
+/// Whether `file` has exactly these bits: who is not in a file's group loses setgid without an error (chmod(2)).
+fn has_mode(file: BorrowedFd<'_>, mode: u32) -> bool {
+    fstat(file).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode) == Mode::from_raw_mode(mode as RawMode))
 }
 
 fn owner(metadata: &Metadata, path: &Path) -> Result<(Uid, Gid), ExtractError> {

@@ -33,7 +33,7 @@ pub use destination::Destination;
 pub use error::{ExtractError, StageError};
 pub use live::discard_all;
 pub use options::PublishOptions;
-pub use publish::{Published, publish};
+pub use publish::{Published, publish, remove};
 pub use staging::{Hashing, Staged, Staging};
 pub use tar_stream::{write_stdout, write_tar};
 

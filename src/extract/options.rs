@@ -2,12 +2,15 @@
 
 use super::destination::Destination;
 use super::error::ExtractError;
+use crate::layer::entry::Metadata;
 
 /// What a person may decide about metadata.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PublishOptions {
     /// Keep ownership, setuid, setgid, sticky and extended attributes too.
     pub preserve: bool,
+    /// Keep setuid, setgid and sticky without the owner that they are about, in a copy that is read and not run.
+    pub special_bits: bool,
 }
 
 impl PublishOptions {
@@ -21,5 +24,10 @@ impl PublishOptions {
             return Err(ExtractError::PreserveNeedsRoot);
         }
         Ok(())
+    }
+
+    /// The permission bits that are kept of what has this `metadata`: setuid, setgid and sticky only on request.
+    pub(super) fn mode(&self, metadata: &Metadata) -> u32 {
+        metadata.mode & if self.preserve || self.special_bits { 0o7777 } else { 0o777 }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, renameat};
 use rustix::io::Errno;
 
-use super::attributes::{kept_mode, set_mode};
+use super::attributes::set_mode;
 use super::descent::Descent;
 use super::destination::Destination;
 use super::error::ExtractError;
@@ -86,6 +86,19 @@ pub fn publish(
     Ok(Published { written, warnings: publication.builder.warnings.into_lines() })
 }
 
+/// Removes the tree at `path`, which [`publish`] wrote, whatever its modes: it moves back into staging, and goes with that.
+///
+/// # Errors
+///
+/// When it cannot be moved there; then it is as it was.
+pub fn remove(path: &Path) -> Result<(), ExtractError> {
+    let name = path.file_name().ok_or_else(|| ExtractError::InvalidDestination { path: path.to_owned() })?;
+    let staging = Staging::new(&Destination::File(path.to_owned()))?;
+    let to = staging.fresh_name();
+    let moved = staging.moving(|| renameat(staging.target(), name.as_bytes(), staging.directory(), to))?;
+    moved.map_err(|error| ExtractError::write(path, error))
+}
+
 /// How one item gets to its place.
 #[derive(Debug)]
 enum Step<'a> {
@@ -106,7 +119,7 @@ impl<'a> Publication<'a> {
     fn new(staging: &'a Staging, items: &[(Vec<u8>, Item)], options: PublishOptions) -> Result<Self, ExtractError> {
         let uses = survey(items)?;
         let builder = Builder {
-            preserve: options.preserve,
+            options,
             flushes: items.len() <= MOST_FLUSHES
                 && !items.iter().any(|(_, item)| matches!(item.node, Node::Directory(_))),
             uses,
@@ -144,7 +157,7 @@ impl<'a> Publication<'a> {
             (Node::Directory(_), Some(kind)) => return Err(in_the_way(kind, path)),
             (_, Some(FileType::Directory)) => return Err(in_the_way(FileType::Directory, path)),
             (Node::Directory(_), None) => {
-                let mode = kept_mode(&item.metadata, self.builder.preserve);
+                let mode = self.builder.options.mode(&item.metadata);
                 (mode & MOVABLE != MOVABLE).then_some(mode)
             }
             (_, None | Some(FileType::RegularFile | FileType::Symlink)) => None,

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher as _, RandomState};
-use std::io::{self, Read, Seek};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -151,6 +151,32 @@ impl Staging {
         })
     }
 
+    /// Puts what `write` writes into a new staged file, with its SHA-256, and gives what that came to besides.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`, or when the bytes cannot be written. Nothing of the file is left then.
+    pub fn stage_written<T>(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> Result<T, ExtractError>,
+    ) -> Result<(Arc<Staged>, T), ExtractError> {
+        let mut outcome = None;
+        let staged = self.fill(None, Hashing::Sha256, |file| {
+            let mut out = BufWriter::with_capacity(BUFFER, file);
+            outcome = Some(write(&mut out).map_err(StageError::Write)?);
+            out.flush().map_err(|error| StageError::Write(self.failure(error)))
+        });
+        match (staged, outcome) {
+            (Ok(staged), Some(outcome)) => Ok((staged, outcome)),
+            // Whoever writes knows of no file.
+            (Err(StageError::Write(ExtractError::Output(error)) | StageError::Read(error)), _) => {
+                Err(self.failure(error))
+            }
+            (Err(StageError::Write(error)), _) => Err(error),
+            (Ok(_), None) => Err(self.failure(io::Error::from(io::ErrorKind::WriteZero))),
+        }
+    }
+
     fn fill(
         &self,
         stamp: Option<Stamp>,
@@ -294,6 +320,21 @@ impl Filling<'_> {
 
     fn failure(&self, error: io::Error) -> StageError {
         StageError::Write(self.staging.failure(error))
+    }
+}
+
+impl Write for Filling<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(bytes, self.size)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

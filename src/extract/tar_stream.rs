@@ -8,7 +8,6 @@ use std::io::Write;
 
 use tar::{EntryType, Header};
 
-use super::attributes::kept_mode;
 use super::error::{ExtractError, ShownBytes};
 use super::options::PublishOptions;
 use super::staging::{Staged, read_fully};
@@ -60,8 +59,7 @@ pub fn write_tar(
 ) -> Result<Vec<String>, ExtractError> {
     let uses = survey(items)?;
     check_holes(items)?;
-    let mut stream =
-        Stream { out, preserve: options.preserve, uses, first: HashMap::new(), warnings: Warnings::default() };
+    let mut stream = Stream { out, options: *options, uses, first: HashMap::new(), warnings: Warnings::default() };
     for (name, item) in items {
         stream.item(&mut name.clone(), item)?;
     }
@@ -86,7 +84,7 @@ fn check_holes(items: &[(Vec<u8>, Item)]) -> Result<(), ExtractError> {
 
 struct Stream<'a> {
     out: &'a mut dyn Write,
-    preserve: bool,
+    options: PublishOptions,
     uses: Uses,
     /// Where the content of files with several names was written, by the ID of the staged file.
     first: HashMap<u64, Vec<u8>>,
@@ -141,7 +139,7 @@ impl Stream<'_> {
     ) -> Result<(), ExtractError> {
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
-        header.set_mode(kept_mode(metadata, self.preserve));
+        header.set_mode(self.options.mode(metadata));
         let mut records = Records::default();
         records.name("path", path, &mut header.as_old_mut().name);
         records.name("linkpath", link, &mut header.as_old_mut().linkname);
@@ -154,11 +152,11 @@ impl Stream<'_> {
                 records.add("mtime", decimal(seconds, nanoseconds).as_bytes());
             }
         }
-        let (uid, gid) = if self.preserve { (metadata.uid, metadata.gid) } else { (0, 0) };
+        let (uid, gid) = if self.options.preserve { (metadata.uid, metadata.gid) } else { (0, 0) };
         header.set_uid(records.number("uid", uid, MOST_IN_8));
         header.set_gid(records.number("gid", gid, MOST_IN_8));
         // The attributes of a file with several names are with the first.
-        let xattrs = if self.preserve && kind != EntryType::Link { metadata.xattrs.as_slice() } else { &[] };
+        let xattrs = if self.options.preserve && kind != EntryType::Link { metadata.xattrs.as_slice() } else { &[] };
         for (name, value) in xattrs {
             // The record's keyword ends at its first equals sign.
             match std::str::from_utf8(name) {
@@ -277,7 +275,7 @@ mod tests {
     use super::super::{Destination, Staging};
     use super::*;
 
-    const PLAIN: PublishOptions = PublishOptions { preserve: false };
+    const PLAIN: PublishOptions = PublishOptions { preserve: false, special_bits: false };
 
     /// What a reader of the stream sees of an entry.
     #[derive(Debug, PartialEq)]
@@ -402,7 +400,7 @@ mod tests {
             xattrs: vec![(b"user.a".to_vec(), b"\x01=\0".to_vec()), (b"user.a=b".to_vec(), b"x".to_vec())],
         };
         let items = [(b"tool".to_vec(), item)];
-        let (stream, warnings) = write(&items, &PublishOptions { preserve: true });
+        let (stream, warnings) = write(&items, &PublishOptions { preserve: true, special_bits: false });
         let seen = read(&stream);
         assert_eq!(seen[0].header, (0o4755, 1000, 5_000_000_000, 7));
         let expected = [("gid", b"5000000000".as_slice()), ("SCHILY.xattr.user.a", b"\x01=\0")];

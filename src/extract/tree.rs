@@ -13,9 +13,10 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fsync, linkat, mkdirat, openat
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::attributes::{Stamp, apply, apply_to_link, kept_mode};
+use super::attributes::{Stamp, apply, apply_to_link};
 use super::descent::Descent;
 use super::error::{ExtractError, Shown};
+use super::options::PublishOptions;
 use super::staging::Staged;
 use super::warnings::Warnings;
 use super::{Item, MAX_DEPTH, Metadata, Node};
@@ -56,7 +57,7 @@ pub(super) fn survey(items: &[(Vec<u8>, Item)]) -> Result<Uses, ExtractError> {
 
 /// Builds items in fresh directories, where nothing is in the way.
 pub(super) struct Builder {
-    pub(super) preserve: bool,
+    pub(super) options: PublishOptions,
     /// Whether what is written is flushed to the disk.
     pub(super) flushes: bool,
     /// What is not yet placed, of what [`survey`] counted.
@@ -98,7 +99,7 @@ impl Builder {
             Node::File(staged) => self.place(staged, &item.metadata, way.here(), name, path)?,
             Node::Symlink(target) => {
                 symlinkat(target.as_slice(), way.here(), name).map_err(failed)?;
-                apply_to_link(way.here(), name, &item.metadata, self.preserve, path, &mut self.warnings)?;
+                apply_to_link(way.here(), name, &item.metadata, self.options.preserve, path, &mut self.warnings)?;
             }
             Node::Directory(children) => {
                 mkdirat(way.here(), name, Mode::RWXU).map_err(failed)?;
@@ -108,8 +109,8 @@ impl Builder {
                 }
                 // Only now: the mode may forbid to write into it, and writing into it changes its time.
                 if let Some(made) = way.leave().map_err(failed)? {
-                    let mode = kept_mode(&item.metadata, self.preserve) | extra_mode;
-                    apply(made.as_fd(), &item.metadata, mode, self.preserve, path, &mut self.warnings)?;
+                    let mode = self.options.mode(&item.metadata) | extra_mode;
+                    apply(made.as_fd(), &item.metadata, mode, self.options.preserve, path, &mut self.warnings)?;
                     self.flush(made.as_fd(), path)?;
                 }
             }
@@ -143,8 +144,8 @@ impl Builder {
         name: &[u8],
         path: &Path,
     ) -> Result<(), ExtractError> {
-        let stamp = Stamp { mode: kept_mode(metadata, self.preserve), mtime: metadata.mtime };
-        let is_done = staged.stamp == Some(stamp) && !self.preserve && !self.flushes;
+        let stamp = Stamp { mode: self.options.mode(metadata), mtime: metadata.mtime };
+        let is_done = staged.stamp == Some(stamp) && !self.options.preserve && !self.flushes;
         if self.settled.insert(staged.id) && !is_done {
             let file = staged.open().map_err(|error| read_back(path, error))?;
             self.settle(&file, metadata, path)?;
@@ -187,8 +188,8 @@ impl Builder {
     }
 
     fn settle(&mut self, file: &File, metadata: &Metadata, path: &Path) -> Result<(), ExtractError> {
-        let mode = kept_mode(metadata, self.preserve);
-        apply(file.as_fd(), metadata, mode, self.preserve, path, &mut self.warnings)?;
+        let mode = self.options.mode(metadata);
+        apply(file.as_fd(), metadata, mode, self.options.preserve, path, &mut self.warnings)?;
         self.flush(file.as_fd(), path)
     }
 }

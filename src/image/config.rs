@@ -39,6 +39,9 @@ pub struct Execution {
     /// The image's labels.
     #[serde(default, deserialize_with = "null_strings_are_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The instructions that run in a build whose stage begins with the image.
+    #[serde(default, deserialize_with = "null_lines_are_empty")]
+    pub on_build: Vec<String>,
 }
 
 /// The config's `rootfs` property.
@@ -75,6 +78,12 @@ pub(super) fn null_strings_are_empty<'de, D: Deserializer<'de>>(
     Ok(read.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
 }
 
+/// A list of strings, in which `null` is an empty one.
+fn null_lines_are_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let read: Vec<Option<String>> = null_is_default(deserializer)?;
+    Ok(read.into_iter().map(Option::unwrap_or_default).collect())
+}
+
 impl ImageConfig {
     /// The build step behind each of `layers` layers, bottom first: `None` where the history does not say. A history
     /// whose non-empty steps are not as many as the layers is not guessed at.
@@ -107,7 +116,10 @@ mod tests {
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         let labels = [("a".to_owned(), String::new()), ("b".to_owned(), "c".to_owned())];
         assert_eq!(config.config.labels, BTreeMap::from(labels));
-        for text in [r#"{"config":null}"#, "{}"] {
+        let text = r#"{"config":{"OnBuild":["RUN make",null]}}"#;
+        assert_eq!(serde_json::from_str::<ImageConfig>(text).unwrap().config.on_build, ["RUN make", ""]);
+        for text in [r#"{"config":null}"#, r#"{"config":{"OnBuild":null}}"#, "{}"] {
+            assert!(serde_json::from_str::<ImageConfig>(text).unwrap().config.on_build.is_empty());
             assert!(serde_json::from_str::<ImageConfig>(text).unwrap().config.labels.is_empty());
         }
     }

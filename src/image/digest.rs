@@ -57,8 +57,12 @@ impl Digest {
 
     /// The first twelve hex digits, as Docker abbreviates a digest.
     pub fn short(&self) -> &str {
-        let encoded = self.0.split_once(':').map_or("", |(_, encoded)| encoded);
-        &encoded[..Digest::SHORT]
+        &self.encoded()[..Digest::SHORT]
+    }
+
+    /// What stands behind the algorithm: hex digits alone, fit for the name of a file.
+    pub fn encoded(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, encoded)| encoded)
     }
 
     /// The same of `text`, where that is a digest.

@@ -24,6 +24,7 @@ mod pattern;
 mod placing;
 mod refused;
 mod spread;
+pub mod trail;
 mod tree;
 mod view;
 pub mod walk;

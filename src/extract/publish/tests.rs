@@ -13,7 +13,7 @@ use super::super::sample::*;
 use super::super::{ExtractError, Hashing, MAX_DEPTH, Stamp, live};
 use super::*;
 
-const PLAIN: PublishOptions = PublishOptions { preserve: false };
+const PLAIN: PublishOptions = PublishOptions { preserve: false, special_bits: false };
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777

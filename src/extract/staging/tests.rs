@@ -231,3 +231,20 @@ fn a_full_disk_is_an_error_that_says_so() {
     assert!(error.to_string().contains("free some space"), "{error}");
     assert!(left.is_empty() && staging_left.is_empty());
 }
+
+#[test]
+fn what_is_written_is_staged_with_its_digest_and_nothing_of_it_is_left_where_that_fails() {
+    let scratch = scratch();
+    let staging = staging_for(scratch.path());
+    let long = vec![7; 3 * BUFFER + 1];
+    let (content, told) =
+        staging.stage_written(|out| out.write_all(&long).map(|()| "told").map_err(ExtractError::Output)).unwrap();
+    assert_eq!((content.size, &content.digest, told), (long.len() as u64, &Some(Digest::of(&long)), "told"));
+    let failed = staging.stage_written(|out| {
+        out.write_all(&long).map_err(ExtractError::Output)?;
+        Err::<(), _>(ExtractError::Output(io::ErrorKind::StorageFull.into()))
+    });
+    let error = failed.unwrap_err();
+    assert!(matches!(error, ExtractError::Write { .. }), "it is no standard output: {error}");
+    assert_eq!(names(&staging.path).len(), 1);
+}

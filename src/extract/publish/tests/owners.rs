@@ -13,6 +13,27 @@ fn setuid_is_dropped_unless_it_is_to_be_preserved() {
     assert_eq!(mode(&scratch.path().join("tool")), 0o755);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_is_not_root_keeps_the_special_bits_on_request_and_can_remove_what_they_shut() {
+    let scratch = scratch();
+    as_nobody(|| {
+        let staging = staging_for(scratch.path());
+        let mut tool = file(&staging, b"x");
+        tool.metadata.mode = 0o6755;
+        let tree = directory(0o3777, [("shut", directory(0o500, [("tool", tool)]))]);
+        let options = PublishOptions { special_bits: true, ..PLAIN };
+        let published = publish(staging, named([("tree", tree)]), &options).unwrap();
+        assert!(published.warnings.is_empty(), "{published:?}");
+        let tree = scratch.path().join("tree");
+        assert_eq!((mode(&tree), mode(&tree.join("shut/tool"))), (0o3777, 0o6755));
+        remove(&tree).unwrap();
+        assert!(names(scratch.path()).is_empty());
+        let error = remove(&tree).unwrap_err();
+        assert!(matches!(error, ExtractError::Write { .. }) && names(scratch.path()).is_empty(), "{error}");
+    });
+}
+
 #[test]
 fn root_can_preserve_everything() {
     if skipped_without_root("root_can_preserve_everything") {
@@ -32,7 +53,7 @@ fn root_can_preserve_everything() {
     let tool = owned(0o4755, Node::File(staged(&staging, b"x")));
     let link = owned(0o777, Node::Symlink(b"tool".to_vec()));
     let tree = owned(0o3775, Node::Directory(BTreeMap::from([(b"tool".to_vec(), tool), (b"link".to_vec(), link)])));
-    let published = publish(staging, named([("tree", tree)]), &PublishOptions { preserve: true }).unwrap();
+    let published = publish(staging, named([("tree", tree)]), &PublishOptions { preserve: true, ..PLAIN }).unwrap();
     let tree = scratch.path().join("tree");
     assert_eq!((mode(&tree), mode(&tree.join("tool"))), (0o3775, 0o4755));
     for path in ["", "tool", "link"] {
@@ -58,7 +79,7 @@ fn an_owner_that_no_system_has_is_refused() {
         let staging = staging_for(scratch.path());
         let mut item = file(&staging, b"x");
         item.metadata.uid = uid;
-        let error = publish(staging, named([("tool", item)]), &PublishOptions { preserve: true }).unwrap_err();
+        let error = publish(staging, named([("tool", item)]), &PublishOptions { preserve: true, ..PLAIN }).unwrap_err();
         assert!(matches!(error, ExtractError::Owner { .. }), "{error}");
     }
     assert!(names(scratch.path()).is_empty());
@@ -92,7 +113,7 @@ fn whoever_is_not_root_gets_read_only_directories_filled() {
 #[test]
 fn only_root_is_let_in_with_preserve() {
     let scratch = scratch();
-    let options = PublishOptions { preserve: true };
+    let options = PublishOptions { preserve: true, ..PLAIN };
     as_nobody(|| {
         let destination = Destination::Directory(scratch.path().to_owned());
         let error = options.check(&destination).unwrap_err();

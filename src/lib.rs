@@ -9,6 +9,7 @@
 //! itself; `extract` knows entries, not sources. What a tar's headers say is in `tar`, for layers and for archives of images.
 
 pub mod artifact;
+pub mod build;
 pub mod cli;
 pub mod extract;
 pub mod image;

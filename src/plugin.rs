@@ -23,7 +23,7 @@ use crate::source::engine::endpoint::EngineOptions;
 const METADATA: &str = include_str!("../plugin-metadata/metadata.json");
 
 /// Names the socket whose end of file means that Docker wants the plugin to stop.
-const SOCKET_VARIABLE: &str = "DOCKER_CLI_PLUGIN_SOCKET";
+pub const SOCKET_VARIABLE: &str = "DOCKER_CLI_PLUGIN_SOCKET";
 
 /// What the program was started for.
 #[derive(Debug, PartialEq, Eq)]
@@ -239,7 +239,7 @@ fn recognise(word: &[u8]) -> Option<Vec<(&'static GlobalFlag, Option<OsString>)>
 }
 
 /// As Go's `strconv.ParseBool`, which reads Docker's own.
-fn boolean(value: &OsStr) -> Option<bool> {
+pub fn boolean(value: &OsStr) -> Option<bool> {
     match value.to_str()? {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -266,12 +266,12 @@ pub enum Stop {
 /// The signals that ask a program to stop: a terminal's end, Ctrl-C, Ctrl-\, and `kill`.
 const STOP_SIGNALS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 
-/// Runs `action` on a thread of its own when the program is asked to stop: by a signal, or by Docker, which closes its socket.
+/// Runs `action` on a thread of its own whenever the program is asked to stop: by a signal, or by Docker, which closes its socket.
 /// A signal that whoever started the program has it ignore (`nohup`, a shell's background job) stays ignored. Signals count
 /// from the moment that this returns, however busy everything else is.
 ///
 /// From then on, a file that grows beyond `ulimit -f` is an error of the write, not the program's sudden end.
-pub fn on_stop(action: impl FnOnce(Stop) + Send + 'static) -> io::Result<()> {
+pub fn on_stop(mut action: impl FnMut(Stop) + Send + 'static) -> io::Result<()> {
     // Where there are not enough descriptors for its first runtime, tokio panics.
     let _ = [(); 3].map(|()| std::os::unix::net::UnixStream::pair()).into_iter().collect::<Result<Vec<_>, _>>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -284,24 +284,26 @@ pub fn on_stop(action: impl FnOnce(Stop) + Send + 'static) -> io::Result<()> {
     // It is enough that there is a handler (setrlimit(2), RLIMIT_FSIZE).
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     // Docker's own plugins, too, go on without a socket that they cannot reach.
-    let socket = std::env::var_os(SOCKET_VARIABLE).and_then(|address| connect(&address).ok());
+    let mut socket = std::env::var_os(SOCKET_VARIABLE).and_then(|address| connect(&address).ok());
     drop(guard);
     thread::Builder::new().name("stop".to_owned()).spawn(move || {
-        let why = runtime.block_on(async {
-            let mut asked: Vec<BoxFuture<'_, Stop>> = Vec::new();
-            for (kind, signal) in &mut signals {
-                asked.push(Box::pin(async move {
-                    signal.recv().await;
-                    Stop::Signal(*kind)
+        loop {
+            let why = runtime.block_on(async {
+                let mut asked: Vec<BoxFuture<'_, Stop>> = Vec::new();
+                for (kind, signal) in &mut signals {
+                    asked.push(Box::pin(async move {
+                        signal.recv().await;
+                        Stop::Signal(*kind)
+                    }));
+                }
+                asked.push(Box::pin(async {
+                    closed(&mut socket).await;
+                    Stop::Docker
                 }));
-            }
-            asked.push(Box::pin(async {
-                closed(socket).await;
-                Stop::Docker
-            }));
-            select_all(asked).await.0
-        });
-        action(why);
+                select_all(asked).await.0
+            });
+            action(why);
+        }
     })?;
     Ok(())
 }
@@ -340,12 +342,13 @@ fn connect(address: &OsStr) -> io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-/// Waits until the other side closes the socket; for ever where there is none.
-async fn closed(socket: Option<UnixStream>) {
-    let Some(mut socket) = socket else { return std::future::pending().await };
+/// Waits until the other side closes the socket, which is then gone; for ever where there is none.
+async fn closed(socket: &mut Option<UnixStream>) {
+    let Some(open) = socket else { return std::future::pending().await };
     let mut ignored = [0; 64];
     // Docker says nothing on it; a reset means as much as an end of file.
-    while matches!(socket.read(&mut ignored).await, Ok(1..)) {}
+    while matches!(open.read(&mut ignored).await, Ok(1..)) {}
+    *socket = None;
 }
 
 #[cfg(test)]
@@ -473,11 +476,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
-        let socket = connect(path.as_os_str()).unwrap();
+        let mut socket = Some(connect(path.as_os_str()).unwrap());
         let (mut server, _) = listener.accept().await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut server, b"words mean nothing").await.unwrap();
         drop(server);
-        closed(Some(socket)).await;
+        closed(&mut socket).await;
+        assert!(socket.is_none(), "it closes only once");
     }
 
     #[cfg(target_os = "linux")]
@@ -487,8 +491,8 @@ mod tests {
         let name = format!("docker_artifact_test_{}", std::process::id());
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
         let listener = std::os::unix::net::UnixListener::bind_addr(&address).unwrap();
-        let socket = connect(OsStr::new(&format!("@{name}"))).unwrap();
+        let mut socket = Some(connect(OsStr::new(&format!("@{name}"))).unwrap());
         drop(listener.accept().unwrap());
-        closed(Some(socket)).await;
+        closed(&mut socket).await;
     }
 }

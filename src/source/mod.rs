@@ -33,6 +33,7 @@ use futures_util::future::{BoxFuture, ready};
 
 pub use error::SourceError;
 pub use place::{Promise, StoredLayer};
+pub use reference::familiar;
 pub use trail::{Part, Trail};
 
 use merged::Merged;

@@ -49,6 +49,34 @@ pub fn parse(text: &str) -> Result<Reference, ParseError> {
     })
 }
 
+/// The short form in which Docker writes a reference: without `docker.io/`, `library/`, and a tag that is not written. `None` where
+/// Docker takes the text for no reference.
+///
+/// It is what `reference.FamiliarString` of distribution gives for what `reference.ParseNormalizedNamed` reads. These differ from
+/// `parse` in that a bare image ID is no reference, and that capital letters in the first component make it a registry's name.
+pub fn familiar(text: &str) -> Option<String> {
+    let is_id = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let reference = parse(text).ok().filter(|_| !is_id)?;
+    let (registry, repository) = (reference.registry(), reference.repository());
+    if repository.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut short = match repository.strip_prefix("library/") {
+        _ if registry != DOCKER_HUB => format!("{registry}/{repository}"),
+        Some(name) if !name.contains('/') => name.to_owned(),
+        _ => repository.to_owned(),
+    };
+    // `parse` adds a tag where none is written, so whether there is one is for the text to say.
+    let name = text.split_once('@').map_or(text, |(name, _)| name);
+    if let Some((_, tag)) = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')) {
+        short.extend([":", tag]);
+    }
+    if let Some(digest) = reference.digest() {
+        short.extend(["@", digest]);
+    }
+    Some(short)
+}
+
 /// The registry and the repository that a name means: its first component is the registry's if it could be that of a host
 /// on a network (`HOST.TEST/app`, `host:5000/app`, `localhost/app`).
 fn split(name: &str) -> (String, String) {
@@ -127,6 +155,32 @@ mod tests {
         assert_eq!(ours, theirs, "{text:?}");
         if let (Ok(ours), Ok(theirs)) = (ours, theirs) {
             assert_eq!(ours.whole(), theirs.whole(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_short_form_leaves_out_what_docker_leaves_out() {
+        let id = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for (text, short) in [
+            ("alpine", "alpine"),
+            ("alpine:3.20", "alpine:3.20"),
+            ("alpine:latest", "alpine:latest"),
+            ("library/alpine", "alpine"),
+            ("docker.io/library/alpine:3", "alpine:3"),
+            ("index.docker.io/alpine", "alpine"),
+            ("docker.io/golangci/golangci-lint:v2", "golangci/golangci-lint:v2"),
+            ("docker.io/library/a/b", "library/a/b"),
+            ("ghcr.io/library/alpine", "ghcr.io/library/alpine"),
+            ("ghcr.io/astral-sh/uv:0.5", "ghcr.io/astral-sh/uv:0.5"),
+            ("localhost:5000/app", "localhost:5000/app"),
+            ("localhost:5000/app:1", "localhost:5000/app:1"),
+            (&format!("app@sha256:{id}"), &format!("app@sha256:{id}")),
+            (&format!("docker.io/library/app:1@sha256:{id}"), &format!("app:1@sha256:{id}")),
+        ] {
+            assert_eq!(familiar(text).as_deref(), Some(short), "{text}");
+        }
+        for text in ["", "App", "Foo/bar", "a b", "a:", id, "a@sha256:00", "a//b", "tools-", "$A"] {
+            assert_eq!(familiar(text), None, "{text}");
         }
     }
 

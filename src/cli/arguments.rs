@@ -6,12 +6,14 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+mod build;
 mod copy_binary;
 mod flags;
 mod get;
 mod label;
 mod ls;
 
+pub use build::BuildArguments;
 pub use copy_binary::CopyBinaryArguments;
 pub use flags::{ProgressMode, RegistryArguments};
 pub use get::GetArguments;
@@ -67,6 +69,13 @@ pub enum Command {
         args_override_self = true
     )]
     Ls(LsArguments),
+    /// Build an image; of those it only copies files from, fetch these files
+    #[command(
+        override_usage = "[OPTIONS] PATH",
+        long_about = build::LONG_ABOUT,
+        before_help = build::EXAMPLES
+    )]
+    Build(BuildArguments),
 }
 
 /// Why there are no arguments to work with.
@@ -103,6 +112,10 @@ pub fn command(program: &'static str) -> clap::Command {
 
 /// Reads `words`, what was typed after `program`.
 pub fn parse(words: &[OsString], program: &'static str) -> Result<Arguments, Stop> {
+    if let Some((debug, words)) = build::words(words) {
+        let command = Some(Command::Build(BuildArguments::of(words)));
+        return Ok(Arguments { debug, version: false, command });
+    }
     let mut command = command(program);
     match read(&mut command, words, program)? {
         Arguments { version: true, .. } => Err(version(program)),

@@ -113,12 +113,12 @@ mod tests {
 
     #[test]
     fn commands_come_first() {
-        assert_eq!(offered(""), ["get", "label", "ls", ":4"]);
+        assert_eq!(offered(""), ["get", "label", "ls", "build", ":4"]);
         assert_eq!(offered("g"), ["get", ":4"]);
         assert_eq!(offered("l"), ["label", "ls", ":4"]);
         assert_eq!(offered("x"), [":4"]);
         assert_eq!(answer(&["g".into()], true), "get\tGet files and directories out of an image\n:4\n");
-        assert_eq!(answer(&[], false), "get\nlabel\nls\n:4\n");
+        assert_eq!(answer(&[], false), "get\nlabel\nls\nbuild\n:4\n");
     }
 
     #[test]

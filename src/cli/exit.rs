@@ -24,6 +24,8 @@ pub enum Exit {
     Mismatch,
     /// A signal of this number asked to stop.
     Signal(i32),
+    /// A build ended with this code of its own.
+    Build(u8),
     /// Whoever read standard output has gone.
     BrokenPipe,
 }
@@ -40,6 +42,7 @@ impl Exit {
             Exit::Mismatch => 5,
             // As shells count a program that a signal ended.
             Exit::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
+            Exit::Build(code) => code,
             // What ends other programs in a pipe; this one, like any in Rust, is not sent it.
             Exit::BrokenPipe => Exit::Signal(Signal::PIPE.as_raw()).code(),
         }

@@ -16,6 +16,24 @@ pub enum Failure {
     /// Standard output took no more.
     #[error("writing to standard output: {0}")]
     Output(#[source] io::Error),
+    /// The work for a line of a Dockerfile failed.
+    #[error("{place}: {error}")]
+    InDockerfile {
+        /// The file, the line and the instruction.
+        place: String,
+        /// What is wrong.
+        #[source]
+        error: Box<artifact::Error>,
+    },
+    /// What was fetched for a build, or a file that tells of its result, cannot be written.
+    #[error("keeping what the build needs: {0}")]
+    Kept(#[source] io::Error),
+    /// Docker cannot be run.
+    #[error("running docker: {0}")]
+    Docker(#[source] io::Error),
+    /// What was asked of a build cannot be done.
+    #[error("{0}")]
+    Build(String),
     /// The machine does not let the program work.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
@@ -27,7 +45,10 @@ impl Failure {
         match self {
             _ if self.is_broken_pipe() => Exit::BrokenPipe,
             Failure::Artifact(error) => error.exit_class().into(),
-            Failure::Output(_) | Failure::Start(_) => Exit::Failed,
+            Failure::InDockerfile { error, .. } => error.exit_class().into(),
+            Failure::Output(_) | Failure::Kept(_) | Failure::Docker(_) | Failure::Build(_) | Failure::Start(_) => {
+                Exit::Failed
+            }
         }
     }
 
@@ -37,7 +58,7 @@ impl Failure {
             Failure::Output(error) | Failure::Artifact(artifact::Error::Extract(ExtractError::Output(error))) => {
                 error.kind() == io::ErrorKind::BrokenPipe
             }
-            Failure::Artifact(_) | Failure::Start(_) => false,
+            _ => false,
         }
     }
 }

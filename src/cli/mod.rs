@@ -5,6 +5,7 @@
 
 mod access;
 pub mod arguments;
+mod build;
 mod columns;
 pub mod completion;
 mod copy_binary;
@@ -17,9 +18,11 @@ mod get;
 mod help;
 mod label;
 mod ls;
+mod metadata_file;
 pub mod options;
 mod output;
 pub mod progress;
+mod running;
 pub mod sanitize;
 mod timestamp;
 
@@ -64,22 +67,23 @@ fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
     let Options { command, debug, action } = options;
     let command = (command.as_str(), debug);
     match action {
-        Action::Get(get) => perform(command, get.display, |display| get::run(get, display)),
-        Action::Label(label) => perform(command, label.display, |display| label::run(label, display)),
-        Action::Ls(ls) => perform(command, ls.display, |display| ls::run(ls, display)),
-        Action::CopyBinary(copy) => perform(command, copy.display, |display| copy_binary::run(copy, display)),
+        Action::Get(get) => perform(command, get.display, |display| done(get::run(get, display))),
+        Action::Label(label) => perform(command, label.display, |display| done(label::run(label, display))),
+        Action::Ls(ls) => perform(command, ls.display, |display| done(ls::run(ls, display))),
+        Action::Build(build) => perform(command, build.display, |display| build::run(*build, display)),
+        Action::CopyBinary(copy) => perform(command, copy.display, |display| done(copy_binary::run(copy, display))),
     }
 }
 
 /// Runs the command of this name, with a display.
-fn perform<F: Future<Output = Result<(), Failure>>>(
+fn perform<F: Future<Output = Result<Exit, Failure>>>(
     (command, debug): (&str, bool),
     mode: DisplayMode,
     run: impl FnOnce(Arc<Display>) -> F,
 ) -> Exit {
     let display = Arc::new(Display::new(mode));
     match work(display.clone(), run(display.clone())) {
-        Ok(()) => Exit::Done,
+        Ok(exit) => exit,
         Err(failure) => {
             display.clear();
             if !failure.is_broken_pipe() {
@@ -90,12 +94,20 @@ fn perform<F: Future<Output = Result<(), Failure>>>(
     }
 }
 
-/// Does the work until it is done, or until the program is asked to stop, which ends it at once. Whatever is
-/// half-written is gone in either case.
-fn work(display: Arc<Display>, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+/// Nothing but success is left to tell of a command that has ended without a failure.
+async fn done(command: impl Future<Output = Result<(), Failure>>) -> Result<Exit, Failure> {
+    command.await.map(|()| Exit::Done)
+}
+
+/// Does the work until it is done, or until the program is asked to stop, which ends it at once, except while another program runs
+/// in its place: that one is asked then, and waited for. Whatever is half-written is gone in either case.
+fn work(display: Arc<Display>, command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     let stopping = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopping);
     plugin::on_stop(move |why| {
+        if running::pass_on(why) {
+            return;
+        }
         told.store(true, Ordering::SeqCst);
         extract::discard_all();
         display.clear();

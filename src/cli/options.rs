@@ -1,5 +1,6 @@
 //! What the program works with: the arguments read, checked and freed of clap.
 
+mod build;
 mod copy_binary;
 mod get;
 mod label;
@@ -9,6 +10,7 @@ mod surroundings;
 
 use std::ffi::OsString;
 
+pub use build::BuildOptions;
 pub use copy_binary::CopyBinaryOptions;
 pub use get::GetOptions;
 pub use label::{LabelOptions, Output};
@@ -40,6 +42,8 @@ pub enum Action {
     Label(LabelOptions),
     /// List what is there.
     Ls(LsOptions),
+    /// Build an image.
+    Build(Box<BuildOptions>),
     /// Copy a file into an image that is being built.
     CopyBinary(CopyBinaryOptions),
 }
@@ -56,6 +60,10 @@ impl Options {
             Command::Get(typed) => ("get", GetOptions::new(typed, &surroundings).map(Action::Get)),
             Command::Label(typed) => ("label", LabelOptions::new(typed, &surroundings).map(Action::Label)),
             Command::Ls(typed) => ("ls", LsOptions::new(typed, &surroundings).map(Action::Ls)),
+            Command::Build(typed) => {
+                let build = BuildOptions::new(&typed.words, debug, &surroundings);
+                ("build", build.map(|build| Action::Build(Box::new(build))))
+            }
         };
         let usage = || arguments::usage(name, program);
         Options::of(format!("{program} {name}"), debug, action, usage)

@@ -6,6 +6,7 @@
 mod adversaries;
 mod archives;
 mod attach;
+mod build_docker;
 mod context;
 mod copy_binary;
 mod damaged;

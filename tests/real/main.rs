@@ -4,6 +4,7 @@
 //! and passes; with `DOCKER_ARTIFACT_REQUIRE_REAL=1` in the environment it fails instead, so that `.ci/run` proves what it claims to.
 
 mod archives;
+mod build;
 mod checkpoints;
 mod engine;
 mod foreign_layers;

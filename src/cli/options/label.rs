@@ -2,26 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read as _;
 
-use serde_json::Value;
-
-use super::problem::{Problem, format, text};
+use super::problem::{Problem, format};
 use super::surroundings::Surroundings;
 use crate::artifact::label::Request;
 use crate::cli::access::{Access, Location, location, registry};
 use crate::cli::arguments::LabelArguments;
 use crate::cli::columns::LABELLED;
 use crate::cli::format::Format;
+use crate::cli::metadata_file::MetadataFile;
 use crate::cli::progress::DisplayMode;
 use crate::image::digest::Digest;
 use crate::image::label::Name;
 use crate::image::platform::Platform;
 use crate::source::name::Name as Place;
-
-/// A metadata file larger than this many bytes is refused. One that holds provenance has some megabytes.
-const MAX_METADATA_BYTES: u64 = 64 << 20;
 
 /// The options of `label`.
 #[derive(Debug)]
@@ -185,24 +179,12 @@ fn name(bytes: &[u8]) -> Option<Name> {
 
 /// The image and its digest, as `docker buildx build --metadata-file` wrote them. Of several names the first one counts.
 fn metadata(file: &OsStr) -> Result<(Location, Digest), Problem> {
-    let shown = text(file).unwrap_or("--metadata-file");
-    let unreadable = |problem: &str| Problem::Other(format!("{shown}: {problem}"));
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(MAX_METADATA_BYTES + 1).read_to_end(&mut bytes));
-    read.map_err(|error| unreadable(&error.to_string()))?;
-    if bytes.len() as u64 > MAX_METADATA_BYTES {
-        return Err(unreadable("it is too large for what \"docker buildx build --metadata-file\" writes"));
-    }
-    let metadata: Value = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error.to_string()))?;
-    let field = |key: &str| {
-        let missing = || unreadable(&format!("it has no {key}; build with --tag and --push, and --metadata-file"));
-        metadata[key].as_str().filter(|text| !text.is_empty()).ok_or_else(missing)
-    };
-    let name = field("image.name")?.split(',').next().unwrap_or_default().trim();
-    let digest = field("containerimage.digest")?.parse::<Digest>();
-    let digest = digest.map_err(|error| unreadable(&format!("containerimage.digest: {error}")))?;
+    let metadata = MetadataFile::read(file).map_err(Problem::Other)?;
+    let names = metadata.names().map_err(Problem::Other)?;
+    let digest = metadata.digest().map_err(Problem::Other)?;
+    let name = names.first().copied().unwrap_or_default();
     let image = registry(name.as_ref()).and_then(|reference| location(reference.as_ref()));
-    Ok((image.map_err(|problem| unreadable(&problem))?, digest))
+    Ok((image.map_err(|problem| Problem::Other(metadata.problem(&problem)))?, digest))
 }
 
 #[cfg(test)]

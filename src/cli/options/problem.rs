@@ -1,7 +1,5 @@
 //! What can be wrong with the arguments of a command, and what finds it for every command.
 
-use std::ffi::OsStr;
-
 use crate::cli::format::{Columns, Format};
 
 /// What is wrong with the arguments of a command.
@@ -31,9 +29,4 @@ impl From<String> for Problem {
 /// The argument of `--format`, for rows of these columns.
 pub(super) fn format(typed: &str, columns: &'static Columns) -> Result<Format, Problem> {
     Format::parse(typed, columns).map_err(|invalid| Problem::Other(invalid.to_string()))
-}
-
-/// A flag's value, or an operand, as text.
-pub(super) fn text(typed: &OsStr) -> Result<&str, Problem> {
-    typed.to_str().ok_or_else(|| Problem::Other(format!("\"{}\" is not UTF-8", typed.display())))
 }

@@ -1,12 +1,12 @@
 //! Other programs that run in this one's place, and end before it: whoever asks this program to stop asks them.
 //!
 //! A program is listed from before it starts until it has ended and its number may be another's: so no signal gets lost, and none
-//! reaches a stranger.
+//! reaches a stranger. One that is only asked something ([`ask`]) is not waited for: it ends because this program does.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::retry_on_intr;
@@ -31,6 +31,21 @@ pub fn run(command: &mut Command, started: impl FnOnce(&mut Child)) -> io::Resul
     RUNNING.run(command, started)
 }
 
+/// Runs `command` until it ends, and gives what it says on standard output, and how it ended. It gets no input, and what it says on
+/// standard error is not read. It is meant for a thread that may wait.
+///
+/// # Errors
+///
+/// It cannot be started, read, or waited for.
+pub fn ask(command: &mut Command) -> io::Result<(Vec<u8>, ExitStatus)> {
+    RUNNING.ask(command)
+}
+
+/// Ends all that is asked something.
+pub fn stop_asking() {
+    RUNNING.lock().stop_asking();
+}
+
 /// Passes on that this program was asked to stop, and gives whether there is anything that it was passed on to. If not, this program
 /// is about to end, and nothing is started any more.
 pub fn pass_on(why: Stop) -> bool {
@@ -42,6 +57,8 @@ struct Running(Mutex<List>);
 
 struct List {
     programs: Vec<Program>,
+    /// Those that are asked something.
+    asked: Vec<Pid>,
     /// Whether this program is about to end.
     is_closed: bool,
 }
@@ -61,27 +78,15 @@ struct Asked {
 
 impl Running {
     const fn new() -> Self {
-        Running(Mutex::new(List { programs: Vec::new(), is_closed: false }))
+        Running(Mutex::new(List { programs: Vec::new(), asked: Vec::new(), is_closed: false }))
     }
 
     fn run(&self, command: &mut Command, started: impl FnOnce(&mut Child)) -> io::Result<Exit> {
-        let mut child = {
-            let mut list = self.lock();
-            while list.is_closed {
-                drop(list);
-                // Nobody is left who waits for an answer.
-                std::thread::park();
-                list = self.lock();
-            }
-            let child = command.spawn()?;
-            list.programs.push(Program { pid: Pid::from_child(&child), asked: Asked::default() });
-            child
-        };
-        let pid = Pid::from_child(&child);
+        let (mut child, pid) = self.start(command, |list, pid| {
+            list.programs.push(Program { pid, asked: Asked::default() });
+        })?;
         started(&mut child);
-        // It has ended, but its number stays its own until it is waited for once more.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let ended = retry_on_intr(|| waitid(WaitId::Pid(pid), options));
+        let ended = end(pid);
         let asked = {
             let programs = &mut self.lock().programs;
             let at = programs.iter().position(|program| program.pid == pid);
@@ -97,6 +102,32 @@ impl Running {
         })
     }
 
+    fn ask(&self, command: &mut Command) -> io::Result<(Vec<u8>, ExitStatus)> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let (mut child, pid) = self.start(command, |list, pid| list.asked.push(pid))?;
+        let mut said = Vec::new();
+        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut said));
+        let ended = end(pid);
+        self.lock().asked.retain(|asked| *asked != pid);
+        let status = ended.and_then(|()| child.wait())?;
+        read.map(|_| (said, status))
+    }
+
+    /// Starts a program that is on the list by then.
+    fn start(&self, command: &mut Command, list_it: impl FnOnce(&mut List, Pid)) -> io::Result<(Child, Pid)> {
+        let mut list = self.lock();
+        while list.is_closed {
+            drop(list);
+            // Nobody is left who waits for an answer.
+            std::thread::park();
+            list = self.lock();
+        }
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        list_it(&mut list, pid);
+        Ok((child, pid))
+    }
+
     /// `is_known`: whether the programs have been told already.
     fn pass_on(&self, why: Stop, is_known: bool) -> bool {
         let mut list = self.lock();
@@ -108,12 +139,31 @@ impl Running {
             }
         }
         list.is_closed = list.programs.is_empty();
+        if list.is_closed {
+            list.stop_asking();
+        }
         !list.is_closed
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl List {
+    fn stop_asking(&self) {
+        for pid in &self.asked {
+            // One that has ended needs none.
+            let _ = kill_process(*pid, Signal::TERM);
+        }
+    }
+}
+
+/// Waits until a program has ended. Its number stays its own until it is waited for once more.
+fn end(pid: Pid) -> io::Result<()> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    retry_on_intr(|| waitid(WaitId::Pid(pid), options))?;
+    Ok(())
 }
 
 impl Asked {
@@ -206,6 +256,22 @@ mod tests {
         assert_eq!(run("kill -KILL $$"), 137);
         let absent = Running::new().run(&mut Command::new("/nonexistent/docker"), |_| {});
         assert_eq!(absent.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_asked_something_is_read_to_its_end_and_ended_with_this_program() {
+        let running = Arc::new(Running::new());
+        let (said, status) = running.ask(&mut shell("head -c 100000 /dev/zero; exit 3")).unwrap();
+        assert_eq!((said.len(), status.code()), (100_000, Some(3)));
+        let asks = {
+            let running = Arc::clone(&running);
+            std::thread::spawn(move || running.ask(&mut shell("exec sleep 60")).unwrap().1)
+        };
+        while running.lock().asked.is_empty() {
+            std::thread::yield_now();
+        }
+        assert!(!running.pass_on(TERM, true), "nobody waits for it");
+        assert_eq!(asks.join().unwrap().signal(), Some(Signal::TERM.as_raw()));
     }
 
     #[test]

@@ -115,12 +115,16 @@ impl Docker {
 
     /// What Docker says on standard output to these words; `None` if it fails, for whatever reason.
     async fn said(&self, words: &[&str]) -> Option<String> {
-        let mut command = tokio::process::Command::new(&self.program);
-        command.args(&self.globals).args(words).env_remove(SOCKET_VARIABLE).kill_on_drop(true);
-        command.stdin(Stdio::null()).stderr(Stdio::null());
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
-        tracing::debug!(?words, status = %output.status, "ran docker");
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        let mut command = Command::new(&self.program);
+        command.args(&self.globals).args(words).env_remove(SOCKET_VARIABLE);
+        let asked = tokio::task::spawn_blocking(move || running::ask(&mut command));
+        let Ok(asked) = tokio::time::timeout(PATIENCE, asked).await else {
+            running::stop_asking();
+            return None;
+        };
+        let (said, status) = asked.ok()?.ok()?;
+        tracing::debug!(?words, %status, "ran docker");
+        status.success().then(|| String::from_utf8_lossy(&said).into_owned())
     }
 }
 

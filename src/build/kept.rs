@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
+use super::temporary::Temporary;
 use crate::extract;
 use crate::image::digest::Digest;
 
@@ -42,7 +42,7 @@ const VERSION: u32 = 1;
 pub struct Kept {
     root: PathBuf,
     /// Removes it all at the end, where nothing is to stay.
-    temporary: Option<TempDir>,
+    temporary: Option<Temporary>,
 }
 
 /// Where what is known of one image and one set of paths is, or will be.
@@ -114,8 +114,8 @@ impl Kept {
 
     /// A place of its own that is gone at the end.
     pub fn temporary() -> io::Result<Self> {
-        let temporary = tempfile::Builder::new().prefix("docker-artifact-build-").tempdir()?;
-        Ok(Kept { root: temporary.path().canonicalize()?, temporary: Some(temporary) })
+        let temporary = Temporary::new()?;
+        Ok(Kept { root: temporary.path().to_owned(), temporary: Some(temporary) })
     }
 
     /// Whether what is fetched is still there after the program has ended.
@@ -202,15 +202,6 @@ impl Place {
         // Long enough to tell runs and folders apart, short enough to be read in a command line.
         let own = Digest::of(format!("{} {}", std::process::id(), now.as_nanos()).as_bytes());
         self.directory.join(format!("{}-{}", &self.stem[..16], own.short()))
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // By itself it would stumble over folders that nobody may write into.
-        if self.temporary.is_some() {
-            let _ = extract::remove(&self.root);
-        }
     }
 }
 

@@ -21,6 +21,7 @@ mod pairs;
 mod paths;
 pub mod plan;
 mod stages;
+pub mod temporary;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -41,6 +41,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::build::temporary;
 use crate::extract;
 use crate::plugin::{self, Invocation};
 use crate::source::engine;
@@ -110,6 +111,7 @@ fn work(display: Arc<Display>, command: impl Future<Output = Result<Exit, Failur
         }
         told.store(true, Ordering::SeqCst);
         extract::discard_all();
+        temporary::discard_all();
         display.clear();
         engine::discard_all();
         std::process::exit(Exit::from(why).code().into());

@@ -125,6 +125,11 @@ pub fn parse(words: &[OsString]) -> Result<Parsed, String> {
                 {
                     continue;
                 }
+                // It says nothing, and would hide one before it, such as this program's own.
+                let is_nothing = |(flag, value): &(&Flag, &OsStr)| flag.long == "metadata-file" && value.is_empty();
+                if flags.iter().all(is_nothing) {
+                    continue;
+                }
                 own.help |= flags.iter().any(|(flag, value)| flag.long == "help" && boolean(value) != Some(false));
                 settings.extend(flags);
             }
@@ -239,7 +244,8 @@ impl CommandLine {
         match name {
             "file" => self.file = path(),
             "iidfile" => self.iidfile = path(),
-            "metadata-file" => self.metadata_file = path(),
+            // One without a name is not among Docker's words.
+            "metadata-file" => self.metadata_file = path().or(self.metadata_file.take()),
             "build-arg" => self.build_arguments.push(pair(name, text()?)?),
             "label" => {
                 let (label, value) = pair(name, text()?)?;

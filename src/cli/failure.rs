@@ -34,6 +34,15 @@ pub enum Failure {
     /// What was asked of a build cannot be done.
     #[error("{0}")]
     Build(String),
+    /// The result of a build could not be labelled, and is there all the same.
+    #[error("the image is {done}, but not labelled: {failure}")]
+    Unlabelled {
+        /// Where it is: `pushed` or `loaded`.
+        done: &'static str,
+        /// Why.
+        #[source]
+        failure: Box<Failure>,
+    },
     /// The machine does not let the program work.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
@@ -46,6 +55,7 @@ impl Failure {
             _ if self.is_broken_pipe() => Exit::BrokenPipe,
             Failure::Artifact(error) => error.exit_class().into(),
             Failure::InDockerfile { error, .. } => error.exit_class().into(),
+            Failure::Unlabelled { failure, .. } => failure.exit(),
             Failure::Output(_) | Failure::Kept(_) | Failure::Docker(_) | Failure::Build(_) | Failure::Start(_) => {
                 Exit::Failed
             }

@@ -193,7 +193,7 @@ mod tests {
             artifacts: vec![("tool".parse().unwrap(), record(path))],
         };
         let images = paths.iter().map(image).collect();
-        Labelled { old: Digest::of(b"old"), new: Digest::of(b"new"), images, pushed: true }
+        Labelled { old: Digest::of(b"old"), new: Digest::of(b"new"), configs: Vec::new(), images, pushed: true }
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl MetadataFile {
         digest.map_err(|error| self.problem(&format!("{DIGEST}: {error}")))
     }
 
+    /// The digests of the result that it tells, of the manifest or index and of the config; none, if an older buildx wrote it.
+    pub fn digests(&self) -> Vec<&str> {
+        [DIGEST, CONFIG_DIGEST].iter().filter_map(|key| self.value[*key].as_str()).collect()
+    }
+
     /// What is wrong with this file, for a message.
     pub fn problem(&self, problem: &str) -> String {
         format!("{}: {problem}", self.path.display())

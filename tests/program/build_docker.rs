@@ -8,7 +8,7 @@ use crate::support::*;
 use rustix::process::Signal;
 
 /// A directory with a Dockerfile, and a `docker` on the PATH that has buildx and builds as `build` says, a piece of a shell script.
-fn with_docker(build: &str) -> WorkDir {
+pub fn with_docker(build: &str) -> WorkDir {
     let dir = WorkDir::new();
     fs::write(dir.path("Dockerfile"), "FROM scratch\nCOPY Dockerfile /\n").unwrap();
     let script = format!(

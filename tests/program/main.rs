@@ -7,6 +7,8 @@ mod adversaries;
 mod archives;
 mod attach;
 mod build_docker;
+mod build_labels;
+mod build_stopped;
 mod context;
 mod copy_binary;
 mod damaged;

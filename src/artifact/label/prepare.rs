@@ -39,7 +39,11 @@ impl Prepared {
     /// What is told of it; `pushed` is whether anything was written.
     pub fn outcome(&self, pushed: bool) -> Labelled {
         let images = self.images.iter().map(Relabelled::outcome).collect();
-        Labelled { old: self.old.clone(), new: self.new.clone(), images, pushed }
+        let configs = self.images.iter().filter_map(|image| {
+            let config = image.config.as_ref()?;
+            Some((image.before.config_digest(), Digest::of(config.as_bytes())))
+        });
+        Labelled { old: self.old.clone(), new: self.new.clone(), configs: configs.collect(), images, pushed }
     }
 }
 

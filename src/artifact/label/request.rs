@@ -28,6 +28,8 @@ pub struct Labelled {
     pub old: Digest,
     /// The digest that it names now.
     pub new: Digest,
+    /// The digests of the configs that changed, before and after.
+    pub configs: Vec<(Digest, Digest)>,
     /// The images that were labelled, one for each platform.
     pub images: Vec<LabelledImage>,
     /// Whether anything was written.

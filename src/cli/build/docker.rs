@@ -2,7 +2,7 @@
 //! this program was given.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -88,14 +88,21 @@ impl Docker {
     }
 
     /// Builds what `words` say, and gives how that ended. Docker has this program's terminal; its standard input is `stdin`, or this
-    /// program's own. Whoever asks this program to stop meanwhile asks Docker.
+    /// program's own. What it says on standard output goes to `said`, if that is given. Whoever asks this program to stop meanwhile
+    /// asks Docker.
     ///
     /// # Errors
     ///
     /// Docker cannot be started.
-    pub async fn build(&self, words: Vec<OsString>, stdin: Option<Vec<u8>>) -> io::Result<Exit> {
+    pub async fn build(
+        &self,
+        words: Vec<OsString>,
+        stdin: Option<Vec<u8>>,
+        said: Option<&mut Vec<u8>>,
+    ) -> io::Result<Exit> {
         self.buildx_version().await;
         let words = self.command_line(words);
+        let is_heard = said.is_some();
         let build = tokio::task::spawn_blocking(move || {
             let mut words = words.iter();
             let mut command = Command::new(words.next().map_or(OsStr::new("docker"), |program| program));
@@ -103,14 +110,27 @@ impl Docker {
             if stdin.is_some() {
                 command.stdin(Stdio::piped());
             }
-            running::run(&mut command, |child| {
+            if is_heard {
+                command.stdout(Stdio::piped());
+            }
+            let mut heard = Vec::new();
+            let exit = running::run(&mut command, |child| {
                 if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), stdin) {
                     // One that does not read to the end is no failure of this program's.
                     std::thread::spawn(move || pipe.write_all(&bytes));
                 }
-            })
+                if let Some(mut pipe) = child.stdout.take() {
+                    // What came before a failure counts.
+                    let _ = pipe.read_to_end(&mut heard);
+                }
+            })?;
+            Ok::<_, io::Error>((exit, heard))
         });
-        build.await.map_err(io::Error::other)?
+        let (exit, heard) = build.await.map_err(io::Error::other)??;
+        if let Some(said) = said {
+            *said = heard;
+        }
+        Ok(exit)
     }
 
     /// What Docker says on standard output to these words; `None` if it fails, for whatever reason.
@@ -462,7 +482,7 @@ Platforms:        linux/arm64/v8
             directory.path().display()
         );
         let docker = noting(directory.path(), &then);
-        let exit = docker.build(words(&["-f", "-", "a b"]), Some(b"FROM scratch\n".to_vec())).await.unwrap();
+        let exit = docker.build(words(&["-f", "-", "a b"]), Some(b"FROM scratch\n".to_vec()), None).await.unwrap();
         assert_eq!(exit, Exit::Build(3));
         assert_eq!(noted(directory.path()), ["buildx", "version", "buildx", "build", "-f", "-", "a b"]);
         assert_eq!(fs::read(directory.path().join("stdin")).unwrap(), b"FROM scratch\n");
@@ -473,13 +493,13 @@ Platforms:        linux/arm64/v8
         let directory = tempfile::tempdir().unwrap();
         let docker = noting(directory.path(), "[ \"$1\" = build ]");
         // It does not read what it is given, either.
-        assert_eq!(docker.build(words(&["."]), Some(vec![b'x'; 1 << 20])).await.unwrap(), Exit::Done);
+        assert_eq!(docker.build(words(&["."]), Some(vec![b'x'; 1 << 20]), None).await.unwrap(), Exit::Done);
         assert_eq!(noted(directory.path()), ["buildx", "version", "build", "."]);
     }
 
     #[tokio::test]
     async fn a_docker_that_is_not_there_is_said() {
-        let error = absent().build(words(&["."]), None).await.unwrap_err();
+        let error = absent().build(words(&["."]), None, None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -14,9 +14,9 @@ use crate::artifact::label::{Labelled, Request, label, label_in_engine};
 use crate::build::command_line::CommandLine;
 use crate::image::digest::Digest;
 use crate::image::label::{Name, PREFIX};
-use crate::image::manifest::Manifest;
 use crate::plugin::boolean;
 use crate::progress::Progress as _;
+use crate::source::engine::Engine;
 use crate::source::registry::{Registry, pinned};
 use crate::source::{Source as _, SourceError, Store as _};
 
@@ -52,9 +52,12 @@ impl<'a> Output<'a> {
         self.0.iter().rev().find(|(known, _)| known.trim().eq_ignore_ascii_case(key)).map(|(_, value)| value.trim())
     }
 
+    fn is_on(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| boolean(value.as_ref()) == Some(true))
+    }
+
     fn is_pushed(&self) -> bool {
-        let pushes = self.get("push").is_some_and(|value| boolean(value.as_ref()) == Some(true));
-        self.get("type") == Some("registry") || (self.get("type") == Some("image") && pushes)
+        self.get("type") == Some("registry") || (self.get("type") == Some("image") && self.is_on("push"))
     }
 
     fn is_loaded(&self, has_own_store: bool) -> bool {
@@ -72,12 +75,19 @@ pub fn declare(labels: &[(String, String)]) -> bool {
     labels.iter().any(|(key, value)| is_name(key) && value.starts_with('/'))
 }
 
+/// Whether the result gets no tag where it is pushed, as where another build is to be put beside it.
+pub fn is_pushed_by_digest(line: &CommandLine) -> bool {
+    line.outputs.iter().any(|typed| Output::parse(typed).is_on("push-by-digest"))
+}
+
 /// The names of the result: those that BuildKit tells, else, from an older one, those that were asked for.
-pub fn names(metadata: &MetadataFile, tags: &[String]) -> Vec<String> {
-    match metadata.names() {
-        Ok(names) => names.into_iter().map(str::to_owned).collect(),
-        Err(_) => tags.to_vec(),
+pub fn names(metadata: &MetadataFile, line: &CommandLine) -> Vec<String> {
+    if let Ok(names) = metadata.names() {
+        return names.into_iter().map(str::to_owned).collect();
     }
+    let of_outputs = line.outputs.iter().filter_map(|typed| Output::parse(typed).get("name").map(str::to_owned));
+    // buildx does so, too.
+    if line.tags.is_empty() { of_outputs.collect() } else { line.tags.clone() }
 }
 
 /// Labels the result that `metadata` tells of, under its `names`: what its Dockerfile declares. Gives the digests that moved.
@@ -99,7 +109,7 @@ pub async fn label_result(
             let expected = metadata.digest().map_err(Failure::Build)?;
             Ok(label_pushed(first, others, expected, access, display).await?)
         }
-        Destination::Engine => Ok(label_loaded(first, others, access, display).await?),
+        Destination::Engine => Ok(label_loaded(first, others, metadata, access, display).await?),
     }
 }
 
@@ -151,22 +161,27 @@ async fn label_one(
     Ok(labelled)
 }
 
-/// Notes what became of a pushed image's digest, and of its config's, where it has one.
+/// Notes what became of a pushed image's digest, and of its configs'.
 async fn note(registry: &Registry, labelled: &Labelled, moved: &mut Moved) -> Result<(), SourceError> {
-    let (old, new) = (registry.manifest(Some(&labelled.old)).await?, registry.manifest(Some(&labelled.new)).await?);
-    let config = |bytes: &[u8]| match Manifest::parse(bytes, None) {
-        Ok(Manifest::Image(manifest)) => manifest.config.digest.parse::<Digest>().ok(),
-        _ => None,
-    };
-    if let Some((old, new)) = config(&old.bytes).zip(config(&new.bytes)) {
-        moved.insert(old.to_string(), (new, None));
-    }
+    let new = registry.manifest(Some(&labelled.new)).await?;
+    moved.extend(configs(labelled));
     moved.insert(labelled.old.to_string(), (labelled.new.clone(), Some(new.bytes.len() as u64)));
     Ok(())
 }
 
-async fn label_loaded(first: &str, others: &[String], access: &Access, display: &Arc<Display>) -> Result<Moved, Error> {
+fn configs(labelled: &Labelled) -> impl Iterator<Item = (String, (Digest, Option<u64>))> {
+    labelled.configs.iter().map(|(old, new)| (old.to_string(), (new.clone(), None)))
+}
+
+async fn label_loaded(
+    first: &str,
+    others: &[String],
+    metadata: &MetadataFile,
+    access: &Access,
+    display: &Arc<Display>,
+) -> Result<Moved, Error> {
     let engine = access.in_engine(first, Arc::clone(display) as _)?;
+    check_id(&engine, metadata).await?;
     let labelled = label_in_engine(engine, None, Request::default(), Arc::clone(display) as _).await?;
     display.notice(&format!("labelled {} in local://{first} ({})", artifacts(&labelled).join(", "), labelled.new));
     let labelled_now = access.in_engine(first, Arc::clone(display) as _)?;
@@ -175,9 +190,24 @@ async fn label_loaded(first: &str, others: &[String], access: &Access, display: 
             Some((repository, tag)) if !tag.contains('/') => (repository, tag),
             _ => (name.as_str(), "latest"),
         };
+        // It may name another image by now.
+        labelled_now.id_of_same_layers(name).await?;
         labelled_now.api().await?.tag(first, repository, tag).await?;
     }
-    Ok([(labelled.old.to_string(), (labelled.new, None))].into())
+    let mut moved: Moved = configs(&labelled).collect();
+    moved.insert(labelled.old.to_string(), (labelled.new, None));
+    Ok(moved)
+}
+
+/// Fails where the engine's image is none of those that `metadata` tells of. Its ID is the digest of the config, or, in some stores, of
+/// the manifest or index.
+async fn check_id(engine: &Engine, metadata: &MetadataFile) -> Result<(), Error> {
+    let (id, told) = (engine.id().await?, metadata.digests());
+    if told.is_empty() || told.contains(&id) {
+        return Ok(());
+    }
+    let problem = format!("expected {}, found {id}; was the tag built again?", told.join(" or "));
+    Err(Error::Source(SourceError::Protocol { what: engine.name(), problem }))
 }
 
 /// The names of the artifacts that were labelled, each once.

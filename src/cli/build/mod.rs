@@ -13,10 +13,10 @@ mod show;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
 use indicatif::DecimalBytes;
-use tempfile::NamedTempFile;
 
 use self::contexts::{Contexts, Folder, Form, Ready};
 use self::docker::{Builder, Docker};
@@ -25,12 +25,13 @@ use self::looked::{Looked, look};
 use super::access::Access;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::metadata_file::{MetadataFile, mend_id_file};
+use super::metadata_file::{MetadataFile, Moved, mend_id_file};
 use super::options::BuildOptions;
 use super::output::write_out;
 use super::progress::Display;
 use crate::build::command_line::{CommandLine, Own, Print};
 use crate::build::kept::Kept;
+use crate::build::temporary::Temporary;
 use crate::build::{Left, NotUnderstood, Plan};
 use crate::progress::Progress as _;
 
@@ -65,7 +66,7 @@ impl Build {
         self.display.notice(&format!("the build is passed on as it is: {why}"));
         match self.own.print {
             Some(_) => self.print("", &[], &[]),
-            None => self.docker.build(self.words.clone(), stdin).await.map_err(Failure::Docker),
+            None => self.docker.build(self.words.clone(), stdin, None).await.map_err(Failure::Docker),
         }
     }
 
@@ -106,9 +107,14 @@ impl Build {
         self.tell(&dockerfile, &ready, &left);
         let declares = !declared.is_empty() || labels::declare(&line.labels);
         let destination = labels::destination(&line, is_engine).filter(|_| declares && !self.own.no_label);
+        if destination.is_some() && labels::is_pushed_by_digest(&line) {
+            self.display
+                .notice("the image is not labelled, as it is pushed by its digest alone; label the tag that it gets");
+            return self.build(&ready, Vec::new(), stdin, None).await;
+        }
         match destination {
             Some(destination) => self.build_and_label(&line, destination, &ready, stdin).await,
-            None => self.build(&ready, Vec::new(), stdin).await,
+            None => self.build(&ready, Vec::new(), stdin, None).await,
         }
     }
 
@@ -128,9 +134,15 @@ impl Build {
     }
 
     /// Builds with what is ready, and some more arguments.
-    async fn build(&self, ready: &[Ready], more: Vec<OsString>, stdin: Option<Vec<u8>>) -> Result<Exit, Failure> {
+    async fn build(
+        &self,
+        ready: &[Ready],
+        more: Vec<OsString>,
+        stdin: Option<Vec<u8>>,
+        said: Option<&mut Vec<u8>>,
+    ) -> Result<Exit, Failure> {
         let words = arguments(ready).into_iter().chain(more).chain(self.words.iter().cloned());
-        self.docker.build(words.collect(), stdin).await.map_err(Failure::Docker)
+        self.docker.build(words.collect(), stdin, said).await.map_err(Failure::Docker)
     }
 
     /// The same; then labels the result, and mends what tells of it.
@@ -144,26 +156,50 @@ impl Build {
         // If nobody else wants to know the digest, it is still needed here.
         let own = match &line.metadata_file {
             Some(_) => None,
-            None => Some(NamedTempFile::new().map_err(Failure::Kept)?),
+            None => Some(Temporary::new().map_err(Failure::Kept)?),
         };
-        let more = own.iter().flat_map(|file| ["--metadata-file".into(), file.path().into()]).collect();
-        let exit = self.build(ready, more, stdin).await?;
-        let file = own.as_ref().map(NamedTempFile::path).or(line.metadata_file.as_deref());
-        let Some(file) = file.filter(|_| exit == Exit::Done) else { return Ok(exit) };
-        let mut metadata = MetadataFile::read(file.as_os_str()).map_err(Failure::Build)?;
-        let names = labels::names(&metadata, &line.tags);
+        let own_file = own.as_ref().map(|folder| folder.path().join("metadata.json"));
+        let more = own_file.iter().flat_map(|file| ["--metadata-file".into(), file.into()]).collect();
+        // What a quiet build prints is the ID of the image, which labelling changes.
+        let mut said = Vec::new();
+        let exit = self.build(ready, more, stdin, line.quiet.then_some(&mut said)).await?;
+        let file = own_file.as_deref().or(line.metadata_file.as_deref());
+        let moved = match file.filter(|_| exit == Exit::Done) {
+            Some(file) => self.label(file, line, destination).await,
+            None => Ok(Moved::new()),
+        };
+        if line.quiet {
+            let said = String::from_utf8_lossy(&said);
+            let now = moved.as_ref().ok().and_then(|moved| moved.get(said.trim()));
+            let text = now.map_or_else(|| said.into_owned(), |(now, _)| format!("{now}\n"));
+            write_out(&text).map_err(Failure::Output)?;
+        }
+        moved.map(|_| exit)
+    }
+
+    /// Labels the result that a metadata file tells of, and mends what tells of it. Gives the digests that moved.
+    async fn label(&self, file: &Path, line: &CommandLine, destination: Destination) -> Result<Moved, Failure> {
+        let done = match destination {
+            Destination::Registry => "pushed",
+            Destination::Engine => "loaded",
+        };
+        let unlabelled = |failure| Failure::Unlabelled { done, failure: Box::new(failure) };
+        let metadata = MetadataFile::read(file.as_os_str()).map_err(Failure::Build);
+        let mut metadata = metadata.map_err(unlabelled)?;
+        let names = labels::names(&metadata, line);
         if names.is_empty() {
             self.display.notice(
                 "the artifacts that the image declares are not labelled, as it has no name; give it one with --tag",
             );
-            return Ok(exit);
+            return Ok(Moved::new());
         }
-        let moved = label_result(&metadata, &names, destination, &self.access, &self.display).await?;
+        let moved = label_result(&metadata, &names, destination, &self.access, &self.display).await;
+        let moved = moved.map_err(unlabelled)?;
         metadata.mend(&moved).map_err(Failure::Kept)?;
         if let Some(file) = &line.iidfile {
             mend_id_file(file, &moved).map_err(Failure::Kept)?;
         }
-        Ok(exit)
+        Ok(moved)
     }
 
     /// Says what was fetched, and what is left to BuildKit.

@@ -37,6 +37,15 @@ const IN_USE: Duration = Duration::from_secs(24 * 60 * 60);
 /// The form of records. Those of another are not looked at.
 const VERSION: u32 = 1;
 
+/// The beginning of the name of a record that is being written.
+const UNFINISHED: &str = ".record-";
+
+/// That of a folder that is being written ([`extract::Staging`]).
+const STAGING: &str = ".docker-artifact-";
+
+/// So many digits of a record's name begin those of its folders.
+const STEM: usize = 16;
+
 /// Where folders are kept.
 #[derive(Debug)]
 pub struct Kept {
@@ -96,7 +105,7 @@ impl Kept {
     ///
     /// # Errors
     ///
-    /// The folder cannot be made, or is not this user's alone; then [`Kept::temporary`] does.
+    /// The folder cannot be made or written into, is not this user's alone, or its path is not UTF-8; then [`Kept::temporary`] does.
     pub fn open(environment: Environment<'_>) -> io::Result<Self> {
         let Some(root) = root(environment) else { return Kept::temporary() };
         let root = root.join("build");
@@ -107,7 +116,14 @@ impl Kept {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
         }
         // BuildKit's client is given absolute paths, whatever the working directory of a later build.
-        let kept = Kept { root: root.canonicalize()?, temporary: None };
+        let root = root.canonicalize()?;
+        if root.to_str().is_none() {
+            let problem = format!("{} is not UTF-8, which buildx cannot be given", root.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidFilename, problem));
+        }
+        // It may have become read-only.
+        tempfile::tempfile_in(&root)?;
+        let kept = Kept { root, temporary: None };
         kept.prune(SystemTime::now());
         Ok(kept)
     }
@@ -144,23 +160,28 @@ impl Kept {
 
     /// Notes what is at `place` now.
     pub fn put(&self, place: &Place, record: &Record) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(&place.directory)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&place.directory)?;
         serde_json::to_writer(&mut file, record)?;
         file.persist(place.record())?;
         Ok(())
     }
 
     /// Removes what is old, the least recently used of what is too much, and folders that no record tells of. That something cannot be
-    /// removed is no reason to stop.
+    /// removed is no reason to stop. What has another name than this program gives stays, whatever it is: the place may be somebody's
+    /// folder of that name, such as a project's `build`.
     fn prune(&self, now: SystemTime) {
         let mut known: Vec<(Duration, PathBuf, Record)> = Vec::new();
         let mut folders = Vec::new();
-        for entry in entries(&self.root).flat_map(|of_image| entries(&of_image.path())) {
+        let images = || entries(&self.root).filter(is_of_image);
+        for entry in images().flat_map(|of_image| entries(&of_image.path())) {
             let (path, Ok(metadata)) = (entry.path(), entry.metadata()) else { continue };
-            if metadata.is_dir() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if metadata.is_dir() && is_folder(&name) {
                 folders.push((path, age(now, metadata.ctime())));
-            } else if let Some(record) = read(&path) {
-                known.push((age(now, metadata.mtime()), path, record));
+            } else if metadata.is_file() && is_record(&name) {
+                known.extend(read(&path).map(|record| (age(now, metadata.mtime()), path, record)));
+            } else if metadata.is_file() && name.starts_with(UNFINISHED) && age(now, metadata.ctime()) > IN_USE {
+                let _ = fs::remove_file(path);
             }
         }
         known.sort_by_key(|(age, ..)| *age);
@@ -183,6 +204,10 @@ impl Kept {
                 let _ = extract::remove(&folder);
             }
         }
+        // Only those that are empty can be. A new one may be on its way to its first folder.
+        for of_image in images().filter(|of_image| of_image.metadata().is_ok_and(|it| age(now, it.ctime()) > IN_USE)) {
+            let _ = fs::remove_dir(of_image.path());
+        }
     }
 }
 
@@ -201,7 +226,7 @@ impl Place {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         // Long enough to tell runs and folders apart, short enough to be read in a command line.
         let own = Digest::of(format!("{} {}", std::process::id(), now.as_nanos()).as_bytes());
-        self.directory.join(format!("{}-{}", &self.stem[..16], own.short()))
+        self.directory.join(format!("{}-{}", &self.stem[..STEM], own.short()))
     }
 }
 
@@ -228,6 +253,27 @@ fn root(environment: Environment<'_>) -> Option<PathBuf> {
 
 fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
     fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok)
+}
+
+/// Whether this is the folder of an image, which has the name of its digest. What a link leads to is not looked into.
+fn is_of_image(entry: &fs::DirEntry) -> bool {
+    let is_digest = entry.file_name().to_str().is_some_and(|name| [64, 128].contains(&name.len()) && is_hex(name));
+    is_digest && entry.file_type().is_ok_and(|kind| kind.is_dir())
+}
+
+/// Whether a record has such a name: see [`Place::record`].
+fn is_record(name: &str) -> bool {
+    name.strip_suffix(".json").is_some_and(|stem| stem.len() == 64 && is_hex(stem))
+}
+
+/// Whether a folder has such a name: see [`Place::new_folder`].
+fn is_folder(name: &str) -> bool {
+    let is_whole = name.split_once('-').is_some_and(|(stem, own)| stem.len() == STEM && is_hex(stem) && is_hex(own));
+    is_whole || name.starts_with(STAGING)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The record in a file, if there is one of this form.
@@ -329,6 +375,52 @@ mod tests {
         let kept = kept(directory.path());
         let is_there = places.map(|(place, folder)| (kept.get(&place).is_some(), folder.exists()));
         assert_eq!(is_there, [(true, true), (true, true), (false, false), (false, false)]);
+    }
+
+    #[test]
+    fn what_is_not_its_own_stays_whatever_its_age() {
+        let directory = tempfile::tempdir().unwrap();
+        let (place, folder) = keep(&kept(directory.path()), "image", 5, Duration::ZERO);
+        let elsewhere = directory.path().join("elsewhere");
+        fs::create_dir_all(elsewhere.join(folder.file_name().unwrap())).unwrap();
+        let build = directory.path().join("build");
+        let digest = Digest::of(b"other");
+        std::os::unix::fs::symlink(&elsewhere, build.join(digest.encoded())).unwrap();
+        for name in ["classes/main", &format!("{}/main", Digest::of(b"mine").encoded())] {
+            fs::create_dir_all(build.join(name)).unwrap();
+            fs::copy(place.record(), build.join(name).with_extension("json")).unwrap();
+        }
+        let before = [fs::read_dir(&build).unwrap().count(), fs::read_dir(build.join("classes")).unwrap().count()];
+        drop(fs::remove_file(place.record()));
+        kept(directory.path()).prune(SystemTime::now() + 2 * MAX_AGE);
+        assert!(!folder.exists(), "it is its own, and no record tells of it");
+        let after = [fs::read_dir(&build).unwrap().count(), fs::read_dir(build.join("classes")).unwrap().count()];
+        assert_eq!(after, [before[0] - 1, before[1]], "the folder of an image with nothing in it goes");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_build_has_left_goes_after_a_day() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, folder) = keep(&kept(directory.path()), "image", 5, Duration::ZERO);
+        let left = [".record-abc", ".docker-artifact-012345"].map(|name| folder.with_file_name(name));
+        fs::write(&left[0], "{").unwrap();
+        fs::create_dir(&left[1]).unwrap();
+        for (days, is_there) in [(0, true), (2, false)] {
+            kept(directory.path()).prune(SystemTime::now() + days * DAY);
+            assert_eq!(left.each_ref().map(|path| path.exists()), [is_there; 2], "after {days} days");
+        }
+        assert!(folder.exists());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_place_that_cannot_be_named_to_buildx_is_not_used() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let named = directory.path().join(OsString::from_vec(b"\xff".to_vec()));
+        let error = Kept::open(&|name| (name == VARIABLE).then(|| named.clone().into())).unwrap_err();
+        assert!(error.to_string().contains("is not UTF-8"), "{error}");
     }
 
     #[test]

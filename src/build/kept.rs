@@ -1,6 +1,6 @@
 //! The folders that builds were given in place of images, kept for the next build: what was fetched for one image and one set of
 //! paths lies under the image's digest, and a record beside it says what was asked for and what is there. A folder appears whole, by
-//! one rename, and is never changed afterwards; what is fetched again becomes another folder, as a build may be reading the first.
+//! one rename, and is never changed afterwards, which [`seal()`] vouches for; what is fetched again becomes another folder, as a build may be reading the first.
 //!
 //! They lie in `build` below Docker-artifact's cache: `DOCKER_ARTIFACT_CACHE`, or the system's folder for caches. `off` keeps
 //! nothing. What nobody has used for two weeks is removed, and the least recently used beyond 1 GiB.
@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::seal::seal;
 use super::temporary::Temporary;
 use crate::extract;
 use crate::image::digest::Digest;
@@ -35,7 +36,7 @@ const MAX_BYTES: u64 = 1 << 30;
 const IN_USE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The form of records. Those of another are not looked at.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The beginning of the name of a record that is being written.
 const UNFINISHED: &str = ".record-";
@@ -79,6 +80,15 @@ pub struct Record {
     pub manifest: Option<Digest>,
     /// Why there is no folder: the end of a sentence that begins with `IMAGE is left to BuildKit: `.
     pub unfit: Option<String>,
+}
+
+/// A record as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    #[serde(flatten)]
+    record: Record,
+    /// What the folder was like when it was kept; `None` where there is none.
+    seal: Option<Digest>,
 }
 
 impl Record {
@@ -146,10 +156,11 @@ impl Kept {
         Ok(Place { directory: of_image, stem: Digest::of(asked).encoded().to_owned() })
     }
 
-    /// What an earlier build has left at `place`, which counts as used now. A record that cannot be read is none.
+    /// What an earlier build has left at `place`, which counts as used now. A record that cannot be read is none, and neither is one of
+    /// a folder that somebody has changed since, such as whoever tidies up.
     pub fn get(&self, place: &Place) -> Option<Record> {
-        let record = read(&place.record())?;
-        if record.unfit.is_none() && !place.folder_of(&record).is_dir() {
+        let Sealed { record, seal: kept } = read(&place.record())?;
+        if record.unfit.is_none() && seal(&place.folder_of(&record)).ok() != Some(kept?) {
             return None;
         }
         // If that fails, it is only forgotten sooner.
@@ -161,7 +172,8 @@ impl Kept {
     /// Notes what is at `place` now.
     pub fn put(&self, place: &Place, record: &Record) -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&place.directory)?;
-        serde_json::to_writer(&mut file, record)?;
+        let seal = record.unfit.is_none().then(|| seal(&place.folder_of(record))).transpose()?;
+        serde_json::to_writer(&mut file, &Sealed { record: record.clone(), seal })?;
         file.persist(place.record())?;
         Ok(())
     }
@@ -179,7 +191,7 @@ impl Kept {
             if metadata.is_dir() && is_folder(&name) {
                 folders.push((path, age(now, metadata.ctime())));
             } else if metadata.is_file() && is_record(&name) {
-                known.extend(read(&path).map(|record| (age(now, metadata.mtime()), path, record)));
+                known.extend(read(&path).map(|sealed| (age(now, metadata.mtime()), path, sealed.record)));
             } else if metadata.is_file() && name.starts_with(UNFINISHED) && age(now, metadata.ctime()) > IN_USE {
                 let _ = fs::remove_file(path);
             }
@@ -277,11 +289,12 @@ fn is_hex(text: &str) -> bool {
 }
 
 /// The record in a file, if there is one of this form.
-fn read(file: &Path) -> Option<Record> {
-    let record: Record = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+fn read(file: &Path) -> Option<Sealed> {
+    let sealed: Sealed = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let record = &sealed.record;
     // A name of one folder, which leads nowhere else.
     let is_name = !record.folder.contains('/') && !["", ".", ".."].contains(&record.folder.as_str());
-    (record.version == VERSION && (is_name || record.unfit.is_some())).then_some(record)
+    (record.version == VERSION && (is_name || record.unfit.is_some())).then_some(sealed)
 }
 
 /// How long ago something happened, in seconds since the epoch; no time at all for what is still to come.
@@ -343,11 +356,22 @@ mod tests {
         fs::write(place.record(), "{").unwrap();
         assert_eq!(kept.get(&place), None);
         for folder in ["", ".", "..", "../x"] {
+            fs::create_dir_all(place.directory.join(folder)).unwrap();
             kept.put(&place, &Record { folder: folder.to_owned(), ..record(Path::new("x"), 5) }).unwrap();
             assert_eq!(kept.get(&place), None, "{folder}");
         }
         kept.put(&place, &Record::unfit("tools:1".to_owned(), "it has devices".to_owned())).unwrap();
         assert_eq!(kept.get(&place).unwrap().unfit.as_deref(), Some("it has devices"));
+    }
+
+    #[test]
+    fn a_folder_that_was_changed_counts_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = kept(directory.path());
+        let (place, folder) = keep(&kept, "image", 5, Duration::ZERO);
+        assert!(kept.get(&place).is_some());
+        fs::remove_file(folder.join("tool")).unwrap();
+        assert_eq!(kept.get(&place), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod mount;
 mod pairs;
 mod paths;
 pub mod plan;
+mod seal;
 mod stages;
 pub mod temporary;
 mod variables;

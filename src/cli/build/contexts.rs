@@ -158,11 +158,17 @@ impl Contexts<'_> {
         let wanted: Vec<Wanted> = uses.iter().copied().map(wanted).collect();
         let is_stage = contexts.iter().any(|context| context.is_stage);
         let place = self.kept.place(digest, &asked(&wanted, is_stage, self.form)).map_err(Failure::Kept)?;
+        let new_folder = place.new_folder();
+        if self.form == Form::Layout && new_folder.to_string_lossy().contains([':', '@']) {
+            // buildx takes what follows them for a tag, or a digest (docker/buildx, `build/opt.go`).
+            let problem = format!("the path of a layout, {}, may have no : or @", new_folder.display());
+            return Ok(Err(problem));
+        }
         let earlier = if self.afresh { None } else { self.kept.get(&place) };
         let (record, fetched_bytes) = match earlier {
             Some(record) => (record, None),
             None => {
-                let request = context::Request { wanted, is_stage, folder: place.new_folder() };
+                let request = context::Request { wanted, is_stage, folder: new_folder };
                 let (record, bytes) = self.fetch(resolved, &uses, &request).await?;
                 self.kept.put(&place, &record).map_err(Failure::Kept)?;
                 (record, Some(bytes))

@@ -73,16 +73,30 @@ pub fn flags(ready: &[Ready]) -> String {
 
 /// A file that `docker buildx bake -f … -f FILE` lays over the target of this name.
 pub fn bake(target: &str, ready: &[Ready]) -> String {
-    format!("{:#}\n", json!({ "target": { target: { "contexts": contexts(ready) } } }))
+    format!("{:#}\n", json!({ "target": { target: { "contexts": contexts(ready, bake_text) } } }))
 }
 
 /// A file that `docker compose -f … -f FILE` lays over the service of this name.
 pub fn compose(service: &str, ready: &[Ready]) -> String {
-    format!("{:#}\n", json!({ "services": { service: { "build": { "additional_contexts": contexts(ready) } } } }))
+    format!(
+        "{:#}\n",
+        json!({ "services": { service: { "build": { "additional_contexts": contexts(ready, compose_text) } } } })
+    )
 }
 
-/// Names and folders. Where an image has one for each platform, the platform is a part of the name, as BuildKit looks it up.
-fn contexts(ready: &[Ready]) -> Value {
+/// A string of a bake file, in which `${` and `%{` begin a template, in JSON as well (HCL JSON Syntax Specification, *Strings*).
+fn bake_text(text: &str) -> String {
+    text.replace("${", "$${").replace("%{", "%%{")
+}
+
+/// A string of a Compose file, in which `$` begins a variable (Compose Specification, *Interpolation*).
+fn compose_text(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+/// Names and folders, these as `written`. Where an image has one for each platform, the platform is a part of the name, as BuildKit
+/// looks it up.
+fn contexts(ready: &[Ready], written: fn(&str) -> String) -> Value {
     let mut contexts = Map::new();
     for Ready { context, folders } in ready {
         let values: BTreeMap<String, &str> = match folders.as_slice() {
@@ -93,7 +107,7 @@ fn contexts(ready: &[Ready]) -> Value {
                 .map(|(platform, folder)| (format!("{}::{platform}", context.name), folder.value.as_str()))
                 .collect(),
         };
-        contexts.extend(values.into_iter().map(|(name, value)| (name, Value::from(value))));
+        contexts.extend(values.into_iter().map(|(name, value)| (name, Value::from(written(value)))));
     }
     Value::Object(contexts)
 }
@@ -184,5 +198,15 @@ Left to BuildKit:
         let compose: Value = serde_json::from_str(&compose("web", &one)).unwrap();
         let build = json!({ "additional_contexts": { "tools": "/a" } });
         assert_eq!(compose, json!({ "services": { "web": { "build": build } } }));
+    }
+
+    #[test]
+    fn what_bake_and_compose_would_replace_in_a_path_is_escaped() {
+        let ready = [ready("tools", &[(&["linux/amd64"], "/$a/${b}/%{c}/100%")])];
+        let bake: Value = serde_json::from_str(&bake("app", &ready)).unwrap();
+        assert_eq!(bake["target"]["app"]["contexts"]["tools"], "/$a/$${b}/%%{c}/100%");
+        let compose: Value = serde_json::from_str(&compose("web", &ready)).unwrap();
+        let contexts = &compose["services"]["web"]["build"]["additional_contexts"];
+        assert_eq!(contexts["tools"], "/$$a/$${b}/%{c}/100%");
     }
 }

@@ -325,6 +325,15 @@ impl CommandLine {
         Ok(text(format!("the variable {DEFAULT_PLATFORM}"), &default)?.split(',').map(str::to_owned).collect())
     }
 
+    /// Whether Docker shows no progress and prints the ID of the result, as `environment` may say as well.
+    pub fn prints_id(&self, environment: impl Fn(&str) -> Option<OsString>) -> bool {
+        let is_quiet = match &self.progress {
+            Some(typed) => typed == QUIET,
+            None => environment(PROGRESS).is_some_and(|value| value == QUIET),
+        };
+        self.quiet || is_quiet
+    }
+
     /// The folder of the build context.
     ///
     /// # Errors
@@ -340,6 +349,10 @@ impl CommandLine {
 
 /// A build argument that buildx adds by itself.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// The variable that stands for `--progress`, and the value that is as much as `--quiet`.
+const PROGRESS: &str = "BUILDKIT_PROGRESS";
+const QUIET: &str = "quiet";
 
 /// The variable that stands for `--platform`.
 const DEFAULT_PLATFORM: &str = "DOCKER_DEFAULT_PLATFORM";

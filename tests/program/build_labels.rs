@@ -41,19 +41,21 @@ fn building(metadata: &Value, id: &str) -> WorkDir {
 
 #[test]
 fn a_quiet_build_prints_the_id_of_the_labelled_image_alone() {
-    let (registry, packed) = (Registry::start(), declaring("/tool"));
-    let reference = registry.push("team/app:1", &packed);
-    let dir = building(&metadata(&packed, &reference), &packed.config.as_ref().unwrap().digest());
-    let words = ["build", "-q", "--push", "--iidfile", "iid", "--metadata-file", "meta", "-t", &reference, "."];
-    let run = artifact(&words).run_in(&dir).exits(0);
-    let (manifest, _) = manifest_and_config(&registry, "team/app", "1");
-    let id = manifest["config"]["digest"].as_str().unwrap();
-    assert_ne!(id, packed.config.as_ref().unwrap().digest());
-    assert_eq!((run.out(), run.stderr.as_str()), (format!("{id}\n"), ""));
-    assert_eq!(dir.read("iid"), id.as_bytes());
-    let metadata: Value = serde_json::from_slice(&dir.read("meta")).unwrap();
-    assert_eq!(metadata["containerimage.config.digest"], id);
-    assert_eq!(content(&reference, "tool"), "hello");
+    for (quiet, variable) in [("-q", ""), ("--progress=quiet", ""), ("--push", "quiet")] {
+        let (registry, packed) = (Registry::start(), declaring("/tool"));
+        let reference = registry.push("team/app:1", &packed);
+        let dir = building(&metadata(&packed, &reference), &packed.config.as_ref().unwrap().digest());
+        let words = ["build", quiet, "--push", "--iidfile", "iid", "--metadata-file", "meta", "-t", &reference, "."];
+        let run = artifact(&words).env("BUILDKIT_PROGRESS", variable).run_in(&dir).exits(0);
+        let (manifest, _) = manifest_and_config(&registry, "team/app", "1");
+        let id = manifest["config"]["digest"].as_str().unwrap();
+        assert_ne!(id, packed.config.as_ref().unwrap().digest());
+        assert_eq!((run.out(), run.stderr.as_str()), (format!("{id}\n"), ""));
+        assert_eq!(dir.read("iid"), id.as_bytes());
+        let metadata: Value = serde_json::from_slice(&dir.read("meta")).unwrap();
+        assert_eq!(metadata["containerimage.config.digest"], id);
+        assert_eq!(content(&reference, "tool"), "hello");
+    }
 }
 
 #[test]

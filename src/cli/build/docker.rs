@@ -88,7 +88,7 @@ impl Docker {
     }
 
     /// Builds what `words` say, and gives how that ended. Docker has this program's terminal; its standard input is `stdin`, or this
-    /// program's own. What it says on standard output goes to `said`, if that is given. Whoever asks this program to stop meanwhile
+    /// program's own. What it says on standard output is given, too, if it `is_heard`. Whoever asks this program to stop meanwhile
     /// asks Docker.
     ///
     /// # Errors
@@ -98,11 +98,10 @@ impl Docker {
         &self,
         words: Vec<OsString>,
         stdin: Option<Vec<u8>>,
-        said: Option<&mut Vec<u8>>,
-    ) -> io::Result<Exit> {
+        is_heard: bool,
+    ) -> io::Result<(Exit, Vec<u8>)> {
         self.buildx_version().await;
         let words = self.command_line(words);
-        let is_heard = said.is_some();
         let build = tokio::task::spawn_blocking(move || {
             let mut words = words.iter();
             let mut command = Command::new(words.next().map_or(OsStr::new("docker"), |program| program));
@@ -124,13 +123,9 @@ impl Docker {
                     let _ = pipe.read_to_end(&mut heard);
                 }
             })?;
-            Ok::<_, io::Error>((exit, heard))
+            Ok((exit, heard))
         });
-        let (exit, heard) = build.await.map_err(io::Error::other)??;
-        if let Some(said) = said {
-            *said = heard;
-        }
-        Ok(exit)
+        build.await.map_err(io::Error::other)?
     }
 
     /// What Docker says on standard output to these words; `None` if it fails, for whatever reason.
@@ -482,7 +477,8 @@ Platforms:        linux/arm64/v8
             directory.path().display()
         );
         let docker = noting(directory.path(), &then);
-        let exit = docker.build(words(&["-f", "-", "a b"]), Some(b"FROM scratch\n".to_vec()), None).await.unwrap();
+        let input = Some(b"FROM scratch\n".to_vec());
+        let (exit, _) = docker.build(words(&["-f", "-", "a b"]), input, false).await.unwrap();
         assert_eq!(exit, Exit::Build(3));
         assert_eq!(noted(directory.path()), ["buildx", "version", "buildx", "build", "-f", "-", "a b"]);
         assert_eq!(fs::read(directory.path().join("stdin")).unwrap(), b"FROM scratch\n");
@@ -493,13 +489,13 @@ Platforms:        linux/arm64/v8
         let directory = tempfile::tempdir().unwrap();
         let docker = noting(directory.path(), "[ \"$1\" = build ]");
         // It does not read what it is given, either.
-        assert_eq!(docker.build(words(&["."]), Some(vec![b'x'; 1 << 20]), None).await.unwrap(), Exit::Done);
+        assert_eq!(docker.build(words(&["."]), Some(vec![b'x'; 1 << 20]), false).await.unwrap().0, Exit::Done);
         assert_eq!(noted(directory.path()), ["buildx", "version", "build", "."]);
     }
 
     #[tokio::test]
     async fn a_docker_that_is_not_there_is_said() {
-        let error = absent().build(words(&["."]), None, None).await.unwrap_err();
+        let error = absent().build(words(&["."]), None, false).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

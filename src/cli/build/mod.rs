@@ -66,7 +66,10 @@ impl Build {
         self.display.notice(&format!("the build is passed on as it is: {why}"));
         match self.own.print {
             Some(_) => self.print("", &[], &[]),
-            None => self.docker.build(self.words.clone(), stdin, None).await.map_err(Failure::Docker),
+            None => {
+                let built = self.docker.build(self.words.clone(), stdin, false).await;
+                built.map(|(exit, _)| exit).map_err(Failure::Docker)
+            }
         }
     }
 
@@ -110,11 +113,11 @@ impl Build {
         if destination.is_some() && labels::is_pushed_by_digest(&line) {
             self.display
                 .notice("the image is not labelled, as it is pushed by its digest alone; label the tag that it gets");
-            return self.build(&ready, Vec::new(), stdin, None).await;
+            return Ok(self.build(&ready, Vec::new(), stdin, false).await?.0);
         }
         match destination {
             Some(destination) => self.build_and_label(&line, destination, &ready, stdin).await,
-            None => self.build(&ready, Vec::new(), stdin, None).await,
+            None => Ok(self.build(&ready, Vec::new(), stdin, false).await?.0),
         }
     }
 
@@ -139,10 +142,10 @@ impl Build {
         ready: &[Ready],
         more: Vec<OsString>,
         stdin: Option<Vec<u8>>,
-        said: Option<&mut Vec<u8>>,
-    ) -> Result<Exit, Failure> {
+        is_heard: bool,
+    ) -> Result<(Exit, Vec<u8>), Failure> {
         let words = arguments(ready).into_iter().chain(more).chain(self.words.iter().cloned());
-        self.docker.build(words.collect(), stdin, said).await.map_err(Failure::Docker)
+        self.docker.build(words.collect(), stdin, is_heard).await.map_err(Failure::Docker)
     }
 
     /// The same; then labels the result, and mends what tells of it.
@@ -161,14 +164,14 @@ impl Build {
         let own_file = own.as_ref().map(|folder| folder.path().join("metadata.json"));
         let more = own_file.iter().flat_map(|file| ["--metadata-file".into(), file.into()]).collect();
         // What a quiet build prints is the ID of the image, which labelling changes.
-        let mut said = Vec::new();
-        let exit = self.build(ready, more, stdin, line.quiet.then_some(&mut said)).await?;
+        let prints_id = line.prints_id(|name| std::env::var_os(name));
+        let (exit, said) = self.build(ready, more, stdin, prints_id).await?;
         let file = own_file.as_deref().or(line.metadata_file.as_deref());
         let moved = match file.filter(|_| exit == Exit::Done) {
             Some(file) => self.label(file, line, destination).await,
             None => Ok(Moved::new()),
         };
-        if line.quiet {
+        if prints_id {
             let said = String::from_utf8_lossy(&said);
             let now = moved.as_ref().ok().and_then(|moved| moved.get(said.trim()));
             let text = now.map_or_else(|| said.into_owned(), |(now, _)| format!("{now}\n"));

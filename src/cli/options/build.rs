@@ -35,7 +35,11 @@ impl BuildOptions {
     pub(super) fn new(words: &[OsString], debug: bool, surroundings: &Surroundings) -> Result<Self, Problem> {
         let Parsed { own, passed_on, understood } = command_line::parse(words).map_err(Problem::Other)?;
         let (progress, quiet) = match &understood {
-            Ok(line) => (progress(line), line.quiet),
+            // Whoever reads JSON from standard error reads nothing else there.
+            Ok(line) => {
+                let is_json = line.progress.as_deref() == Some("rawjson");
+                (progress(line), is_json || line.prints_id(|name| std::env::var_os(name)))
+            }
             Err(_) => (ProgressMode::Auto, false),
         };
         let typed = RegistryArguments { plain_http: false, insecure: false };
@@ -56,7 +60,6 @@ fn progress(line: &CommandLine) -> ProgressMode {
     match line.progress.as_deref() {
         Some("plain") => ProgressMode::Plain,
         Some("tty") => ProgressMode::Tty,
-        Some("quiet" | "rawjson") => ProgressMode::None,
         _ => ProgressMode::Auto,
     }
 }

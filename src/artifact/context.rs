@@ -14,6 +14,7 @@ mod outcome;
 mod reading;
 mod request;
 mod take;
+mod times;
 mod unfit;
 mod wildcard;
 
@@ -92,11 +93,14 @@ async fn taking(
     };
     let (folder, things) = taking.folder(&asked).await?;
     let platform = image.platform();
-    let (staging, path) = (Arc::clone(&staging), request.folder.clone());
+    let (staging, path, digest) = (Arc::clone(&staging), request.folder.clone(), image.digest.clone());
     let written = blocking(move || {
-        let items = folder.into_items();
+        let mut items = folder.into_items();
         match form {
             Form::Folder => {
+                if let Some(digest) = &digest {
+                    times::mark(&mut items, digest);
+                }
                 let root = Item { metadata: UNDESCRIBED, node: Node::Directory(items) };
                 Ok(write(&staging, root, &path)?.map(|()| None))
             }

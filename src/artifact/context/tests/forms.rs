@@ -11,6 +11,29 @@ fn tool() -> Vec<u8> {
     [pax(&[("SCHILY.xattr.user.origin", "image"), ("mtime", "7.5")]), member, END.to_vec()].concat()
 }
 
+#[tokio::test]
+async fn files_of_two_images_never_have_the_same_time_and_those_of_one_image_do() {
+    let parts_of_seconds = |layer: Vec<u8>, paths: &'static [&'static str]| async move {
+        let (scratch, memory) = (Scratch::new(), Memory::new(vec![layer.clone()], As::Streams));
+        let mut image = Image::clone(&memory.image);
+        image.digest = Some(Digest::of(&layer));
+        let request = Request { wanted: vec![copied(paths)], is_stage: false, folder: scratch.folder() };
+        let outcome = context(Arc::new(memory), Arc::new(image), &request, Arc::new(Silent)).await.unwrap();
+        assert!(matches!(outcome, Outcome::Written(_)), "{outcome:?}");
+        let times = paths.iter().map(|path| scratch.metadata(&path[1..])).map(|file| (file.mtime(), file.mtime_nsec()));
+        times.collect::<Vec<_>>()
+    };
+    let image = |tool: &str| {
+        let timed = of_root(Block::new("timed", b'0', 0)).with("");
+        [pax(&[("mtime", "7.75")]), timed, tar(&[file("bin/tool", tool), file("bin/other", "")])].concat()
+    };
+    let one = parts_of_seconds(image("one"), &["/bin/tool", "/bin/other", "/timed"]).await;
+    assert!(one[0].0 == 0 && (1..500_000_000).contains(&one[0].1), "{one:?}");
+    assert_eq!((one[0], one[2]), (one[1], (7, 750_000_000)));
+    assert_eq!(parts_of_seconds(image("one"), &["/bin/tool"]).await, one[..1]);
+    assert_ne!(parts_of_seconds(image("two"), &["/bin/tool"]).await, one[..1]);
+}
+
 async fn layout_of(scratch: &Scratch, layers: Vec<Vec<u8>>) -> Digest {
     let memory = Memory::new(layers, As::Streams);
     let mut image = Image::clone(&memory.image);

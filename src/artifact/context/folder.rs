@@ -74,6 +74,28 @@ impl Folder {
         self.items.contains_key(name)
     }
 
+    /// The symlinks at `place` and below.
+    pub fn links(&self, place: &[u8]) -> Vec<Vec<u8>> {
+        let (above, name) = split(place);
+        let directory = components(above).try_fold(&self.items, |items, name| match &items.get(name)?.node {
+            Node::Directory(children) => Some(children),
+            _ => None,
+        });
+        let mut waiting: Vec<(Vec<u8>, &Item)> =
+            directory.and_then(|items| items.get(name)).map(|item| (place.to_vec(), item)).into_iter().collect();
+        let mut links = Vec::new();
+        while let Some((path, item)) = waiting.pop() {
+            match &item.node {
+                Node::Symlink(_) => links.push(path),
+                Node::Directory(children) => {
+                    waiting.extend(children.iter().map(|(name, child)| (join(&path, name), child)));
+                }
+                _ => {}
+            }
+        }
+        links
+    }
+
     /// What is in it, as though it were a layer.
     pub fn index(&self) -> Result<LayerIndex, Refused> {
         let mut index = LayerIndex::default();

@@ -1,6 +1,8 @@
 //! What BuildKit finds where a build copies from: in the image, and again in the folder that is to stand in for it. The two have to
 //! be the same.
 
+use std::collections::HashSet;
+
 use super::asked::Asked;
 use super::unfit::Unfit;
 use crate::artifact::shown::{show, show_path};
@@ -94,6 +96,29 @@ fn below(
         Found::Leaf(leaf) => hit(leaf.path, None),
         _ => Err(Unfit::Dangling { path: show_path(&path), text: asked.text.clone() }),
     }
+}
+
+/// Checks the `links` in what was found of a folder, the `hits`: of what a pattern matches, or `--parents` copies, BuildKit follows all
+/// links when it asks its cache, though it copies them as links, and fails where one leads nowhere (`cache/contenthash/checksum.go`,
+/// `Checksum`; newer versions follow fewer). What they lead to in the image is in the folder only where it is copied with them.
+pub fn check_inside(view: &View<'_>, asked: &Asked, hits: &[Hit], links: &[Vec<u8>]) -> Result<(), Unfit> {
+    if links.len() > MAX_LINKS {
+        return Err(Unfit::TooManyLinks { text: asked.text.clone() });
+    }
+    let places: HashSet<&[u8]> = hits.iter().map(|hit| hit.place.as_slice()).collect();
+    for link in links {
+        check_links(view, link)?;
+        let path = match resolve(view, link, true) {
+            Found::Directory(directory) => directory.path,
+            Found::Leaf(leaf) => leaf.path,
+            _ => Vec::new(),
+        };
+        let mut ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        if !places.contains(path.as_slice()) && !ends.any(|end| places.contains(&path[..end])) {
+            return Err(Unfit::LeadsOut { link: show_path(link), text: asked.text.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// The paths that match a pattern, as they are reached, in byte order.

@@ -8,7 +8,7 @@ use super::by_label;
 use super::fit::Form;
 use super::folder::Folder;
 use super::outcome::{Failure, Stop, Taken};
-use super::reading::{Hit, read};
+use super::reading::{Hit, check_inside, read};
 use super::unfit::Unfit;
 use crate::artifact::error::Error;
 use crate::artifact::layers::Verify;
@@ -182,6 +182,10 @@ impl Taking<'_> {
             };
             if there.len() != hits.len() || !hits.iter().zip(&there).all(is_same) {
                 return Err(tangled().into());
+            }
+            if asked.literal().is_none() || asked.with_parents {
+                let links: Vec<Vec<u8>> = there.iter().flat_map(|hit| folder.links(&hit.place)).collect();
+                check_inside(&view, asked, &there, &links)?;
             }
             let sending = if self.is_stage { 0 } else { asked.at.0 };
             for Hit { place, real_path, .. } in &there {

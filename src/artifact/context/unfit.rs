@@ -85,6 +85,14 @@ pub enum Unfit {
         /// The pattern, as the Dockerfile has it.
         text: String,
     },
+    /// A pattern matches a directory with a symlink in it that leads out of the directory, or is such a link.
+    #[error("{link}, which {text} copies, is a symlink to something that it does not copy")]
+    LeadsOut {
+        /// The link, by the path that it is copied by.
+        link: String,
+        /// The pattern, as the Dockerfile has it.
+        text: String,
+    },
     /// A pattern matches more symlinks than are followed.
     #[error("{text} matches too many symlinks")]
     TooManyLinks {

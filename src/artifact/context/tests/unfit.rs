@@ -115,3 +115,27 @@ async fn what_would_be_found_otherwise_in_a_folder_is_noticed() {
     let wanted = vec![copied(&["/opt"]), copied(&["/opt/in/x"]), copied(&["/opt/in/y"])];
     assert!(matches!(taken(&scratch, vec![layer()], wanted).await.unwrap(), Outcome::Written(_)));
 }
+
+#[tokio::test]
+async fn a_link_that_leads_out_of_what_a_pattern_matches_is_noticed() {
+    let layer = || {
+        tar(&[
+            file("opt/app-1/lib.so.1", "1"),
+            Member::Link("opt/app-1/lib.so", "lib.so.1"),
+            Member::Link("opt/app-2/out", "/etc/conf"),
+            file("etc/conf", "conf"),
+            Member::Link("opt/app-3/gone", "nowhere"),
+            Member::Link("opt/app-4", "app-2"),
+        ])
+    };
+    for paths in [&["/opt/app-2*"][..], &["/opt/app-3*"], &["/opt/app-4*"], &["/etc", "/opt/app-2*"]] {
+        let unfit = unfit(vec![layer()], vec![copied(paths)]).await;
+        assert!(matches!(unfit, Unfit::LeadsOut { .. }), "{unfit}");
+    }
+    let parents = Wanted { with_parents: true, ..copied(&["/opt/app-2/out"]) };
+    assert!(matches!(unfit(vec![layer()], vec![parents]).await, Unfit::LeadsOut { .. }));
+    // Without a pattern, links are only copied; and one may lead to what is copied with it.
+    for path in ["/opt/app-2", "/opt/app-3", "/opt/app-1*"] {
+        written(vec![layer()], &[path]).await;
+    }
+}

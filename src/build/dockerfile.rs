@@ -84,6 +84,8 @@ pub(super) struct CopyFrom {
     pub(super) chown: Option<String>,
     /// Whether `--parents` is given.
     pub(super) with_parents: bool,
+    /// Whether some of it is left out (`--exclude`).
+    pub(super) excludes: bool,
     /// Why it is not known what it copies, as the end of a sentence that begins with what it copies from.
     pub(super) problem: Option<String>,
 }
@@ -227,12 +229,12 @@ fn copy_from(
     let with_parents = flags.take_switch("parents", line)?;
     flags.take_switch("link", line)?;
     flags.take("chmod");
-    flags.take_all("exclude");
+    let excludes = !flags.take_all("exclude").is_empty();
     if let Some(name) = flags.names().next() {
         problem
             .get_or_insert_with(|| format!("is copied from with --{}, which is not known here", name.escape_debug()));
     }
-    Ok(Some(CopyFrom { from, sources, chown, with_parents, problem }))
+    Ok(Some(CopyFrom { from, sources, chown, with_parents, excludes, problem }))
 }
 
 fn mounts(line: &Line, options: &[Flag<'_>]) -> Result<Vec<Mount>, NotUnderstood> {

@@ -1,6 +1,6 @@
 //! The folders that builds were given in place of images, kept for the next build: what was fetched for one image and one set of
 //! paths lies under the image's digest, and a record beside it says what was asked for and what is there. A folder appears whole, by
-//! one rename, and is never changed afterwards, which [`seal()`] vouches for; what is fetched again becomes another folder, as a build may be reading the first.
+//! one rename, and is never changed afterwards, which a seal vouches for; what is fetched again becomes another folder, as a build may be reading the first.
 //!
 //! They lie in `build` below Docker-artifact's cache: `DOCKER_ARTIFACT_CACHE`, or the system's folder for caches. `off` keeps
 //! nothing. What nobody has used for two weeks is removed, and the least recently used beyond 1 GiB.

@@ -108,6 +108,8 @@ pub struct Use {
     pub keeps_owner: bool,
     /// Whether the directories above each path are copied too (`--parents`).
     pub with_parents: bool,
+    /// Whether some of what the paths name is left out (`--exclude`).
+    pub excludes: bool,
 }
 
 /// One path of a [`Use`].

@@ -349,7 +349,14 @@ impl Walk<'_> {
             None => true,
         };
         let instruction = format!("COPY --from={}", copy.from);
-        Ok(Ok(Use { line, instruction, paths: found, keeps_owner, with_parents: copy.with_parents }))
+        Ok(Ok(Use {
+            line,
+            instruction,
+            paths: found,
+            keeps_owner,
+            with_parents: copy.with_parents,
+            excludes: copy.excludes,
+        }))
     }
 
     /// What a mount binds.
@@ -370,7 +377,14 @@ impl Walk<'_> {
         };
         let instruction = format!("RUN --mount=from={}", mount.from);
         let bound = paths::of_mount(&source).map_err(str::to_owned);
-        Ok(bound.map(|path| Use { line, instruction, paths: vec![path], keeps_owner: true, with_parents: false }))
+        Ok(bound.map(|path| Use {
+            line,
+            instruction,
+            paths: vec![path],
+            keeps_owner: true,
+            with_parents: false,
+            excludes: false,
+        }))
     }
 
     /// The value of a word, or why it has none.

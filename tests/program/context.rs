@@ -15,7 +15,7 @@ use crate::support::{Image, Registry, dir, file, hardlink, noise, symlink};
 /// What comes of copying these paths of the image that `reference` names.
 fn copied(reference: &str, folder: &std::path::Path, paths: &[&str]) -> Outcome {
     let paths = paths.iter().map(|text| Path { text: (*text).to_owned(), is_pattern: text.contains('*') });
-    let wanted = vec![Wanted { paths: paths.collect(), keeps_owner: true, with_parents: false }];
+    let wanted = vec![Wanted { paths: paths.collect(), keeps_owner: true, with_parents: false, excludes: false }];
     let request = Request { wanted, is_stage: true, folder: folder.to_owned() };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

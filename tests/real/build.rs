@@ -265,6 +265,30 @@ fn a_build_costs_the_files_and_the_next_one_nothing() {
 }
 
 #[test]
+fn a_tag_that_moved_gives_the_new_file_though_its_size_and_time_are_the_old_ones() {
+    if !can_run("a_tag_that_moved_gives_the_new_file_though_its_size_and_time_are_the_old_ones", NEEDS) {
+        return;
+    }
+    let (machine, registry) = (Machine::new(Kind::Classic), Registry::open());
+    let dockerfile = format!("FROM scratch\nCOPY --from={}/moving:1 /file /\n", registry.host);
+    for content in ["one", "two"] {
+        let source = machine.context(content, "FROM scratch\nADD file.tar /\n");
+        fs::write(source.join("file"), content).unwrap();
+        let mut tar = Command::new("tar");
+        run(tar.current_dir(&source).args(["--mtime=@0", "--owner=0", "--group=0", "-cf", "file.tar", "file"]));
+        let tag = format!("docker-artifact-test-moving:{}", process::id());
+        let mut build = Command::new("docker");
+        run(build.env("DOCKER_BUILDKIT", "0").args(["build", "--quiet", "--tag", &tag]).arg(&source));
+        engine::push(&tag, &registry, "moving:1");
+        run(Command::new("docker").args(["rmi", "--force", &tag]));
+
+        let built = machine.build("moved", &dockerfile, &["-o", "out"]);
+        assert!(built.status.success(), "{}", said(&built));
+        assert_eq!(fs::read_to_string(machine.work.path().join("moved/out/file")).unwrap(), content);
+    }
+}
+
+#[test]
 fn a_path_that_is_not_there_is_told_with_its_line_before_anything_is_built() {
     if !can_run("a_path_that_is_not_there_is_told_with_its_line_before_anything_is_built", NEEDS) {
         return;

@@ -23,6 +23,8 @@ pub struct Asked {
     pub keeps_owner: bool,
     /// Whether the directories above are copied too.
     pub with_parents: bool,
+    /// Whether patterns leave some of it out.
+    pub excludes: bool,
     /// All of it.
     parts: Vec<Part>,
     /// How many of them come before the first that is no plain name.
@@ -74,6 +76,7 @@ impl Asked {
             text: text.to_owned(),
             keeps_owner: wanted.keeps_owner,
             with_parents: wanted.with_parents,
+            excludes: wanted.excludes,
             parts,
             literals,
             followed,
@@ -157,7 +160,7 @@ mod tests {
 
     fn read(text: &str, is_pattern: bool, with_parents: bool) -> Result<Asked, Unfit> {
         let path = Path { text: text.to_owned(), is_pattern };
-        Asked::read(&Wanted { paths: Vec::new(), keeps_owner: true, with_parents }, &path, (0, 0))
+        Asked::read(&Wanted { paths: Vec::new(), keeps_owner: true, with_parents, excludes: false }, &path, (0, 0))
     }
 
     fn followed(asked: &Asked) -> String {

@@ -98,7 +98,7 @@ fn below(
     }
 }
 
-/// Checks the `links` in what was found of a folder, the `hits`: of what a pattern matches, or `--parents` copies, BuildKit follows all
+/// Checks the `links` in what was found of a folder, the `hits`: of what a pattern matches, `--parents` copies, or `--exclude` leaves something out of, BuildKit follows all
 /// links when it asks its cache, though it copies them as links, and fails where one leads nowhere (`cache/contenthash/checksum.go`,
 /// `Checksum`; newer versions follow fewer). What they lead to in the image is in the folder only where it is copied with them.
 pub fn check_inside(view: &View<'_>, asked: &Asked, hits: &[Hit], links: &[Vec<u8>]) -> Result<(), Unfit> {
@@ -165,7 +165,7 @@ mod tests {
     /// Where things are found, and where they are.
     fn told(text: &str, is_pattern: bool, with_parents: bool) -> Result<Vec<String>, Unfit> {
         let (layer, path) = (debian(), Path { text: text.to_owned(), is_pattern });
-        let wanted = Wanted { paths: Vec::new(), keeps_owner: true, with_parents };
+        let wanted = Wanted { paths: Vec::new(), keeps_owner: true, with_parents, excludes: false };
         let asked = Asked::read(&wanted, &path, (0, 0))?;
         let hits = read(&View::new(vec![&layer], true), &asked)?;
         let shown = hits.into_iter().map(|Hit { place, real_path, link }| {

@@ -11,6 +11,8 @@ pub struct Wanted {
     pub keeps_owner: bool,
     /// Whether the directories above each path are copied too.
     pub with_parents: bool,
+    /// Whether some of what the paths name is left out by patterns. It is in the folder all the same.
+    pub excludes: bool,
 }
 
 /// A path in the image, as the build has it: absolute, or relative to the root.

@@ -183,7 +183,7 @@ impl Taking<'_> {
             if there.len() != hits.len() || !hits.iter().zip(&there).all(is_same) {
                 return Err(tangled().into());
             }
-            if asked.literal().is_none() || asked.with_parents {
+            if asked.literal().is_none() || asked.with_parents || asked.excludes {
                 let links: Vec<Vec<u8>> = there.iter().flat_map(|hit| folder.links(&hit.place)).collect();
                 check_inside(&view, asked, &there, &links)?;
             }

@@ -15,7 +15,7 @@ use crate::support::block::{Block, END, pax};
 /// What a build copies without `--chown` and `--parents`: paths, and patterns.
 fn copied(paths: &[&str]) -> Wanted {
     let path = |text: &&str| Path { text: (*text).to_owned(), is_pattern: text.contains(['*', '?', '[']) };
-    Wanted { paths: paths.iter().map(path).collect(), keeps_owner: true, with_parents: false }
+    Wanted { paths: paths.iter().map(path).collect(), keeps_owner: true, with_parents: false, excludes: false }
 }
 
 /// The member with the owner 0:0.

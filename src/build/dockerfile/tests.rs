@@ -38,6 +38,7 @@ fn copy_says_what_it_copies_and_how() {
     assert_eq!(copied(r#"COPY --from=a ["/a b", "/c\"", "/d"]"#).sources, ["/a b", "/c\""]);
     assert_eq!(copied(r#"COPY --from=a ["/\u0061", "/b"]"#).sources, ["/a"]);
     assert_eq!(copied("copy \\\n --from=a \\\n /a \\\n # no\n /b").sources, ["/a"]);
+    assert!(copy.excludes && !copied("COPY --from=a /a /b").excludes);
     assert!(copied("COPY --from=a --parents --link=false /a /b").with_parents);
     assert!(!copied("COPY --from=a --parents=FALSE /a /b").with_parents);
     assert_eq!(copied("COPY --from=\"a\" /a /b").from, "a");

@@ -20,7 +20,7 @@ pub const EXAMPLES: &str = "\
 docker artifact build -t app .
 docker artifact build --push -t registry.example/app:1 .
 docker artifact build --print .
-docker buildx build $(docker artifact build --print=flags .) -t app .
+eval \"docker buildx build $(docker artifact build --print=flags .) -t app .\"
 docker artifact build --print=bake:app . > contexts.json";
 
 /// The arguments of `build`, as typed.

@@ -241,7 +241,7 @@ fn of_one_image(contexts: Vec<Context>) -> Vec<Vec<Context>> {
 /// What an instruction wants, as what fetches it knows it.
 fn wanted(of: &Use) -> Wanted {
     let paths = of.paths.iter().map(|path| context::Path { text: path.text.clone(), is_pattern: path.is_pattern });
-    Wanted { paths: paths.collect(), keeps_owner: of.keeps_owner, with_parents: of.with_parents }
+    Wanted { paths: paths.collect(), keeps_owner: of.keeps_owner, with_parents: of.with_parents, excludes: of.excludes }
 }
 
 /// All that decides what a folder holds: two uses that want the same share one.
@@ -250,7 +250,7 @@ fn asked(wanted: &[Wanted], is_stage: bool, form: Form) -> Vec<u8> {
         .iter()
         .map(|of| {
             let paths: Vec<_> = of.paths.iter().map(|path| json!([path.text, path.is_pattern])).collect();
-            json!([paths, of.keeps_owner, of.with_parents])
+            json!([paths, of.keeps_owner, of.with_parents, of.excludes])
         })
         .collect();
     let form = match form {

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::docker::{Builder, Docker};
+use super::builder::Builder;
+use super::docker::Docker;
 use crate::build::command_line::{CommandLine, Own};
 use crate::build::{NotUnderstood, Plan, Request, context_name, dockerfile, plan};
 use crate::image::platform::Platform;

@@ -5,6 +5,7 @@
 //! ([`looked`]); they are fetched ([`contexts`]); Docker builds with them ([`docker`]); what came out is labelled ([`labels`]).
 //! Whatever is not understood is passed on as it is.
 
+mod builder;
 mod contexts;
 mod docker;
 mod labels;
@@ -18,8 +19,9 @@ use std::sync::Arc;
 
 use indicatif::DecimalBytes;
 
+use self::builder::Builder;
 use self::contexts::{Contexts, Folder, Form, Ready};
-use self::docker::{Builder, Docker};
+use self::docker::Docker;
 use self::labels::{Destination, label_result};
 use self::looked::{Looked, look};
 use super::access::Access;

@@ -150,6 +150,7 @@ mod tests {
             paths: vec![Path { text: "/bin/tool".to_owned(), is_pattern: false }],
             keeps_owner: true,
             with_parents: false,
+            excludes: false,
         };
         let folders: Vec<Folder> = folders.iter().map(folder).collect();
         let platforms = folders.iter().flat_map(|folder| folder.platforms.clone()).collect();

@@ -134,6 +134,8 @@ async fn a_link_that_leads_out_of_what_a_pattern_matches_is_noticed() {
     }
     let parents = Wanted { with_parents: true, ..copied(&["/opt/app-2/out"]) };
     assert!(matches!(unfit(vec![layer()], vec![parents]).await, Unfit::LeadsOut { .. }));
+    let excluding = Wanted { excludes: true, ..copied(&["/opt/app-2"]) };
+    assert!(matches!(unfit(vec![layer()], vec![excluding]).await, Unfit::LeadsOut { .. }));
     // Without a pattern, links are only copied; and one may lead to what is copied with it.
     for path in ["/opt/app-2", "/opt/app-3", "/opt/app-1*"] {
         written(vec![layer()], &[path]).await;

@@ -18,6 +18,7 @@ pub mod plugin;
 pub mod progress;
 pub mod rootfs;
 pub mod source;
+pub mod table;
 mod tar;
 
 // What the tests of the whole program stand on serves the unit tests too: the same files, of those that know nothing of

@@ -70,6 +70,11 @@ impl Digest {
         encoded(text).map(|encoded| &encoded[..Digest::SHORT])
     }
 
+    /// Whether it is the digest of no bytes at all.
+    pub fn is_of_nothing(&self) -> bool {
+        self.hasher().finish() == *self
+    }
+
     /// A hasher for this digest's algorithm.
     pub fn hasher(&self) -> Hasher {
         if self.0.starts_with("sha512:") { Hasher::Sha512(Box::default()) } else { Hasher::Sha256(Sha256::new()) }

@@ -92,6 +92,8 @@ struct DescriptorFields {
     digest: String,
     size: i64,
     urls: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "null_strings_are_empty")]
+    annotations: BTreeMap<String, String>,
 }
 
 impl From<ImageManifest> for OciImageManifest {
@@ -106,8 +108,8 @@ impl From<ImageManifest> for OciImageManifest {
 }
 
 impl From<DescriptorFields> for Descriptor {
-    fn from(DescriptorFields { media_type, digest, size, urls }: DescriptorFields) -> Self {
-        Descriptor { media_type, digest, size, urls, ..Descriptor::default() }
+    fn from(DescriptorFields { media_type, digest, size, urls, annotations }: DescriptorFields) -> Self {
+        Descriptor { media_type, digest, size, urls, annotations: Some(annotations), ..Descriptor::default() }
     }
 }
 

@@ -210,6 +210,11 @@ impl<R: Read> ExtentReader<R> {
     pub fn new(checkpoint: &Checkpoint, bytes: R) -> Result<Self, LayerError> {
         Decompressed::resume(checkpoint, bytes).map(ExtentReader)
     }
+
+    /// Makes ready to decode `bytes`, which begin where a frame, a member or a plain tar does, and may end anywhere.
+    pub fn fresh(compression: Compression, bytes: R) -> Result<Self, LayerError> {
+        Decompressed::part(compression, bytes).map(ExtentReader)
+    }
 }
 
 impl<R: Read> BufRead for ExtentReader<R> {

@@ -132,6 +132,11 @@ impl<R: Read> Decompressed<R> {
         Ok(Self::with(Decoder::resume(checkpoint)?, part, true))
     }
 
+    /// Makes ready to decompress `part`, which begins as a blob of this compression does.
+    pub(super) fn part(compression: Compression, part: R) -> Result<Self, LayerError> {
+        Ok(Self::with(Decoder::new(compression)?, part, true))
+    }
+
     fn with(decoder: Decoder, blob: R, is_part: bool) -> Self {
         let mut stream = Decompressed {
             blob,

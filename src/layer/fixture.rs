@@ -57,7 +57,7 @@ impl<R: Seek> Seek for Counted<R> {
 }
 
 /// A whole tar of files with these names and contents.
-pub(super) fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar: Vec<u8> = files.iter().flat_map(|(name, data)| file(name, data)).collect();
     tar.extend(END);
     tar

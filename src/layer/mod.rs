@@ -12,7 +12,7 @@ pub mod entry;
 mod error;
 mod extent;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod gzip;
 mod hashed;
 mod inflate;
@@ -33,6 +33,7 @@ pub use decompressed::Decompressed;
 pub use entry::{Entry, Kind};
 pub use error::LayerError;
 pub use hashed::Hashed;
+pub(crate) use name::{AtRoot, MAX_NAME, canonical};
 pub use scan::{Flow, scan};
 pub use stepped::Stepped;
 pub use stream::{Content, Stream};

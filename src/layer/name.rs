@@ -1,11 +1,11 @@
 //! Names as tars write them, made canonical: the one form in which the rootfs compares them.
 
 /// The longest name that is accepted. No Linux path is longer than 4,096 bytes, though a tree may be deeper than one path.
-pub(super) const MAX_NAME: usize = 64 * 1024;
+pub(crate) const MAX_NAME: usize = 64 * 1024;
 
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NameError {
+pub(crate) enum NameError {
     /// It is longer than [`MAX_NAME`].
     TooLong,
     /// It climbs above the root.
@@ -14,7 +14,7 @@ pub(super) enum NameError {
 
 /// What a `..` at the root does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AtRoot {
+pub(crate) enum AtRoot {
     /// Nothing where the name is absolute, as in the kernel; it is refused where the name is relative. So Docker treats
     /// the names of entries.
     Stay,
@@ -24,7 +24,7 @@ pub(super) enum AtRoot {
 
 /// `raw` without a leading `/`, `.`, empty components and a trailing slash, each `..` resolved against the component before it
 /// (by name alone, whatever that component is, as Docker does it).
-pub(super) fn canonical(raw: &[u8], at_root: AtRoot) -> Result<Vec<u8>, NameError> {
+pub(crate) fn canonical(raw: &[u8], at_root: AtRoot) -> Result<Vec<u8>, NameError> {
     if raw.len() > MAX_NAME {
         return Err(NameError::TooLong);
     }

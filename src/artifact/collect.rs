@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::rootfs::lookup::Passing;
 use crate::rootfs::{Candidates, KnownLayer, Refused, split};
 use crate::source::LayerBlob;
+use crate::table::{Table, is_own_member};
 
 /// Where at least so many bytes of a layer are left when all has been found, it is worth saying that they are read only to be compared
 /// with its digest.
@@ -88,6 +89,8 @@ pub(super) struct Reading<K> {
     pub(super) vouched: Vouched,
     /// What was noted for a second look.
     pub(super) noted: Option<Noted>,
+    /// What it was told by, where it was not read.
+    pub(super) table: Option<Arc<Table>>,
     /// Whether it ended before the layer did, as all seemed to have come that was asked for.
     pub(super) is_cut: bool,
 }
@@ -132,6 +135,9 @@ impl<C: Collect> Collecting<C> {
         let mut finding = Finding { layer, noted: noted.as_ref(), asked: 0 };
         let mut is_cut = false;
         let vouched = layers::scan_noting(blob, &layer.name, self.verify, noting, &mut |entry, data| {
+            if is_own_member(&layer.layer, &entry.path) {
+                return Ok(Flow::Continue);
+            }
             let wanting = passing.take(entry);
             let wanting = wanting.map_err(|refused| Error::in_layer(&layer.name, refused.at(entry.header_offset)))?;
             let (Some(wanting), Some(file)) = (wanting, File::of(entry)) else { return Ok(Flow::Continue) };
@@ -156,7 +162,7 @@ impl<C: Collect> Collecting<C> {
             Ok(if is_cut { Flow::Stop } else { Flow::Continue })
         })?;
         let (known, candidates) = passing.finish();
-        Ok(Reading { layer: KnownLayer::new(known), candidates, contents, vouched, noted, is_cut })
+        Ok(Reading { layer: KnownLayer::new(known), candidates, contents, vouched, noted, table: None, is_cut })
     }
 
     /// Whether the layer need not be read behind `file`. Where it only has to be read to be compared with its digest, that is said.

@@ -22,6 +22,8 @@ pub enum Proof {
     File,
     /// The digests of the layers that it was read from.
     Layer,
+    /// The digests in a table of contents that the image carries, and its own digest covers: what the layer's tar says was not looked at.
+    Table,
     /// Its place alone: layers were not read to their end, or nothing promises what they hold.
     Place,
     /// The engine's word: it showed what the layers come to, and no layer was read.
@@ -55,6 +57,8 @@ impl Verify {
 pub enum Vouched {
     /// The digest of its blob, or its diff ID.
     ByDigest,
+    /// The digest of its table, and those that the table has.
+    ByTable,
     /// Nothing, as it was not all read.
     NotCompared,
     /// Nothing, as no digest is known.

@@ -85,13 +85,14 @@ struct Extent {
 
 /// The files at `paths` (paths and globs, as typed) of `image`, which `source` names. What a glob matches is listed itself, and with
 /// [`Depth::All`] what is below it. A symbolic link that a path names is not followed. Layers are read until they have decided it,
-/// as [`Verify::WhereRead`] says.
+/// as [`Verify::WhereRead`] says, or, with `tables`, known by the tables of contents that the image carries.
 pub async fn list_files(
     source: Arc<dyn Source>,
     image: Arc<Image>,
     paths: &[Vec<u8>],
     depth: Depth,
-    progress: &dyn Progress,
+    tables: bool,
+    progress: &Arc<dyn Progress>,
 ) -> Result<FileListing, Error> {
     let patterns: Arc<[Pattern]> = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
     let image = source.with_layers(&image, LayersFor::Reading).await?;
@@ -101,7 +102,8 @@ pub async fn list_files(
     let (name, verify) = (source.name(), Verify::WhereRead.of(&*source));
     let address = source.address(image.digest.as_ref());
     let lookup = Lookup { patterns: Arc::clone(&patterns), lists: true, ..Lookup::default() };
-    let mut survey = Survey::new(source, &image, Arc::new(NoContent), lookup, verify);
+    let survey = Survey::new(source, &image, Arc::new(NoContent), lookup, verify);
+    let mut survey = survey.telling(progress).believing_tables(tables);
     let found = survey.outline(&name).await?;
     found.notices.iter().for_each(|notice| progress.notice(notice));
     let things = found.planned.into_iter().filter_map(|thing| {

@@ -33,6 +33,7 @@ mod second_look;
 mod shown;
 mod step;
 mod survey;
+mod told;
 
 pub use blocking::blocking;
 pub use error::{Error, ExitClass};

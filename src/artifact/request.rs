@@ -28,6 +28,8 @@ pub struct Request {
     pub trust_attached: bool,
     /// Whether the digests of files are to be told. Content is hashed only for that, or where a label promises a digest.
     pub digests: bool,
+    /// Whether tables of contents that the image carries are believed, so that layers need not be read.
+    pub tables: bool,
     /// The layers whose own copies are wanted, whatever layers above did to them.
     pub step: Option<Step>,
 }

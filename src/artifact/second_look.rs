@@ -120,7 +120,7 @@ impl<C: Collect> SecondLook<'_, C> {
 }
 
 /// Whether a part of a layer did not come for a reason that need not hold for the whole of it.
-fn gives_no_parts(error: &Error) -> bool {
+pub(super) fn gives_no_parts(error: &Error) -> bool {
     match error {
         Error::Source(error) => !matches!(error, SourceError::Mismatch { .. } | SourceError::Io { .. }),
         _ => false,

@@ -3,11 +3,15 @@
 //! A [`Survey`] drives a [`Lookup`]: it opens and reads the layers that are to be read next, small ones side by side, and collects
 //! the content of every entry that could belong to what was asked for while it passes by, so that in the ordinary case each layer
 //! is read once. What is done with content is the [`Collect`]or's: `get` stages it, `label` measures it. Where a large layer keeps
-//! only the decoder busy, the next one is read beside it ([`Pace`]).
+//! only the decoder busy, the next one is read beside it ([`Pace`]). A layer that the image carries a table for is told by that.
+
+mod knowing;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::oneshot;
@@ -16,20 +20,20 @@ use tokio::task::JoinHandle;
 use super::absent::{self, Context};
 use super::again::{self, Noted};
 use super::blocking::{blocking, joined};
-use super::collect::{Collect, Collecting, File, NamedLayer, Reading, Turn, lost};
+use super::collect::{Collect, Collecting, NamedLayer, Reading, Turn, lost};
 use super::error::Error;
 use super::layers::{Verify, Vouched};
 use super::pace::Pace;
-use super::second_look::{Missed, SecondLook};
 use super::shown::describe;
-use crate::extract::Stamp;
+use super::told::Opened;
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer, LayerPosition};
 use crate::layer::content::DataOffset;
 use crate::progress::{Progress, Silent};
 use crate::rootfs::lookup::{Allowance, Lookup, Missing, Next, Outcome, Passing, Planned};
-use crate::rootfs::{Candidates, Depth, Known, KnownLayer, View, ask};
+use crate::rootfs::{Candidates, Depth, Known, KnownLayer, Refused, View, ask};
 use crate::source::{LayerBlob, Source};
+use crate::table::Table;
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
 const SPECULATIVE_BYTES: u64 = 8 << 20;
@@ -65,10 +69,14 @@ pub struct Survey<C: Collect> {
     apart: bool,
     known: Vec<Arc<KnownLayer>>,
     contents: HashMap<(Depth, DataOffset), C::Kept>,
+    /// What each layer of `known` was told by, where it was not read.
+    tables: Vec<Option<Arc<Table>>>,
+    /// Whether tables that the image carries are believed.
+    believes: Arc<AtomicBool>,
     keeps_xattrs: bool,
     allowance: Arc<Allowance>,
     /// The next layers, as far as they have been asked for. One that cannot be had is no fault where the layers above it decide.
-    opened: VecDeque<Result<(LayerBlob, NamedLayer), Error>>,
+    opened: VecDeque<Result<(Opened, NamedLayer), Error>>,
     /// The next layers of all, as far as they are being read already, or have been.
     ahead: Option<Ahead<C::Kept>>,
     /// What vouches for each layer of `known`.
@@ -107,6 +115,8 @@ impl<C: Collect> Survey<C> {
             apart: false,
             known: Vec::new(),
             contents: HashMap::new(),
+            tables: Vec::new(),
+            believes: Arc::default(),
             keeps_xattrs: false,
             allowance: Arc::default(),
             opened: VecDeque::new(),
@@ -120,6 +130,12 @@ impl<C: Collect> Survey<C> {
     /// The same, with extended attributes kept or not. Nobody wants them as a rule, and they may be large.
     pub fn keeping_xattrs(self, keep: bool) -> Self {
         Survey { keeps_xattrs: keep, ..self }
+    }
+
+    /// The survey that believes the tables of contents which the image carries, or reads every layer.
+    pub fn believing_tables(self, believe: bool) -> Self {
+        self.believes.store(believe, Ordering::Relaxed);
+        self
     }
 
     /// The survey that tells what a person should know about the reading to `progress`.
@@ -195,15 +211,20 @@ impl<C: Collect> Survey<C> {
     /// The layers that no digest was compared with.
     pub fn not_compared(&self) -> impl Iterator<Item = &Layer> {
         let vouched = self.layers.iter().zip(&self.vouched);
-        vouched.filter(|(_, vouched)| **vouched != Vouched::ByDigest).map(|(layer, _)| layer)
+        let not_compared = [Vouched::NotCompared, Vouched::NoDigest];
+        vouched.filter(move |(_, vouched)| not_compared.contains(vouched)).map(|(layer, _)| layer)
     }
 
     /// Reads as many layers as it takes to say what was asked for is in the image that messages call `image`, and what of its content
     /// had passed by.
     pub async fn complete(&mut self, image: &str) -> Result<Found, Error> {
-        let found = self.outline(image).await?;
-        self.read_again(&found.planned).await?;
-        Ok(found)
+        loop {
+            let found = self.outline(image).await?;
+            match self.read_again(&found.planned).await? {
+                ControlFlow::Continue(()) => return Ok(found),
+                ControlFlow::Break(error) => self.begin_again(&error),
+            }
+        }
     }
 
     /// Reads as many layers as it takes to say what was asked for is in the image that messages call `image`, whatever has passed by.
@@ -264,12 +285,11 @@ impl<C: Collect> Survey<C> {
         let count = if any_order { self.opened.len() } else { 1 };
         let mut opened = self.opened.drain(..count).collect::<Result<Vec<_>, _>>()?;
         if opened.len() == 1
-            && let Some((blob, layer)) = opened.pop()
+            && let Some((opened, layer)) = opened.pop()
         {
-            return self.read_next(blob, layer).await;
+            return self.read_next(opened, layer).await;
         }
-        let readings =
-            opened.into_iter().map(|(blob, layer)| self.read(blob, layer, self.candidates.clone(), Turn::Own(None)));
+        let readings = opened.into_iter().map(|(opened, layer)| self.know(opened, layer, self.candidates.clone()));
         for reading in try_join_all(readings).await? {
             self.absorb(reading);
         }
@@ -285,13 +305,16 @@ impl<C: Collect> Survey<C> {
     }
 
     /// Reads the next layer, and begins with those below it where there is room for that.
-    async fn read_next(&mut self, blob: LayerBlob, layer: NamedLayer) -> Result<(), Error> {
+    async fn read_next(&mut self, opened: Opened, layer: NamedLayer) -> Result<(), Error> {
         let candidates = std::mem::take(&mut self.candidates);
-        if C::TRACKS || !Pace::is_worthwhile(&layer.layer) || !self.lookup.is_literal() {
-            let reading = self.read(blob, layer, candidates, Turn::Own(None)).await?;
-            self.replace(reading);
-            return Ok(());
-        }
+        let blob = match opened {
+            Opened::Blob(blob) if !C::TRACKS && Pace::is_worthwhile(&layer.layer) && self.lookup.is_literal() => blob,
+            opened => {
+                let reading = self.know(opened, layer, candidates).await?;
+                self.replace(reading);
+                return Ok(());
+            }
+        };
         let pace = Arc::new(Pace::default());
         let mut ahead = Ahead { readings: VecDeque::new(), pace: Arc::clone(&pace) };
         let reading = {
@@ -318,7 +341,11 @@ impl<C: Collect> Survey<C> {
             return;
         }
         for depth in self.known.len() + 1..self.layers.len() {
-            let Ok((blob @ LayerBlob::Stream(..), layer)) = self.open(Depth(depth)).await else { return };
+            // A layer that is told by its table takes no time that could be saved.
+            if self.layers.get(depth).is_some_and(|layer| self.is_told(layer)) {
+                return;
+            }
+            let Ok((Opened::Blob(blob @ LayerBlob::Stream(..)), layer)) = self.open(Depth(depth)).await else { return };
             let candidates = Candidates::new(Arc::clone(&self.lookup.patterns), self.lookup.follow);
             let work = self.reading(pace.beside(blob), layer, candidates, Turn::Beside(Arc::clone(pace)));
             // It is dropped when the work is done.
@@ -347,6 +374,7 @@ impl<C: Collect> Survey<C> {
         let depth = Depth(self.known.len());
         self.known.push(reading.layer);
         self.vouched.push(reading.vouched);
+        self.tables.push(reading.table);
         self.noted.push(reading.noted);
         again::thin(&self.noted);
         self.contents.extend(reading.contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
@@ -359,40 +387,16 @@ impl<C: Collect> Survey<C> {
         let next = self.layers.iter().skip(first).enumerate();
         let count = next
             .take_while(|(count, layer)| {
+                // A table costs little, and a layer that turns out not to matter should cost nothing.
+                if self.is_told(layer) {
+                    return *count == 0 || (any_order && *count < SIDE_BY_SIDE);
+                }
                 bytes = bytes.saturating_add(layer.size());
                 let small = bytes <= SPECULATIVE_BYTES && *count < SMALL_SIDE_BY_SIDE;
                 *count == 0 || small || (any_order && *count < SIDE_BY_SIDE)
             })
             .count();
         self.opened = join_all((first..first + count).map(|depth| self.open(Depth(depth)))).await.into();
-    }
-
-    /// Reads again what of the contents of `planned` had passed by: a link pointed to it.
-    async fn read_again(&mut self, planned: &[Planned]) -> Result<(), Error> {
-        let mut by_layer: BTreeMap<Depth, Missed> = BTreeMap::new();
-        for thing in planned {
-            thing.tree.files(&mut |depth, content, metadata| {
-                if self.content(depth, content.data).is_none() {
-                    let file = File { content, stamp: Stamp { mode: metadata.mode, mtime: metadata.mtime } };
-                    let missed = by_layer.entry(depth).or_default().entry(content.data);
-                    missed.or_insert_with(|| (file, Vec::new())).1.push(thing.pattern);
-                }
-            });
-        }
-        for (depth, missed) in by_layer {
-            let look = SecondLook {
-                source: &*self.source,
-                layer: self.named(depth)?,
-                noted: self.noted.get(depth.0).cloned().flatten(),
-                is_compared: self.vouched.get(depth.0) == Some(&Vouched::ByDigest),
-                collector: &self.collector,
-                verify: self.verify,
-                progress: &*self.progress,
-            };
-            let contents = look.read(missed).await?;
-            self.contents.extend(contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
-        }
-        Ok(())
     }
 
     async fn read(
@@ -413,21 +417,25 @@ impl<C: Collect> Survey<C> {
         candidates: Candidates,
         turn: Turn,
     ) -> impl FnOnce() -> Result<Reading<C::Kept>, Error> + Send + 'static {
+        let (collecting, passing) = self.beginning(candidates, turn);
+        move || {
+            let passing = passing().map_err(|refused| lost(&layer.name, &refused))?;
+            collecting.read(blob, &layer, passing)
+        }
+    }
+
+    /// What it takes to take in a layer below those known so far.
+    fn beginning(
+        &self,
+        candidates: Candidates,
+        turn: Turn,
+    ) -> (Collecting<C>, impl FnOnce() -> Result<Passing, Refused> + Send + 'static) {
         let known = Known::keeping_xattrs(self.keeps_xattrs);
         let (lookup, allowance) = (Arc::clone(&self.lookup), Arc::clone(&self.allowance));
         let above = self.known.clone();
         let (collector, verify, apart) = (Arc::clone(&self.collector), self.verify, self.apart);
         let collecting = Collecting { collector, verify, apart, progress: Arc::clone(&self.progress), turn };
-        move || {
-            let passing = Passing::new(lookup, above, known, candidates, allowance);
-            let passing = passing.map_err(|refused| lost(&layer.name, &refused))?;
-            collecting.read(blob, &layer, passing)
-        }
-    }
-
-    async fn open(&self, depth: Depth) -> Result<(LayerBlob, NamedLayer), Error> {
-        let named = self.named(depth)?;
-        Ok((self.source.layer(&named.layer).await?, named))
+        (collecting, move || Passing::new(lookup, above, known, candidates, allowance))
     }
 
     fn named(&self, depth: Depth) -> Result<NamedLayer, Error> {

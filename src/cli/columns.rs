@@ -54,8 +54,8 @@ pub const FILES: (&Columns, &str) = (
 /// What is printed of layers.
 pub const LAYERS: (&Columns, &str) = (
     &Columns {
-        table: "{{.Index}}\\t{{.Size}}\\t{{.Digest}}\\t{{.Step}}",
-        fields: &["Index", "Size", "Digest", "DiffID", "MediaType", "Step", "Image"],
+        table: "{{.Index}}\\t{{.Size}}\\t{{.Read}}\\t{{.Digest}}\\t{{.Step}}",
+        fields: &["Index", "Size", "Digest", "DiffID", "MediaType", "Read", "Step", "Image"],
     },
     "{{.Digest}}",
 );

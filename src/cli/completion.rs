@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn flags_of_the_command_and_the_global_ones() {
-        assert_eq!(offered("get --no"), ["--no-verify", "--no-dereference", ":4"]);
+        assert_eq!(offered("get --no"), ["--no-verify", "--no-dereference", "--no-index", ":4"]);
         assert_eq!(offered("get --deb"), ["--debug", ":4"]);
         assert_eq!(offered("get alpine /bin/ls --ou"), ["--output", ":4"]);
     }

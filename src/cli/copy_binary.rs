@@ -38,6 +38,7 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
+        tables: true,
         digests: false,
         step: None,
     };

@@ -31,6 +31,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         preserve: options.preserve,
         digests: options.format.is_some(),
         trust_attached: options.trust_attached,
+        tables: options.tables,
         step: options.step,
     };
     let platform = request.platform.clone();
@@ -88,6 +89,7 @@ fn row(file: &Fetched, image: &str) -> Value {
         "Proof": match file.proof {
             Proof::File => "file",
             Proof::Layer => "layer",
+            Proof::Table => "table",
             Proof::Place => "place",
             Proof::Engine => "engine",
         },
@@ -112,7 +114,9 @@ pub fn summary(report: &Report, took: Duration, can_verify: bool) -> String {
         [one] => format!("; {} {why}", one.path),
         some => format!("; {} of {} {why}", some.len(), report.files.len()),
     };
-    format!("{what} from {image}: fetched {fetched} of {of} in {}{unverified}", seconds(took))
+    let by_table = report.files.iter().any(|file| file.proof == Proof::Table);
+    let by_table = if by_table { ", by the image's own table" } else { "" };
+    format!("{what} from {image}: fetched {fetched} of {of} in {}{by_table}{unverified}", seconds(took))
 }
 
 /// What was not checked, and what to do about it.
@@ -197,6 +201,9 @@ mod tests {
                 "/bin/file (138.20 kB) from docker.io/library/debian:12@{digest}: fetched 12.30 MB of 48.50 MB in 2.1 s"
             )
         );
+        let mut told = report(&["file"], true);
+        told.files[0].proof = Proof::Table;
+        assert!(summary(&told, Duration::ZERO, true).ends_with(" of 48.50 MB in 0.0 s, by the image's own table"));
         let several = report(&["file", "directory", "file", "symlink"], false);
         let line = summary(&several, Duration::from_secs(61), true);
         assert!(line.starts_with("2 files, 1 directory, 1 link (276.40 kB) from "), "{line}");

@@ -18,12 +18,14 @@ use crate::artifact::{Error, may_be_name};
 use crate::image::Layer;
 use crate::image::label::Record;
 use crate::image::platform::Choice;
-use crate::progress::Progress as _;
+use crate::progress::Progress;
 use crate::source::LayersFor;
+use crate::table::Format;
 
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
-    let LsOptions { image, what, platform, format, whole, access, .. } = options;
+    let LsOptions { image, what, tables, platform, format, whole, access, .. } = options;
+    let progress: Arc<dyn Progress> = display.clone();
     let source = access.open(&image, display.clone()).await?;
     let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
     let of_platform = |error: Error| error.for_platform(&platform);
@@ -63,12 +65,12 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                 let named = listing.named(words.iter().map(Vec::as_slice)).map_err(of_platform)?;
                 (Box::new(rows(&named, artifact)), ARTIFACTS)
             } else {
-                let listing = list_files(source, image, &words, Depth::Children, &*display).await;
+                let listing = list_files(source, image, &words, Depth::Children, tables, &progress).await;
                 (Box::new(FileRows(listing.map_err(of_platform)?)), FILES)
             }
         }
         What::Files(paths, depth) => {
-            let listing = list_files(source, image, &paths, depth, &*display).await;
+            let listing = list_files(source, image, &paths, depth, tables, &progress).await;
             (Box::new(FileRows(listing.map_err(of_platform)?)), FILES)
         }
         What::Layers => {
@@ -131,6 +133,7 @@ fn layer(layer: &Layer) -> Value {
         "Digest": layer.digest(),
         "DiffID": layer.diff_id,
         "MediaType": layer.blob.media_type,
+        "Read": Format::of(layer).map_or_else(|| "plain".to_owned(), |format| format.to_string()),
         "Step": layer.created_by,
     })
 }
@@ -138,7 +141,7 @@ fn layer(layer: &Layer) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::format::{Columns, Format};
+    use crate::cli::format::{Columns, Format as Template};
     use crate::image::Blob;
     use crate::image::digest::Digest;
 
@@ -157,8 +160,8 @@ mod tests {
         found.sort_unstable();
         fields.sort_unstable();
         assert_eq!(found, fields);
-        Format::parse("table", columns).unwrap();
-        Format::parse(name, columns).unwrap();
+        Template::parse("table", columns).unwrap();
+        Template::parse(name, columns).unwrap();
     }
 
     #[test]

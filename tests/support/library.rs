@@ -26,6 +26,7 @@ pub async fn get_into(directory: &Path, source: Arc<dyn Source>, path: &str, pre
         verify: Verify::WhereRead,
         preserve,
         trust_attached: false,
+        tables: true,
         digests: true,
         step: None,
     };

@@ -19,6 +19,7 @@ fn request(paths: &[&str]) -> Request {
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
+        tables: true,
         digests: false,
         step: None,
     }

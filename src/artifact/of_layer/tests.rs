@@ -33,6 +33,7 @@ fn request(destination: Destination) -> Request {
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
+        tables: true,
         digests: false,
         step: None,
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::collect::File;
 use super::super::fixture::{As, Member, Memory, file, gzip, tar};
 use super::*;
 use crate::extract::StageError;

@@ -72,6 +72,9 @@ pub struct GetArguments {
     /// Take an attached record as the source of a digest although IMAGE is pinned
     #[arg(long)]
     pub trust_attached: bool,
+    /// Read whole layers, although the image may carry tables of what is in them
+    #[arg(long)]
+    pub no_index: bool,
     /// How to reach the registry.
     #[command(flatten)]
     pub registry: RegistryArguments,

@@ -45,6 +45,9 @@ pub struct LsArguments {
     /// List layers, with the build step that made each
     #[arg(long)]
     pub layers: bool,
+    /// Read whole layers, although the image may carry tables of what is in them
+    #[arg(long)]
+    pub no_index: bool,
     /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,

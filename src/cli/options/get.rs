@@ -36,6 +36,8 @@ pub struct GetOptions {
     pub preserve: bool,
     /// Whether an attached record is a source of digests although the image is pinned.
     pub trust_attached: bool,
+    /// Whether tables of contents that the image carries are believed.
+    pub tables: bool,
     /// The layers whose own copies are wanted.
     pub step: Option<Step>,
     /// What is shown while it goes on.
@@ -102,6 +104,8 @@ impl GetOptions {
             verify,
             preserve: typed.preserve,
             trust_attached: typed.trust_attached,
+            // To verify layers is to read them.
+            tables: !typed.no_index && verify != Verify::Always,
             step,
             display,
             format: typed.format.as_deref().map(|typed| format(typed, &WRITTEN)).transpose()?,
@@ -184,7 +188,9 @@ mod tests {
         let get = options(&[b"alpine", b"/caf\xe9", b"--", b"-x"]);
         assert_eq!(get.image, location("alpine".as_ref()).unwrap());
         assert_eq!(get.paths, [b"/caf\xe9".to_vec(), b"-x".to_vec()]);
-        assert!(get.verify == Verify::WhereRead && get.dereference && !get.preserve && !get.trust_attached);
+        assert!(
+            get.verify == Verify::WhereRead && get.tables && get.dereference && !get.preserve && !get.trust_attached
+        );
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct LsOptions {
     pub image: Location,
     /// What to list.
     pub what: What,
+    /// Whether tables of contents that the image carries are believed.
+    pub tables: bool,
     /// The platform whose image is meant.
     pub platform: Choice,
     /// How to print it.
@@ -108,6 +110,7 @@ impl LsOptions {
             platform: surroundings.platform(typed.platform)?,
             format,
             what,
+            tables: !typed.no_index,
             whole: typed.no_trunc,
             display: surroundings.display_mode(typed.progress, typed.quiet),
             access: Access::new(typed.registry, surroundings.engine.clone()),
@@ -169,7 +172,7 @@ mod tests {
     fn each_list_has_fields_of_its_own() {
         assert!(message("ls --format {{.Step}} alpine").contains("{{.Read}}"));
         assert!(message("ls --format {{.Read}} alpine /").contains("{{.Target}}"));
-        assert!(message("ls --layers --format {{.Read}} alpine").contains("{{.Step}}"));
+        assert!(message("ls --layers --format {{.Target}} alpine").contains("{{.Step}}"));
         assert_eq!(what("ls --layers --format {{.Step}} alpine"), What::Layers);
         for field in ["{{.Read}}", "{{.Target}}"] {
             assert!(matches!(what(&format!("ls --format {field} alpine tool")), What::Named(_)));

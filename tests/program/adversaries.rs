@@ -151,3 +151,59 @@ fn a_manifest_of_members_that_nobody_knows() {
         within(base() + (32 << 10), &["get", &reference, "/x"], &dir).exits(1).says("is not an image that can be read");
     }
 }
+
+/// An image of this layer, whose table is what `edit` makes of it.
+fn with_table(layer: Vec<Entry>, format: TableFormat, edit: &dyn Fn(&mut serde_json::Value)) -> (Registry, String) {
+    let registry = Registry::start();
+    let layer = Layer::new(layer).with_edited_table(format, edit);
+    let reference = registry.push("evil/app:1", &Image::new().layer(layer));
+    (registry, reference)
+}
+
+#[test]
+fn a_table_of_two_hundred_thousand_files_takes_little_more_memory_than_it_has_bytes() {
+    let name = |i: usize| format!("srv/data/d{:04}/file-{:04}.txt", i / 1000, i % 1000);
+    for format in TABLE_FORMATS {
+        let files = (0..200_000).map(|i| file(name(i), "")).chain([file("tool", "hello")]).collect();
+        let (_registry, reference) = with_table(files, format, &|_| {});
+        let dir = WorkDir::new();
+        within(base() + (16 << 10), &["get", &reference, "/tool"], &dir).exits(0).says("own table");
+        assert_eq!(dir.read("tool"), b"hello");
+    }
+}
+
+#[test]
+fn a_table_that_unpacks_to_far_more_than_it_has_bytes_is_not_read_to_its_end() {
+    for format in TABLE_FORMATS {
+        for key in ["name", "unknown"] {
+            let (_registry, reference) = with_table(vec![file("tool", "hello")], format, &|toc| {
+                toc["entries"][0][key] = "x".repeat(200 << 20).into();
+            });
+            let dir = WorkDir::new();
+            let run = within(base() + (32 << 10), &["get", &reference, "/tool"], &dir).exits(0);
+            run.says("its table of contents is of no use").says("more than");
+            assert_eq!(dir.read("tool"), b"hello");
+        }
+    }
+}
+
+#[test]
+fn a_table_whose_files_all_lie_in_the_same_place_costs_no_more_than_the_layer() {
+    for format in TABLE_FORMATS {
+        let content = noise(1, 3_000);
+        let files = (0..200).map(|i| file(format!("{i}"), &content)).collect();
+        let (registry, reference) = with_table(files, format, &|toc| {
+            let entries = toc["entries"].as_array_mut().unwrap();
+            let (start, end) = (entries[0]["offset"].clone(), entries[199].get("endOffset").cloned());
+            for entry in entries.iter_mut() {
+                entry["offset"] = start.clone();
+                end.iter().for_each(|end| entry["endOffset"] = end.clone());
+            }
+        });
+        let dir = WorkDir::new();
+        let run = artifact(&["get", &reference, "/", "-o", "out/"]).run_in(&dir).exits(0);
+        run.says("lie over one another").never_says("own table");
+        assert_eq!(registry.count("GET", "/blobs/"), 3, "the config, the table, the layer");
+        assert!(dir.read("out/199") == content);
+    }
+}

@@ -46,3 +46,4 @@ mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 mod support_itself;
+mod tables;

@@ -118,7 +118,7 @@ fn compare(seed: u64) -> usize {
     let (names, place) = (expected.len(), Place::of(seed));
     let mut written = expected;
     written.retain(|_, seen| !matches!(seen, Seen::Fifo { .. }));
-    assert_eq!(get(&image(&stack), place, true), written, "got from {place:?}: {}", explain());
+    assert_eq!(get(&image(&stack, place), place, true), written, "got from {place:?}: {}", explain());
     names
 }
 
@@ -161,9 +161,8 @@ fn the_view_of_random_stacks_is_the_kernels_and_so_is_what_each_source_gives() {
 fn random_stacks_come_out_of_every_source_as_out_of_a_registry() {
     each_stack(|seed| {
         let (stack, place) = (generate(seed), Place::of(seed));
-        let image = image(&stack);
-        let expected = get(&image, Place::Registry, false);
-        assert_eq!(get(&image, place, false), expected, "got from {place:?}: stack {seed}: {stack:#?}");
+        let expected = get(&image(&stack, Place::Registry), Place::Registry, false);
+        assert_eq!(get(&image(&stack, place), place, false), expected, "got from {place:?}: stack {seed}: {stack:#?}");
         expected.len()
     });
 }

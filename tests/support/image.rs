@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::entry::{Entry, tar_of};
+use super::tabled::{TableFormat, Tabled, tabled};
 
 /// A blob or a manifest with its media type.
 #[derive(Clone)]
@@ -83,11 +84,12 @@ impl Pack for Packed {
 }
 
 /// How a layer's tar is compressed.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone)]
 enum Compression {
     Gzip { members: usize },
     Zstd { frames: usize },
     None,
+    Table(Arc<Tabled>, TableFormat),
 }
 
 /// One layer: a tar, how it is stored, and the build step that made it.
@@ -143,6 +145,33 @@ impl Layer {
         Layer { compression: Compression::None, ..self }
     }
 
+    /// Stored with a table of its contents.
+    pub fn with_table(self, format: TableFormat) -> Self {
+        self.with_edited_table(format, &|_| {})
+    }
+
+    /// The same with a table that is changed by `edit`, and of which the manifest has the digest then.
+    pub fn with_edited_table(self, format: TableFormat, edit: &dyn Fn(&mut Value)) -> Self {
+        let tabled = tabled(&self.tar, format, edit);
+        Layer { tar: tabled.tar.clone(), compression: Compression::Table(Arc::new(tabled), format), ..self }
+    }
+
+    /// How many bytes its table has, as stored.
+    pub fn table_size(&self) -> u64 {
+        match &self.compression {
+            Compression::Table(tabled, _) => tabled.table as u64,
+            _ => 0,
+        }
+    }
+
+    /// What its descriptor says beside the usual.
+    fn annotations(&self) -> Option<Value> {
+        match &self.compression {
+            Compression::Table(tabled, _) => Some(tabled.annotations.clone()),
+            _ => None,
+        }
+    }
+
     /// Declared as this media type, whatever the bytes are.
     pub fn media_type(self, media_type: &str) -> Self {
         Layer { media_type: Some(media_type.to_owned()), ..self }
@@ -161,10 +190,12 @@ impl Layer {
     /// The layer as it is stored.
     fn blob(&self, docker: bool) -> Content {
         let parts = |count: usize| self.tar.chunks(self.tar.len().div_ceil(count).max(1));
-        let (bytes, oci_suffix, docker_suffix) = match self.compression {
-            Compression::Gzip { members } => (parts(members).flat_map(gzip).collect(), "+gzip", ".gzip"),
-            Compression::Zstd { frames } => (parts(frames).flat_map(zstd).collect(), "+zstd", ".zstd"),
+        let (bytes, oci_suffix, docker_suffix) = match &self.compression {
+            Compression::Gzip { members } => (parts(*members).flat_map(gzip).collect(), "+gzip", ".gzip"),
+            Compression::Zstd { frames } => (parts(*frames).flat_map(zstd).collect(), "+zstd", ".zstd"),
             Compression::None => (self.tar.clone(), "", ""),
+            Compression::Table(tabled, TableFormat::Estargz) => (tabled.bytes.clone(), "+gzip", ".gzip"),
+            Compression::Table(tabled, TableFormat::ZstdChunked) => (tabled.bytes.clone(), "+zstd", ".zstd"),
         };
         let usual = match (docker, self.urls.is_empty()) {
             (false, true) => format!("application/vnd.oci.image.layer.v1.tar{oci_suffix}"),
@@ -333,6 +364,9 @@ impl Pack for Image {
             let mut descriptor = blob.descriptor();
             if !layer.urls.is_empty() {
                 descriptor["urls"] = json!(layer.urls);
+            }
+            if let Some(annotations) = layer.annotations() {
+                descriptor["annotations"] = annotations;
             }
             descriptors.push(descriptor);
             layers.push(blob);

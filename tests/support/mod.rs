@@ -16,6 +16,7 @@ pub mod program;
 pub mod random;
 pub mod registry;
 pub mod sparse;
+pub mod tabled;
 
 pub use archive::{FORMS, Form, archive, blob_name, write_layout};
 pub use block::Block;
@@ -26,3 +27,4 @@ pub use program::{Program, Run, WorkDir, artifact, listing};
 pub use random::{Random, noise};
 pub use registry::{Fault, Place, Registry, unused_port};
 pub use sparse::SparseFormat;
+pub use tabled::{CHUNK, TABLE_FORMATS, TableFormat, Tabled, tabled};

@@ -14,12 +14,16 @@ use docker_artifact::source::place::LocalSource;
 use super::{Seen, StackEntry, write_tar};
 use crate::support::labelled::client;
 use crate::support::library::{directory_in_memory, get_into};
-use crate::support::{FORMS, Form, Image, Layer, Registry, WorkDir, archive, artifact, sha256, write_layout};
+use crate::support::{
+    FORMS, Form, Image, Layer, Registry, TableFormat, WorkDir, archive, artifact, sha256, write_layout,
+};
 
 /// A place that an image can be in.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
     Registry,
+    /// A registry, and the image's layers carry tables of this kind.
+    Tables(TableFormat),
     Archive(Form),
     Layout,
     Pipe,
@@ -28,22 +32,25 @@ pub enum Place {
 impl Place {
     /// The place for a stack: all of them in turn.
     pub fn of(seed: u64) -> Place {
-        match seed as usize % (FORMS.len() + 3) {
+        match seed as usize % (FORMS.len() + 5) {
             0 => Place::Registry,
             1 => Place::Layout,
             2 => Place::Pipe,
-            form => Place::Archive(FORMS[form - 3]),
+            3 => Place::Tables(TableFormat::Estargz),
+            4 => Place::Tables(TableFormat::ZstdChunked),
+            form => Place::Archive(FORMS[form - 5]),
         }
     }
 }
 
-/// The stack as an image, its layers compressed in different ways.
-pub fn image(stack: &[Vec<StackEntry>]) -> Image {
+/// The stack as an image, its layers stored in different ways, or with tables where the image is for such a place.
+pub fn image(stack: &[Vec<StackEntry>], place: Place) -> Image {
     stack.iter().enumerate().fold(Image::new(), |image, (number, layer)| {
         let layer = Layer::of_tar(write_tar(layer));
-        image.layer(match number % 3 {
-            0 => layer.plain(),
-            1 => layer,
+        image.layer(match (place, number % 3) {
+            (Place::Tables(format), _) => layer.with_table(format),
+            (_, 0) => layer.plain(),
+            (_, 1) => layer,
             _ => layer.zstd(),
         })
     })
@@ -56,7 +63,7 @@ pub fn get(image: &Image, place: Place, preserve: bool) -> BTreeMap<Vec<u8>, See
     let registry = Registry::start();
     let path = there.path().join("image");
     let source: Arc<dyn Source> = match place {
-        Place::Registry => client(&registry.push(TAG, image)),
+        Place::Registry | Place::Tables(_) => client(&registry.push(TAG, image)),
         Place::Layout => {
             write_layout(image, &path, TAG);
             Arc::new(LocalSource::layout(&path, None, Arc::new(Silent)).expect("a layout"))

@@ -27,6 +27,7 @@ mod registry;
 mod single_paths;
 mod static_binary;
 mod story;
+mod tables;
 mod tools;
 mod tree;
 mod whole_image;

@@ -15,6 +15,7 @@ pub const ROOT: &str = "root";
 pub const STATIC_BINARY: &str = "a static binary";
 pub const YAML: &str = "python3 with yaml";
 pub const REFERRERS_REGISTRY: &str = "go-containerregistry's registry";
+pub const ESTARGZ: &str = "stargz-snapshotter's library";
 pub const TYPING_CRANE: &str = "crane 0.22";
 pub const NEWER_DEBIAN: &str = "a newer Debian's tools";
 
@@ -31,6 +32,7 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
         STATIC_BINARY => format!("{} is not there; run make dist", static_binary().display()),
         YAML => "python3 cannot import yaml".to_owned(),
         REFERRERS_REGISTRY => "go is not installed, or cannot build tests/real/referrers".to_owned(),
+        ESTARGZ => "go is not installed, or cannot build tests/real/estargz".to_owned(),
         TYPING_CRANE => {
             "crane is not installed, or older than 0.22, which writes no artifact types into indexes".to_owned()
         }
@@ -56,6 +58,7 @@ fn is_there(need: &str) -> bool {
             Command::new("python3").args(["-c", "import yaml"]).output().is_ok_and(|answer| answer.status.success())
         }
         REFERRERS_REGISTRY => referrers_registry().is_some(),
+        ESTARGZ => estargz().is_some(),
         NEWER_DEBIAN => newer::root().is_some(),
         TYPING_CRANE => crane_version().is_some_and(|version| version >= [0, 22]),
         tool => {
@@ -94,15 +97,23 @@ pub fn docker_with_buildkit() -> Option<&'static Path> {
 /// The registry of `tests/real/referrers`, where it can be built. The first time needs the Go module proxy.
 pub fn referrers_registry() -> Option<&'static Path> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let program = cache().join("referrers-registry");
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/referrers");
-        let mut build = Command::new("go");
-        build.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".").current_dir(sources);
-        let is_built = build.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success());
-        is_built.then_some(program)
-    });
-    built.as_deref()
+    BUILT.get_or_init(|| go_program("referrers", "referrers-registry")).as_deref()
+}
+
+/// The program of `tests/real/estargz`, where it can be built. The first time needs the Go module proxy.
+pub fn estargz() -> Option<&'static Path> {
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(|| go_program("estargz", "estargz")).as_deref()
+}
+
+/// Builds the Go program in `folder`.
+fn go_program(folder: &str, name: &str) -> Option<PathBuf> {
+    let program = cache().join(name);
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real").join(folder);
+    let mut build = Command::new("go");
+    build.args(["build", "-buildvcs=false", "-o"]).arg(&program).arg(".").current_dir(sources);
+    let is_built = build.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success());
+    is_built.then_some(program)
 }
 
 /// Runs `command` to its end and gives back its standard output.

@@ -7,6 +7,7 @@
 //! Of a table only its bytes are held, as they are stored, some percent of the layer; they are read anew for each question.
 
 mod estargz;
+pub mod own;
 mod pieces;
 mod time;
 mod toc;

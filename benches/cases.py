@@ -4,6 +4,7 @@ In every case the first command is ours. A peer that is not there is left out.
 """
 import shlex
 
+import inputs
 from measure import Case, Command
 
 ALL, NOTHING, DIGESTS = "all", "nothing", "digests, after the fact"
@@ -177,6 +178,21 @@ def behind_link(bench):
             crane(bench, image, "-xO usr/bin/ls >{out}", wanted, name="crane export | tar, told the real path", rounds=3),
         ],
         note="Given `/bin/ls`, neither peer finds it. `regctl` stops reading at the end of the file and checks nothing.",
+    )  # fmt: skip
+
+
+@case("`/etc/passwd`, from the lowest of five layers, and tables of all of them for the next time")
+def filling(bench):
+    image, wanted = bench.inputs.tool(), of_base(bench, "etc/passwd")
+    cache = shlex.quote(str(bench.places.disk / "filled"))
+    program = shlex.quote(str(bench.program))
+    line = f"{program} get -q {{host}}/{image.name}:1 /etc/passwd -o {{out}}"
+    return Case(
+        "", "",
+        [
+            Command("docker-artifact get, into an empty cache", f"env DOCKER_ARTIFACT_CACHE={cache} {line}", wanted, checks=ALL, after=f"rm -rf {cache}"),
+            Command("docker-artifact get, without a cache", f"env DOCKER_ARTIFACT_CACHE=off {line}", wanted, checks=ALL),
+        ],
     )  # fmt: skip
 
 
@@ -376,6 +392,33 @@ def small_file_thin(bench):
 def base_file_thin(bench):
     image, wanted = bench.inputs.tool(), of_base(bench, "etc/passwd")
     return Case("", "", [get(bench, image, "/etc/passwd", wanted, rounds=1), regctl(bench, image, "/etc/passwd", wanted, rounds=1)], thin=True)
+
+
+def known(bench, name, image, environment, note):
+    """1 MiB half way into the big layer, where a table tells where it is."""
+    wanted = of_big(bench, "opt/half/1m")
+    mine = f"env {environment} {shlex.quote(str(bench.program))} get -q {{host}}/{name}:1 /opt/half/1m -o {{out}}"
+    return Case(
+        "", "",
+        [Command("docker-artifact get", mine, wanted, checks=ALL), regctl(bench, image, "/opt/half/1m", wanted, rounds=1)],
+        thin=True, note=note,
+    )  # fmt: skip
+
+
+@case("1 MiB half way into the big layer, whose layers were read once before")
+def cached_thin(bench):
+    image, cache = bench.inputs.tool(), bench.places.disk / "cache"
+    environment = f"DOCKER_ARTIFACT_CACHE={shlex.quote(str(cache))}"
+    bench.prepared(f"env {environment} {shlex.quote(str(bench.program))} ls -aq {bench.registry.host}/{image.name}:1")
+    return known(bench, image.name, image, environment, "The cache has a table of each layer, which `ls -a` left there.")
+
+
+@case("1 MiB half way into the big layer of an indexed image, nothing known before")
+def indexed_thin(bench):
+    image = bench.inputs.tool()
+    bench.registry.push(inputs.Image("bench/indexed", image.layers))
+    bench.prepared(f"{shlex.quote(str(bench.program))} index -q {bench.registry.host}/bench/indexed:1")
+    return known(bench, "bench/indexed", image, "DOCKER_ARTIFACT_CACHE=off", "`docker artifact index` has attached a table of each layer to the image.")
 
 
 # --- last, as what it writes and deletes keeps the disk busy for a while ---

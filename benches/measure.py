@@ -83,7 +83,7 @@ class Places:
             (self.disk / name).mkdir()
         # Nobody's credentials, certificates or preferences. The engine is the one that DOCKER_HOST names.
         keep = {key: os.environ[key] for key in ("PATH", "DOCKER_HOST", "TMPDIR") if key in os.environ}
-        self.environment = keep | {"HOME": str(self.disk / "home"), "DOCKER_CONFIG": str(self.disk / "config"), "LC_ALL": "C.UTF-8"}
+        self.environment = keep | {"HOME": str(self.disk / "home"), "DOCKER_CONFIG": str(self.disk / "config"), "DOCKER_ARTIFACT_CACHE": "off", "LC_ALL": "C.UTF-8"}
 
     def fresh(self):
         out, tree = self.disk / "out", self.memory / "tree"
@@ -156,6 +156,12 @@ class Bench:
                 after = command.after.replace("{host}", host)
                 subprocess.run(["sh", "-c", after], env=self.places.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         return {"wall": total["wall"] / command.repeat, "cpu": total["cpu"] / command.repeat, "peak": total["peak"]}, found
+
+    def prepared(self, line):
+        """Runs what a case needs to have been run before."""
+        status, _, errors = execute(line, self.places.environment, self.places.disk / "figures")
+        if status != 0:
+            raise Failed(f"{line}\nstatus {status}: {errors[-500:]}")
 
     @contextlib.contextmanager
     def link(self, thin):

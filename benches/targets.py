@@ -62,6 +62,10 @@ def rows(results, sizes, options):
     thin = "labelled 1 MiB at the end of the big layer, thin link"
     yield ratio("labelled-1m", thin, "`curl` of manifest, config and range, one connection", ["curl"], 1.25, "1.25 ×")
     yield ratio("labelled-1m", thin, "`regctl image get-file`", ["regctl"], 1 / 60, "1/60 × (0.0167)")
+    known = "1 MiB of a big layer, thin link"
+    yield ratio("cached-thin", f"{known}, its layers read before", "`regctl image get-file`", ["regctl"], 1 / 40, "1/40 × (0.025)")
+    yield ratio("indexed-thin", f"{known}, indexed image", "`regctl image get-file`", ["regctl"], 1 / 40, "1/40 × (0.025)")
+    yield ratio("filling", "the cache filled on the way, all layers read", "the same without a cache", ["docker-artifact get, without"], 1.10, "1.10 ×")
     for key, name in (("absent-file", "absent file"), ("base-file", "base-layer file")):
         yield ratio(key, f"{name}, all layers read and verified", "`regctl` (verifies nothing)", ["regctl"], 0.32, "0.32 ×")
         yield ratio(key, f"{name}, all layers read and verified", "`crane export \\| tar`", ["crane"], 0.2, "0.2 ×")

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// The digest of some bytes as they are stored: a manifest, a config, a layer's (often compressed) blob, a file.
@@ -70,6 +71,21 @@ impl Digest {
         encoded(text).map(|encoded| &encoded[..Digest::SHORT])
     }
 
+    /// The 32 bytes of a SHA-256; `None` of another digest.
+    pub fn sha256(&self) -> Option<[u8; 32]> {
+        let mut bytes = [0; 32];
+        let digits = self.0.strip_prefix("sha256:")?.as_bytes();
+        for (byte, digits) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(bytes)
+    }
+
+    /// The digest with these 32 bytes of a SHA-256.
+    pub fn of_sha256(bytes: [u8; 32]) -> Self {
+        Digest(format!("sha256:{}", hex(&bytes)))
+    }
+
     /// Whether it is the digest of no bytes at all.
     pub fn is_of_nothing(&self) -> bool {
         self.hasher().finish() == *self
@@ -129,6 +145,9 @@ impl fmt::Display for DiffId {
     }
 }
 
+/// The length of a block of SHA-256 in bytes.
+const SHA256_BLOCK: u64 = 64;
+
 /// Computes a digest piece by piece.
 #[derive(Clone, Debug)]
 pub enum Hasher {
@@ -151,6 +170,26 @@ impl Hasher {
             Hasher::Sha256(hasher) => hasher.update(bytes),
             Hasher::Sha512(hasher) => hasher.update(bytes),
         }
+    }
+
+    /// How many bytes a SHA-256 has taken in, and the eight words of its state, each little-endian (FIPS 180-4, section 6.2.2). `None` of
+    /// another algorithm, and within a block of 64 bytes.
+    pub fn state(&self) -> Option<(u64, [u8; 32])> {
+        let Hasher::Sha256(hasher) = self else { return None };
+        let state = hasher.serialize();
+        let (words, rest) = state.split_first_chunk()?;
+        let (blocks, rest) = rest.split_first_chunk()?;
+        let is_between_blocks = rest.first() == Some(&0);
+        is_between_blocks.then_some((u64::from_le_bytes(*blocks).checked_mul(SHA256_BLOCK)?, *words))
+    }
+
+    /// A SHA-256 that has taken in so many bytes and has come to this state, as [`Hasher::state`] tells it.
+    pub fn resumed(bytes: u64, words: &[u8; 32]) -> Option<Self> {
+        let mut state = SerializedState::<Sha256>::default();
+        state.get_mut(..32)?.copy_from_slice(words);
+        state.get_mut(32..40)?.copy_from_slice(&(bytes / SHA256_BLOCK).to_le_bytes());
+        let hasher = Sha256::deserialize(&state).ok()?;
+        (bytes % SHA256_BLOCK == 0).then_some(Hasher::Sha256(hasher))
     }
 
     /// The digest of all bytes taken in.
@@ -178,6 +217,25 @@ mod tests {
         let mut hasher = digest.hasher();
         hasher.update(b"");
         assert_eq!(hasher.finish(), digest);
+    }
+
+    #[test]
+    fn a_hash_goes_on_from_what_it_had_come_to() {
+        let bytes = crate::support::random::Random::new(1).bytes(10_000);
+        for position in (0..bytes.len()).step_by(64) {
+            let mut hasher = Hasher::default();
+            hasher.update(&bytes[..position]);
+            let (hashed, state) = hasher.state().unwrap();
+            assert_eq!(hashed, position as u64);
+            let mut resumed = Hasher::resumed(hashed, &state).unwrap();
+            resumed.update(&bytes[position..]);
+            assert_eq!(resumed.finish(), Digest::of(&bytes));
+            hasher.update(b"x");
+            assert!(hasher.state().is_none() && Hasher::resumed(hashed + 1, &state).is_none());
+        }
+        assert!(Hasher::Sha512(Box::default()).state().is_none());
+        let digest = Digest::of(b"x");
+        assert_eq!(digest.sha256().map(Digest::of_sha256), Some(digest));
     }
 
     #[test]

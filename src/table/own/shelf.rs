@@ -1,0 +1,202 @@
+//! Puts rows, which come in the order of their keys, into leaves, and the leaves below nodes.
+
+use std::io::Read;
+
+use super::block::DIGEST;
+use super::leaf::{self, LeafWriter, Place};
+use super::node::{self, Child, Head, NodeWriter};
+use super::not_written::{NotWritten, TOO_LONG};
+use super::numbers::{put, put_string, shared};
+use super::output::Output;
+use super::places::{Checkpoints, Reached};
+use super::record::Record;
+use super::row::{Blob, Part};
+use super::sorted::Scratch;
+use super::spool::Spool;
+use crate::layer::Compression;
+
+/// A leaf is full when it takes about this many bytes, or has this many rows.
+const FULL: usize = 8 << 10;
+const FULL_ROWS: u64 = 512;
+/// Rows of one path are divided only where a leaf has so many rows, or so many bytes.
+const FULLEST_ROWS: u64 = 4096;
+const FULLEST: usize = 512 << 10;
+
+/// How many bytes of rows may be repeated beyond those that are not.
+const FREE_REPEATED: u64 = 1 << 20;
+
+/// How many children the top node has, about, and how many a middle node has at least, where there are others.
+const TOP: u64 = 24;
+const MIDDLE: u64 = 32;
+/// A middle node is full with so many bytes.
+const FULL_NODE: usize = 2 << 20;
+
+/// The leaves.
+pub(super) struct Shelf {
+    pub(super) output: Output,
+    pub(super) blob: Blob,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) reached: Reached,
+    pub(super) scratch: Scratch,
+    leaf: LeafWriter,
+    /// What separates the leaf that is being filled from the one before.
+    separator: Vec<u8>,
+    /// The leaves that are done: how many, and where the first begins.
+    children: Spool,
+    count: u64,
+    start: u64,
+    /// Bytes of rows that are repeated, and of those that are not.
+    repeated: u64,
+    own: u64,
+}
+
+impl Shelf {
+    pub(super) fn new(output: Output, blob: Blob, scratch: Scratch) -> Self {
+        Shelf {
+            output,
+            blob,
+            checkpoints: Checkpoints::default(),
+            reached: Reached::default(),
+            scratch,
+            leaf: LeafWriter::default(),
+            separator: Vec::new(),
+            children: Spool::default(),
+            count: 0,
+            start: 0,
+            repeated: 0,
+            own: 0,
+        }
+    }
+
+    /// Makes room for some rows of `key`, which are to stay together and have about `more` bytes. Where they come into a leaf of their own,
+    /// `above` are the rows of the directories on the way there.
+    pub(super) fn make_room<'a>(
+        &mut self,
+        key: &[u8],
+        more: usize,
+        above: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), NotWritten> {
+        if self.leaf.is_empty() {
+            return Ok(());
+        }
+        let (length, keys) = self.leaf.length();
+        let rows = self.leaf.rows();
+        let is_fullest = rows >= FULLEST_ROWS || length >= FULLEST || keys >= leaf::MAX_KEYS / 2;
+        let is_full = rows >= FULL_ROWS || self.leaf.weight() >= FULL || length + more >= FULLEST;
+        if !is_fullest && (!is_full || self.leaf.key() == key) {
+            return Ok(());
+        }
+        let length = shared(self.leaf.key(), key) + 1;
+        let separator = key[..length.min(key.len())].to_vec();
+        self.close()?;
+        self.separator = separator;
+        for (key, record) in above {
+            self.leaf.push(key, &read(record)?, None, true);
+        }
+        self.repeated += self.leaf.length().0 as u64;
+        if self.repeated > self.own + FREE_REPEATED {
+            return Err(NotWritten::Untold(TOO_LONG));
+        }
+        Ok(())
+    }
+
+    /// Takes in a row.
+    pub(super) fn push(&mut self, key: &[u8], record: &Record<'_>) {
+        let before = self.leaf.length().0;
+        let place = self.place(record);
+        self.leaf.push(key, record, place, false);
+        self.own += (self.leaf.length().0 - before) as u64;
+    }
+
+    /// Where the content of `record` is.
+    fn place(&self, record: &Record<'_>) -> Option<Place> {
+        if !record.has_content() {
+            return None;
+        }
+        let end = record.data_offset.checked_add(record.size)?;
+        if self.blob.compression == Compression::None {
+            return (end <= self.blob.size).then_some(Place { start: None, end });
+        }
+        let start = self.checkpoints.before(record.data_offset)?;
+        let from = self.checkpoints.get(start)?;
+        let end = self.reached.end(end, self.blob.size).max(from.compressed);
+        (end <= self.blob.size).then_some(Place { start: Some(start), end })
+    }
+
+    fn close(&mut self) -> Result<(), NotWritten> {
+        if self.leaf.is_empty() {
+            return Ok(());
+        }
+        let (_, keys) = self.leaf.length();
+        let (content, digests) = self.leaf.finish(&self.checkpoints);
+        if content.len() > leaf::MAX_DECODED || keys > leaf::MAX_KEYS {
+            return Err(NotWritten::Untold(TOO_LONG));
+        }
+        let part = self.output.block(&content, &digests)?;
+        if self.count == 0 {
+            self.start = part.range.0;
+        }
+        let mut child = Vec::with_capacity(self.separator.len() + 48);
+        put_string(&mut child, &self.separator);
+        put(&mut child, part.length());
+        child.extend_from_slice(&part.digest);
+        self.children.push(&(child.len() as u32).to_le_bytes(), &self.scratch)?;
+        self.children.push(&child, &self.scratch)?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Writes the nodes; gives the file and the top node.
+    pub(super) fn finish(mut self, rows: u64, is_simple: bool) -> Result<(Output, Part), NotWritten> {
+        self.close()?;
+        let mut start = self.start;
+        let per = self.count.div_ceil(TOP).max(MIDDLE);
+        let mut children = std::mem::take(&mut self.children).read()?;
+        let (mut top, mut middle) = (NodeWriter::default(), NodeWriter::default());
+        let mut first = Vec::new();
+        let mut bytes = Vec::new();
+        for number in 0..self.count {
+            let child = next_child(&mut children, &mut bytes, &mut start)?;
+            if middle.is_empty() {
+                first.clone_from(&child.key);
+            }
+            middle.push(&child);
+            if middle.count() == per || middle.length() >= FULL_NODE || number + 1 == self.count {
+                let (content, digests) = std::mem::take(&mut middle).finish(Vec::new());
+                let part = self.output.block(&content, &digests)?;
+                top.push(&Child { key: std::mem::take(&mut first), part });
+            }
+        }
+        if top.length() > node::MAX_DECODED {
+            return Err(NotWritten::Untold(TOO_LONG));
+        }
+        let head = Head { blob: self.blob, rows, is_simple };
+        let (content, digests) = top.finish(head.write());
+        let part = self.output.block(&content, &digests)?;
+        if part.length() > node::MAX_TOP || content.len() > node::MAX_DECODED {
+            return Err(NotWritten::Untold(TOO_LONG));
+        }
+        Ok((self.output, part))
+    }
+}
+
+/// The next child of those that were put away.
+fn next_child(children: &mut impl Read, bytes: &mut Vec<u8>, start: &mut u64) -> Result<Child, NotWritten> {
+    let mut length = [0; 4];
+    children.read_exact(&mut length)?;
+    bytes.resize(u32::from_le_bytes(length) as usize, 0);
+    children.read_exact(bytes)?;
+    let lost = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
+    let mut rest = super::numbers::Bytes(bytes);
+    let key = rest.string(usize::MAX).map_err(lost)?.to_vec();
+    let length = rest.number().map_err(lost)?;
+    let digest = rest.array::<DIGEST>().map_err(lost)?;
+    let range = (*start, *start + length);
+    *start = range.1;
+    Ok(Child { key, part: Part { range, digest } })
+}
+
+/// The record that was written so.
+pub(super) fn read(record: &[u8]) -> Result<Record<'_>, NotWritten> {
+    Record::read(record).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData).into())
+}

@@ -131,8 +131,8 @@ impl Asking {
         let start = if is_resumed { position } else { self.range.start };
         let mut headers = HeaderMap::new();
         if is_part || is_resumed {
-            let last = if is_part { (self.range.end - 1).to_string() } else { String::new() };
-            let range = HeaderValue::from_str(&format!("bytes={start}-{last}"));
+            // One range, with both its ends: some registries refuse several, or one that is open (RFC 9110, section 14.1.2).
+            let range = HeaderValue::from_str(&format!("bytes={start}-{}", self.range.end.saturating_sub(1)));
             headers.insert(RANGE, range.map_err(|error| self.protocol_error(error.to_string()))?);
         }
         let asked_for_part = headers.contains_key(RANGE);
@@ -250,7 +250,7 @@ mod tests {
                 _ => Reply::ok(&served),
             });
             assert_eq!(fetch(&server, &blob).await.unwrap(), blob);
-            assert_eq!(ranges(&server), ["", "bytes=20000-", "", ""]);
+            assert_eq!(ranges(&server), ["", "bytes=20000-49999", "", ""]);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What refers to a manifest: the referrers API, and the tag schema of registries that lack it.
 //! Spec: OCI distribution-spec *Listing Referrers* and *Referrers Tag Schema*; RFC 8288 (*Web Linking*) for pages.
 
+use std::collections::HashSet;
 use std::pin::pin;
 
 use oci_distribution::RegistryOperation;
@@ -106,11 +107,14 @@ impl Registry {
         // Of an artifact type's characters only `+` means something else in a query.
         let filter = artifact_type.replace('+', "%2B");
         let path = format!("referrers/{subject}");
-        let mut next = Some(Target::Registry(format!("{path}?artifactType={filter}")));
+        let mut next = Some(format!("{path}?artifactType={filter}"));
         let mut listed = None;
         let mut limit = MAX_MANIFEST_BYTES;
+        let mut seen = HashSet::new();
         for _ in 0..MAX_PAGES {
-            let Some(target) = next.take() else { break };
+            // A link may lead back to a page that was read.
+            let Some(target) = next.take().filter(|target| seen.insert(target.clone())) else { break };
+            let target = Target::Registry(target);
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT, HeaderValue::from_static(OCI_IMAGE_INDEX_MEDIA_TYPE));
             let (method, operation) = (Method::GET, RegistryOperation::Pull);
@@ -131,9 +135,9 @@ impl Registry {
             limit = limit.saturating_sub(bytes.len() as u64);
             next = match next_page(&headers) {
                 // Relative to what was asked, which the transport does not know.
-                Some(query) if query.starts_with('?') => Some(Target::Registry(format!("{path}{query}"))),
+                Some(query) if query.starts_with('?') => Some(format!("{path}{query}")),
                 Some(link) => match self.transport.resolve(&link, &request.asked) {
-                    Ok(target @ Target::Registry(_)) => Some(target),
+                    Ok(Target::Registry(target)) => Some(target),
                     // A list goes on where it began, and nowhere else.
                     Ok(Target::Elsewhere(_)) | Err(_) => None,
                 },
@@ -279,8 +283,15 @@ mod tests {
 
     #[tokio::test]
     async fn pages_without_end_and_pages_elsewhere_are_given_up() {
-        let endless = Server::start(|_, _| Reply::new(200, &[("Link", "</v2/app/x>; rel=next")], list(&[(1, TYPE)])));
+        let endless = Server::start(|_, before| {
+            let link = format!("</v2/app/referrers/x?page={before}>; rel=next");
+            Reply::new(200, &[("Link", &link)], list(&[(1, TYPE)]))
+        });
         assert_eq!(listed(&endless).await.len(), MAX_PAGES);
+        for circle in ["</v2/app/x>; rel=next", "<?page=1>; rel=next"] {
+            let server = Server::start(move |_, _| Reply::new(200, &[("Link", circle)], list(&[(1, TYPE)])));
+            assert_eq!(listed(&server).await.len(), 2, "{circle}");
+        }
         let other = Server::start(|_, _| Reply::ok(list(&[(2, TYPE)])));
         let link = format!("<{}>; rel=next", other.url("/v2/app/referrers/x"));
         let server = Server::start(move |_, _| Reply::new(200, &[("Link", &link)], list(&[(1, TYPE)])));

@@ -172,7 +172,8 @@ impl Table {
     pub fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<HashMap<DataOffset, Pieces>, Unusable> {
         let mut locating = Locating::new(self.end);
         self.read(&mut |listed| {
-            locating.take(&listed, wanted.contains(&DataOffset(listed.entry.data_offset)));
+            let is_wanted = wanted.contains(&DataOffset(listed.entry.data_offset));
+            locating.take(listed, is_wanted);
             Ok(())
         })?;
         Ok(locating.finish())

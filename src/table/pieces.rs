@@ -60,11 +60,11 @@ impl Locating {
     }
 
     /// Takes in the next entry.
-    pub(super) fn take(&mut self, listed: &Listed, is_wanted: bool) {
-        self.starts.extend(listed.chunks.iter().map(|chunk| chunk.start));
+    pub(super) fn take(&mut self, listed: Listed, is_wanted: bool) {
+        let Listed { entry, chunks, end, digest } = listed;
+        self.starts.extend(chunks.iter().map(|chunk| chunk.start));
         if is_wanted {
-            let (chunks, end, digest) = (listed.chunks.clone(), listed.end, listed.digest.clone());
-            self.wanted.push(Wanted { content: DataOffset(listed.entry.data_offset), chunks, end, digest });
+            self.wanted.push(Wanted { content: DataOffset(entry.data_offset), chunks, end, digest });
         }
     }
 
@@ -90,6 +90,7 @@ impl Locating {
     /// Where the next chunk behind `start` begins.
     fn next(&self, start: u64) -> u64 {
         let behind = self.starts.partition_point(|other| *other <= start);
-        self.starts.get(behind).copied().unwrap_or(self.end)
+        // Where zeros are said to be, nobody looks.
+        self.starts.get(behind).map_or(self.end, |start| self.end.min(*start))
     }
 }

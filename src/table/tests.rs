@@ -32,7 +32,8 @@ fn chunked(json: &[u8]) -> Result<Table, Unusable> {
     let stored = zstd::bulk::compress(json, 1).unwrap();
     let position = format!("{AT}:{}:{}:1", stored.len(), json.len());
     let checksum = Digest::of(&stored).to_string();
-    let layer = layer(&[(zstd_chunked::POSITION, position), (zstd_chunked::CHECKSUM, checksum)], SIZE);
+    let size = SIZE.max(AT + stored.len() as u64);
+    let layer = layer(&[(zstd_chunked::POSITION, position), (zstd_chunked::CHECKSUM, checksum)], size);
     match Offer::of(&layer).unwrap()?.next(AT, stored)? {
         Next::Table(table) => Ok(table),
         Next::Read(..) => panic!("nothing else is to be read"),
@@ -117,10 +118,15 @@ fn a_piece_ends_where_the_table_says_or_where_the_next_one_begins() {
     ]);
     let mut with_next = chunks.clone();
     with_next[4] = json!({"type": "reg", "name": "g", "size": 0});
-    let wanted = [DataOffset(1)].into();
+    let wanted: HashSet<DataOffset> = [DataOffset(1)].into();
     let found = of(&with_next).contents(&wanted).unwrap().remove(&DataOffset(1)).unwrap();
     let stored: Vec<_> = found.pieces.iter().map(|piece| (piece.stored.clone(), piece.skip, piece.size)).collect();
     assert_eq!(stored, [(Some(10..20), 0, 40), (None, 0, 50), (Some(30..AT), 4, 10)]);
+    // Where zeros are said to be is nowhere.
+    with_next[1]["offset"] = json!(u64::MAX);
+    with_next.as_array_mut().unwrap().truncate(3);
+    let found = of(&with_next).contents(&wanted).unwrap().remove(&DataOffset(1)).unwrap();
+    assert_eq!(found.stored(), Some(10..AT));
     assert!(entries(&of(&chunks)).unwrap_err().to_string().contains("chunk of something else"));
 }
 
@@ -149,12 +155,15 @@ fn what_contradicts_itself_is_not_believed() {
         (json!([file(&json!({"endOffset": 10}))]), "ends before"),
         (json!([file(&json!({"endOffset": AT + 1}))]), "outside"),
         (json!([file(&json!({"offset": AT}))]), "outside"),
-        (json!([file(&json!({"size": SIZE * 1025, "chunkType": "zeros"}))]), "zeros"),
+        (json!([file(&json!({"size": SIZE * 32_769, "chunkType": "zeros"}))]), "zeros"),
         (json!([file(&json!({"size": -1}))]), "cannot be read"),
         (json!([file(&json!({"modtime": "yesterday"}))]), "time"),
         (json!([file(&json!({"name": "../f"}))]), "no layer can have"),
         (json!([file(&json!({"name": "a\u{fffd}"}))]), "JSON cannot hold"),
         (json!([file(&json!({"name": "."}))]), "root"),
+        (json!([file(&json!({"name": "a\0b"}))]), "NUL"),
+        (json!([{"type": "symlink", "name": "l", "linkName": "\0"}]), "NUL"),
+        (json!([{"type": "dir", "name": "d", "xattrs": {"a\0": ""}}]), "NUL"),
         (json!([file(&json!({"type": "socket"}))]), "not known"),
         (json!([{"type": "hardlink", "name": "h", "linkName": "../../f"}]), "no layer can have"),
         (json!([{"type": "dir", "name": "d", "xattrs": {"a": "!"}}]), "base64"),
@@ -303,4 +312,19 @@ fn members_of_the_format_belong_to_nobody_elses_layer() {
         assert!(is_own_member(&estargz, path) && !is_own_member(&other, path));
     }
     assert!(!is_own_member(&estargz, b"d/stargz.index.json"));
+}
+
+#[test]
+fn an_entry_that_is_longer_than_any_in_a_tar_is_not_held() {
+    let long = crate::support::random::noise(1, 2 << 20).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for entry in [
+        json!({"type": "dir", "name": "d", "xattrs": {"user.x": long}}),
+        json!({"type": "dir", "name": "d", long.as_str(): 1}),
+    ] {
+        let error = entries(&of(&json!([entry]))).unwrap_err().to_string();
+        assert!(error.contains("an entry has more than 4194304 bytes"), "{error}");
+    }
+    let half = &long[..3 << 20];
+    let many = ["a", "b"].map(|name| json!({"type": "dir", "name": name, "xattrs": {"user.x": half}}));
+    assert_eq!(entries(&of(&json!(many))).unwrap().len(), 2);
 }

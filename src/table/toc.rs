@@ -1,9 +1,10 @@
 //! The JSON that eStargz and zstd:chunked share, which both have from CRFS: a list of entries, where a file of several chunks is followed
 //! by an entry for each further one. It is read as it comes, and no more of it is held than one file's entries.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,8 +16,13 @@ use crate::image::digest::Digest;
 use crate::layer::entry::Special;
 use crate::layer::{AtRoot, Entry, Kind, MAX_NAME, canonical};
 
-/// All zeros that a table tells of together are at most so many times the layer as it is stored. Compressed, they would hardly be less.
-const MAX_ZEROS: u64 = 1024;
+/// All zeros that a table tells of together are at most so many times the layer as it is stored. That is what zstd makes of zeros: a block
+/// of 128 KiB takes four bytes (RFC 8878, section 3.1.1.2).
+const MAX_ZEROS: u64 = 32 << 10;
+
+/// An entry takes at most so many bytes of JSON, all of which may be one name or attribute and so be held. In a tar, the headers of an
+/// entry have no more than a mebibyte each.
+const MAX_WRITTEN: u64 = 4 << 20;
 
 /// An entry, with what the table says of its content.
 #[derive(Clone, Debug)]
@@ -102,17 +108,38 @@ pub(super) fn parse(
     each: &mut dyn FnMut(Listed) -> Result<(), Unusable>,
 ) -> Result<(), Unusable> {
     let mut refused = None;
+    let left = Cell::new(MAX_WRITTEN);
     let mut visit = |written| {
+        left.set(MAX_WRITTEN);
         assembling.take(written, each).map_err(|unusable| {
             refused = Some(unusable);
         })
     };
-    let mut json = serde_json::Deserializer::from_reader(BufReader::new(json));
+    let mut json = serde_json::Deserializer::from_reader(Metered { json: BufReader::new(json), left: &left });
     let parsed = Toc { visit: &mut visit }.deserialize(&mut json).and_then(|()| json.end());
     match (refused, parsed) {
         (Some(unusable), _) => Err(unusable),
         (None, Err(error)) => Err(Unusable::new(format!("it cannot be read: {error}"))),
         (None, Ok(())) => assembling.finish(each),
+    }
+}
+
+/// What is read of one entry, as far as an entry goes.
+struct Metered<'a, R> {
+    json: R,
+    left: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(io::Error::other(format!("an entry has more than {MAX_WRITTEN} bytes")));
+        }
+        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = self.json.read(&mut buffer[..most])?;
+        self.left.set(left - read as u64);
+        Ok(read)
     }
 }
 
@@ -219,6 +246,10 @@ impl Written {
         // What is no UTF-8 in a tar, JSON cannot hold.
         if [name, &self.link_name].iter().any(|name| name.contains(char::REPLACEMENT_CHARACTER)) {
             return Err(contradiction(name, "has a name that JSON cannot hold"));
+        }
+        let mut attributes = self.xattrs.iter().flat_map(BTreeMap::keys);
+        if [name, &self.link_name].iter().any(|name| name.contains('\0')) || attributes.any(|key| key.contains('\0')) {
+            return Err(contradiction(name, "has a NUL in a name"));
         }
         let named = |name: &str, at_root| {
             canonical(name.as_bytes(), at_root).map_err(|_| contradiction(name, "is a name that no layer can have"))

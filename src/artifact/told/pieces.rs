@@ -87,7 +87,7 @@ impl Stretch {
         let mut decoding = Decoding {
             blob: Rc::new(RefCell::new(Blob { bytes, position })),
             compression,
-            what: format!("a file in {name}, which its table tells of"),
+            what: format!("a file in {name}, told by its table of contents,"),
             decoder: None,
         };
         for (data, Pieces { pieces, digest }) in self.contents {
@@ -197,6 +197,7 @@ impl<R: Read> Joined<'_, R> {
     fn mismatch(&self, expected: Option<&Digest>, actual: String) -> io::Error {
         let expected = expected.or(self.whole.as_ref().map(|(_, digest)| digest));
         let expected = expected.map_or_else(|| "as many bytes as it says".to_owned(), Digest::to_string);
+        let actual = format!("{actual} (--no-index reads the layer, and no table)");
         SourceError::Mismatch { what: self.decoding.what.clone(), expected, actual }.into()
     }
 

@@ -37,6 +37,7 @@ mod merged_view;
 mod names;
 mod platforms;
 mod plugin;
+mod registries;
 mod registry;
 mod second_look;
 mod specification;

@@ -135,7 +135,7 @@ impl Layer {
         self.zstd_frames(1)
     }
 
-    /// Stored as several zstd frames, as `zstd:chunked` writes them.
+    /// Stored as several zstd frames, as `zstd:chunked` writes them, with something to be skipped between them.
     pub fn zstd_frames(self, frames: usize) -> Self {
         Layer { compression: Compression::Zstd { frames }, ..self }
     }
@@ -192,7 +192,10 @@ impl Layer {
         let parts = |count: usize| self.tar.chunks(self.tar.len().div_ceil(count).max(1));
         let (bytes, oci_suffix, docker_suffix) = match &self.compression {
             Compression::Gzip { members } => (parts(*members).flat_map(gzip).collect(), "+gzip", ".gzip"),
-            Compression::Zstd { frames } => (parts(*frames).flat_map(zstd).collect(), "+zstd", ".zstd"),
+            Compression::Zstd { frames } => {
+                let frames: Vec<Vec<u8>> = parts(*frames).map(zstd).collect();
+                (frames.join(&SKIPPED[..]), "+zstd", ".zstd")
+            }
             Compression::None => (self.tar.clone(), "", ""),
             Compression::Table(tabled, TableFormat::Estargz) => (tabled.bytes.clone(), "+gzip", ".gzip"),
             Compression::Table(tabled, TableFormat::ZstdChunked) => (tabled.bytes.clone(), "+zstd", ".zstd"),
@@ -212,6 +215,9 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).expect("memory takes every byte");
     encoder.finish().expect("memory takes every byte")
 }
+
+/// A skippable frame (RFC 8878, section 3.1.2).
+const SKIPPED: [u8; 11] = [0x51, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, b'n', b'o', b'w'];
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).expect("memory takes every byte")

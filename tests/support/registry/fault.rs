@@ -31,6 +31,8 @@ pub enum Fault {
     Status(u16),
     /// This status, with one header.
     StatusWith(u16, &'static str, &'static str),
+    /// This status, with a body of this media type.
+    Answer(u16, &'static str, &'static str),
     /// A redirect to another place.
     Redirect(String),
     /// The answer is that what was sent is kept, and it is not.
@@ -137,6 +139,9 @@ impl Fault {
             Fault::Status(status) => response = Response::error(*status, code(*status)),
             Fault::StatusWith(status, name, value) => {
                 response = Response::error(*status, code(*status)).header(name, value);
+            }
+            Fault::Answer(status, media_type, body) => {
+                response = Response::new(*status, &[("Content-Type", media_type)], body);
             }
             Fault::Dropped => response = Response::status(201),
             Fault::Redirect(location) => response = Response::status(307).header("Location", location),

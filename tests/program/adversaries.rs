@@ -207,3 +207,19 @@ fn a_table_whose_files_all_lie_in_the_same_place_costs_no_more_than_the_layer() 
         assert!(dir.read("out/199") == content);
     }
 }
+
+#[test]
+fn an_entry_of_a_table_that_is_longer_than_any_in_a_tar_is_not_held() {
+    // What does not compress buys what does.
+    let padding: String = noise(1, 1 << 20).iter().map(|byte| format!("{byte:02x}")).collect();
+    for format in TABLE_FORMATS {
+        let (_registry, reference) = with_table(vec![dir("d"), file("tool", "hello")], format, &|toc| {
+            toc["entries"][0]["unknown"] = padding.as_str().into();
+            toc["entries"][1]["linkName"] = "x".repeat(100 << 20).into();
+        });
+        let dir = WorkDir::new();
+        let run = within(base() + (32 << 10), &["get", &reference, "/tool"], &dir).exits(0);
+        run.says("an entry has more than 4194304 bytes");
+        assert_eq!(dir.read("tool"), b"hello");
+    }
+}

@@ -47,4 +47,5 @@ mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 mod support_itself;
+mod table_lies;
 mod tables;

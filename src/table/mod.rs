@@ -181,7 +181,7 @@ impl Table {
 
     fn read(&self, each: &mut dyn FnMut(toc::Listed) -> Result<(), Unusable>) -> Result<(), Unusable> {
         let most = self.most();
-        let assembling = toc::Assembling::new(self.end, self.size);
+        let assembling = toc::Assembling::new(self.end, self.size, self.stored.len() as u64);
         match &self.place {
             Place::Estargz(promise) => promise.read(&self.stored, most, assembling, each),
             Place::ZstdChunked(promise) => promise.read(&self.stored, most, assembling, each),

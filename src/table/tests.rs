@@ -328,3 +328,19 @@ fn an_entry_that_is_longer_than_any_in_a_tar_is_not_held() {
     let many = ["a", "b"].map(|name| json!({"type": "dir", "name": name, "xattrs": {"user.x": half}}));
     assert_eq!(entries(&of(&json!(many))).unwrap().len(), 2);
 }
+
+#[test]
+fn chunks_that_nobody_can_tell_apart_are_not_held_by_the_hundred_thousand() {
+    let chunks = |count: u64, digest_of: fn(u64) -> String| {
+        let first = file(&json!({"size": count, "chunkSize": 1, "offset": 1, "endOffset": 0}));
+        let chunk = |at: u64| {
+            let digest = digest(&digest_of(at));
+            json!({"type": "chunk", "offset": 1 + at, "chunkOffset": at, "chunkSize": 1, "chunkDigest": digest})
+        };
+        json!(std::iter::once(first).chain((1..count).map(chunk)).collect::<Vec<_>>())
+    };
+    assert!(entries(&of(&chunks(8_000, |at| at.to_string()))).is_ok());
+    assert!(entries(&of(&chunks(4_000, |_| String::new()))).is_ok());
+    let error = entries(&of(&chunks(20_000, |_| String::new()))).unwrap_err().to_string();
+    assert!(error.contains("more chunks than a table so short can have"), "{error}");
+}

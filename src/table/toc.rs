@@ -20,6 +20,11 @@ use crate::layer::{AtRoot, Entry, Kind, MAX_NAME, canonical};
 /// of 128 KiB takes four bytes (RFC 8878, section 3.1.1.2).
 const MAX_ZEROS: u64 = 32 << 10;
 
+/// There are at most so many chunks behind the first ones of their files, and one more for so many bytes of the table as it is stored. A
+/// digest that is no other's takes 32 bytes however it is compressed, and a chunk is held with 150.
+const FREE_CHUNKS: u64 = 4096;
+const STORED_PER_CHUNK: u64 = 16;
+
 /// An entry takes at most so many bytes of JSON, all of which may be one name or attribute and so be held. In a tar, the headers of an
 /// entry have no more than a mebibyte each.
 const MAX_WRITTEN: u64 = 4 << 20;
@@ -95,6 +100,8 @@ pub(super) struct Assembling {
     end: u64,
     /// How many zeros may still be told of.
     zeros: u64,
+    /// How many chunks behind the first of its file there may still be.
+    chunks: u64,
     /// How many entries there were.
     count: u64,
     /// The latest entry, which chunks may follow, with its name as it is written.
@@ -144,9 +151,10 @@ impl<R: Read> Read for Metered<'_, R> {
 }
 
 impl Assembling {
-    /// For the table of a layer of `size` bytes as stored, whose contents end at `end`.
-    pub(super) fn new(end: u64, size: u64) -> Self {
-        Assembling { end, zeros: size.saturating_mul(MAX_ZEROS), count: 0, latest: None }
+    /// For the table, of `stored` bytes, of a layer of `size` bytes, whose contents end at `end`: all as stored.
+    pub(super) fn new(end: u64, size: u64, stored: u64) -> Self {
+        let chunks = FREE_CHUNKS + stored / STORED_PER_CHUNK;
+        Assembling { end, zeros: size.saturating_mul(MAX_ZEROS), chunks, count: 0, latest: None }
     }
 
     fn take(
@@ -161,6 +169,8 @@ impl Assembling {
             if !matches!(latest.entry.kind, Kind::File { .. }) || !(written.name.is_empty() || written.name == *name) {
                 return Err(contradiction(name, "is followed by a chunk of something else"));
             }
+            let left = self.chunks.checked_sub(1);
+            self.chunks = left.ok_or_else(|| contradiction(name, "has more chunks than a table so short can have"))?;
             latest.chunks.push(written.chunk(name)?);
             return Ok(());
         }

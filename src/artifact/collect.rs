@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::rootfs::lookup::Passing;
 use crate::rootfs::{Candidates, KnownLayer, Refused, split};
 use crate::source::LayerBlob;
-use crate::table::{Table, is_own_member};
+use crate::table::{WholeTable, is_own_member};
 
 /// Where at least so many bytes of a layer are left when all has been found, it is worth saying that they are read only to be compared
 /// with its digest.
@@ -90,7 +90,7 @@ pub(super) struct Reading<K> {
     /// What was noted for a second look.
     pub(super) noted: Option<Noted>,
     /// What it was told by, where it was not read.
-    pub(super) table: Option<Arc<Table>>,
+    pub(super) table: Option<Arc<dyn WholeTable>>,
     /// Whether it ended before the layer did, as all seemed to have come that was asked for.
     pub(super) is_cut: bool,
 }

@@ -33,7 +33,7 @@ use crate::progress::{Progress, Silent};
 use crate::rootfs::lookup::{Allowance, Lookup, Missing, Next, Outcome, Passing, Planned};
 use crate::rootfs::{Candidates, Depth, Known, KnownLayer, Refused, View, ask};
 use crate::source::{LayerBlob, Source};
-use crate::table::Table;
+use crate::table::WholeTable;
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
 const SPECULATIVE_BYTES: u64 = 8 << 20;
@@ -70,7 +70,7 @@ pub struct Survey<C: Collect> {
     known: Vec<Arc<KnownLayer>>,
     contents: HashMap<(Depth, DataOffset), C::Kept>,
     /// What each layer of `known` was told by, where it was not read.
-    tables: Vec<Option<Arc<Table>>>,
+    tables: Vec<Option<Arc<dyn WholeTable>>>,
     /// Whether tables that the image carries are believed.
     believes: Arc<AtomicBool>,
     keeps_xattrs: bool,

@@ -21,7 +21,7 @@ use crate::layer::content::DataOffset;
 use crate::rootfs::lookup::Passing;
 use crate::rootfs::{KnownLayer, split};
 use crate::source::{BlobReader, LayerBlob, Source, SourceError};
-use crate::table::{Format, Next, Offer, Table, Unusable};
+use crate::table::{Format, Next, Offer, Unusable, WholeTable};
 
 /// A layer of fewer bytes, as stored, is read: asking for its table would take as long.
 const WORTHWHILE: u64 = 64 << 10;
@@ -34,7 +34,7 @@ pub(super) enum Opened {
     /// To be read.
     Blob(LayerBlob),
     /// Told by its table.
-    Told(Arc<Table>),
+    Told(Arc<dyn WholeTable>),
 }
 
 /// Why a layer is not told by a table.
@@ -60,7 +60,7 @@ pub(super) fn is_told(source: &dyn Source, layer: &Layer) -> bool {
 }
 
 /// The table of `layer`, which [is told](is_told) by one.
-pub(super) async fn table(source: &dyn Source, layer: &NamedLayer) -> Result<Arc<Table>, NotTold> {
+pub(super) async fn table(source: &dyn Source, layer: &NamedLayer) -> Result<Arc<dyn WholeTable>, NotTold> {
     let missing = || NotTold::Failed(Error::Bug(format!("{} has no table", layer.name)));
     let (store, descriptor) = source.store().zip(layer.layer.blob.descriptor.as_ref()).ok_or_else(missing)?;
     let offer = Offer::of(&layer.layer).ok_or_else(missing)?.map_err(NotTold::Unusable)?;
@@ -88,7 +88,7 @@ impl<C: Collect> Collecting<C> {
     /// Takes in a layer by its table; or says why the table is of no use.
     pub(super) fn take_in(
         &self,
-        table: Arc<Table>,
+        table: Arc<dyn WholeTable>,
         mut passing: Passing,
     ) -> Result<Result<Reading<C::Kept>, Unusable>, Error> {
         let mut clash = None;
@@ -126,7 +126,7 @@ pub(super) struct Fetching<'a, C> {
     /// Where the layer is.
     pub(super) source: &'a dyn Source,
     pub(super) layer: NamedLayer,
-    pub(super) table: Arc<Table>,
+    pub(super) table: Arc<dyn WholeTable>,
     /// What the contents go to.
     pub(super) collector: &'a Arc<C>,
 }
@@ -169,7 +169,7 @@ impl<C: Collect> Fetching<'_, C> {
             None => Box::new(std::io::empty()),
             Some(range) => store.blob_range(descriptor, range).await?,
         };
-        let (collector, compression) = (Arc::clone(self.collector), self.table.format().compression());
+        let (collector, compression) = (Arc::clone(self.collector), self.table.compression());
         let (missed, NamedLayer { name, layer }) = (Arc::clone(missed), self.layer.clone());
         blocking(move || {
             let mut contents = HashMap::new();

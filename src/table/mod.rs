@@ -142,7 +142,21 @@ impl Offer {
     }
 }
 
-/// A layer's table of contents.
+/// A table that is held whole, as it is stored, and read anew for each question.
+pub trait WholeTable: fmt::Debug + Send + Sync {
+    /// Hands each entry to `visit`, in the order of the layer's tar, as the tar would have it, except for offsets: [`Entry::data_offset`]
+    /// tells contents apart, and nothing else. What is handed on counts only where it ends well: only then it is known that the table
+    /// is the one that was meant, and that it does not contradict itself.
+    fn entries(&self, visit: &mut dyn FnMut(&Entry) -> Result<(), Unusable>) -> Result<(), Unusable>;
+
+    /// Where the contents `wanted` are.
+    fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<HashMap<DataOffset, Pieces>, Unusable>;
+
+    /// How the pieces of the layer are compressed.
+    fn compression(&self) -> Compression;
+}
+
+/// A layer's table of contents, as the layer itself has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     format: Format,
@@ -155,21 +169,12 @@ pub struct Table {
     stored: Vec<u8>,
 }
 
-impl Table {
-    /// What kind of table it is.
-    pub fn format(&self) -> Format {
-        self.format
-    }
-
-    /// Hands each entry to `visit`, in the order of the layer's tar, as the tar would have it, except for offsets: [`Entry::data_offset`]
-    /// tells contents apart, and nothing else. What is handed on counts only where it ends well: only then it is known that the table
-    /// is the one that the manifest means, and that it does not contradict itself.
-    pub fn entries(&self, visit: &mut dyn FnMut(&Entry) -> Result<(), Unusable>) -> Result<(), Unusable> {
+impl WholeTable for Table {
+    fn entries(&self, visit: &mut dyn FnMut(&Entry) -> Result<(), Unusable>) -> Result<(), Unusable> {
         self.read(&mut |listed| visit(&listed.entry))
     }
 
-    /// Where the contents `wanted` are.
-    pub fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<HashMap<DataOffset, Pieces>, Unusable> {
+    fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<HashMap<DataOffset, Pieces>, Unusable> {
         let mut locating = Locating::new(self.end);
         self.read(&mut |listed| {
             let is_wanted = wanted.contains(&DataOffset(listed.entry.data_offset));
@@ -177,6 +182,17 @@ impl Table {
             Ok(())
         })?;
         Ok(locating.finish())
+    }
+
+    fn compression(&self) -> Compression {
+        self.format.compression()
+    }
+}
+
+impl Table {
+    /// What kind of table it is.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     fn read(&self, each: &mut dyn FnMut(toc::Listed) -> Result<(), Unusable>) -> Result<(), Unusable> {

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::toc::{Chunk, Listed};
 use crate::image::digest::Digest;
+use crate::layer::checkpoint::Checkpoint;
 use crate::layer::content::DataOffset;
 
 /// The content of a file, as pieces of its layer's blob.
@@ -19,8 +21,10 @@ pub struct Pieces {
 /// A piece of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The bytes of the blob that hold it: a frame or a member begins there, and it ends with them at the latest. `None` where it is zeros.
+    /// The bytes of the blob that hold it: they can be decoded by themselves, and it ends with them at the latest. `None` where it is zeros.
     pub stored: Option<Range<u64>>,
+    /// What a decoder must know to begin there; `None` where a frame or a member begins. Pieces of the same bytes have the same.
+    pub checkpoint: Option<Arc<Checkpoint>>,
     /// How many decoded bytes come before it.
     pub skip: u64,
     /// Its length in bytes, decoded.
@@ -77,6 +81,7 @@ impl Locating {
                 let next = next.filter(|next| *next > chunk.start).unwrap_or_else(|| self.next(chunk.start));
                 Piece {
                     stored: (!chunk.is_zeros).then_some(chunk.start..next),
+                    checkpoint: None,
                     skip: chunk.inner,
                     size: chunk.size,
                     digest: chunk.digest,

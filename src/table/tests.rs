@@ -104,7 +104,7 @@ fn an_entry_is_what_a_tar_would_make_of_it() {
 #[test]
 fn a_piece_ends_where_the_table_says_or_where_the_next_one_begins() {
     let one = pieces(&of(&json!([file(&json!({}))])));
-    let whole = Piece { stored: Some(10..50), skip: 0, size: 100, digest: None };
+    let whole = Piece { stored: Some(10..50), checkpoint: None, skip: 0, size: 100, digest: None };
     assert_eq!(one, Pieces { pieces: vec![whole], digest: Some(digest("f").parse().unwrap()) });
     assert_eq!(one.stored(), Some(10..50));
     let alone = pieces(&of(&json!([file(&json!({"endOffset": 0}))])));

@@ -153,7 +153,10 @@ impl<R: Read> Decoding<R> {
             let mut before = Bounded { blob: Rc::clone(&self.blob), end: stored.start };
             io::copy(&mut before, &mut io::sink())?;
             let bounded = Bounded { blob: Rc::clone(&self.blob), end: stored.end };
-            let bytes = ExtentReader::fresh(self.compression, bounded)?;
+            let bytes = match &piece.checkpoint {
+                Some(checkpoint) => ExtentReader::new(checkpoint, bounded)?,
+                None => ExtentReader::fresh(self.compression, bounded)?,
+            };
             self.decoder = Some(Decoder { stored: stored.clone(), position: 0, bytes });
         }
         if let Some(decoder) = &mut self.decoder {

@@ -5,7 +5,7 @@ use crate::artifact::ExitClass;
 use crate::artifact::fixture::gzip;
 
 fn piece(stored: Option<Range<u64>>, skip: u64, content: &[u8]) -> Piece {
-    Piece { stored, skip, size: content.len() as u64, digest: Some(Digest::of(content)) }
+    Piece { stored, checkpoint: None, skip, size: content.len() as u64, digest: Some(Digest::of(content)) }
 }
 
 fn of(pieces: Vec<Piece>) -> Pieces {
@@ -44,7 +44,7 @@ fn neighbours_come_in_one_request_and_what_overlaps_does_not() {
     assert_eq!(asked(vec![at(10..20, 7), at(10..20, 0), at(10..20, 3)]), [(Some(10..20), 3)]);
     assert_eq!(asked(vec![at(10..20, 2), at(10..20, 0)]), [(Some(10..20), 1), (Some(10..20), 1)]);
     assert_eq!(asked(vec![at(10..20, 0), at(15..25, 3)]), [(Some(10..20), 1), (Some(15..25), 1)]);
-    let zeros = || of(vec![Piece { stored: None, skip: 0, size: 9, digest: None }]);
+    let zeros = || of(vec![Piece { stored: None, checkpoint: None, skip: 0, size: 9, digest: None }]);
     assert_eq!(asked(vec![zeros(), at(10..20, 0), zeros()]), [(None, 2), (Some(10..20), 1)]);
 }
 
@@ -54,7 +54,7 @@ fn contents_are_joined_of_their_pieces_wherever_these_begin() {
     let blob = [b"before", &first[..], b"between", &second].concat();
     let one = 6..6 + first.len() as u64;
     let two = one.end + 7..blob.len() as u64;
-    let zeros = Piece { stored: None, skip: 0, size: 3, digest: None };
+    let zeros = Piece { stored: None, checkpoint: None, skip: 0, size: 3, digest: None };
     let contents = vec![
         of(vec![piece(Some(one.clone()), 6, b"three"), zeros.clone(), piece(Some(two.clone()), 0, b"four")]),
         of(vec![piece(Some(one.clone()), 3, b"two")]),

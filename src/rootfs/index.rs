@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 
 use super::kept::Kept;
+use super::more::Said;
 use super::near::{Near, Sought};
 use super::node::{Node, NodeKind};
 use super::path::{components, join, split};
@@ -69,6 +70,32 @@ impl LayerIndex {
     /// The paths that it knows; none where it knows all.
     pub(super) fn kept(&self) -> Option<&Kept> {
         self.kept.as_ref()
+    }
+
+    /// The same index, which from now on knows these paths, too, as soon as it has been told what there is of them.
+    pub(super) fn set_kept(&mut self, kept: Kept) {
+        self.kept = (!kept.is_everything()).then_some(kept);
+    }
+
+    /// Takes in what the layer says of a path that it was not told of before.
+    pub(super) fn take<'s>(&mut self, said: Said<'s>) -> Result<Inserted<'s>, Refused> {
+        if let Some(kept) = &mut self.kept
+            && let path = said.path()
+            && !kept.contains(&path)
+        {
+            kept.add(&path);
+        }
+        match said {
+            Said::Entry(entry) => self.insert(entry),
+            Said::Implied(path) => {
+                check(path, path)?;
+                if self.get(path).is_none() {
+                    let node = self.tree.make(Place::ROOT, path)?;
+                    self.tree.put(node, Content::Implied);
+                }
+                Ok(Inserted::Mark)
+            }
+        }
     }
 
     /// Takes in the next entry of the tar.
@@ -194,6 +221,11 @@ impl LayerIndex {
     /// The names that were gathered for somebody.
     pub(super) fn gathered(&self) -> Option<&Near> {
         self.near.as_ref()
+    }
+
+    /// Has these names as those that were gathered.
+    pub(super) fn set_near(&mut self, near: Near) {
+        self.near = Some(near);
     }
 
     /// The same index, which gathers the names that are `sought` from the entries to come.

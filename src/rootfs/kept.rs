@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::near::Sought;
-use super::path::{components, next_component};
+use super::path::{components, join, next_component};
 
 /// What was asked of a layer whose index does not know it.
 #[derive(Debug, Default)]
@@ -71,6 +71,43 @@ impl Kept {
                 pending.push((self.below(at, name), *from));
             }
         }
+    }
+
+    /// Hands each path to `each` on whose way all others lie, and whether all that is below it is in the set, too.
+    pub fn each(&self, each: &mut impl FnMut(&[u8], bool)) {
+        let mut pending = vec![(Vec::new(), 0)];
+        while let Some((path, at)) = pending.pop() {
+            let node = &self.nodes[at];
+            if node.all || node.below.is_empty() {
+                each(&path, node.all);
+            } else {
+                pending.extend(node.below.iter().map(|(name, below)| (join(&path, name), *below)));
+            }
+        }
+    }
+
+    /// Those that `other` has not, with the directories on their way; `None` where there are none.
+    pub(super) fn without(&self, other: &Kept) -> Option<Kept> {
+        let mut rest: Option<Kept> = None;
+        let mut pending = vec![(Vec::new(), 0, Some(0))];
+        while let Some((path, at, there)) = pending.pop() {
+            let (node, there) = (&self.nodes[at], there.map(|there| &other.nodes[there]));
+            if there.is_some_and(|there| there.all) {
+                continue;
+            }
+            if node.all {
+                rest.get_or_insert_default().add_all(&path);
+                continue;
+            }
+            if there.is_none() {
+                rest.get_or_insert_default().add(&path);
+            }
+            pending.extend(node.below.iter().map(|(name, below)| {
+                let there = there.and_then(|there| there.below.get(name)).copied();
+                (join(&path, name), *below, there)
+            }));
+        }
+        rest
     }
 
     /// Whether the canonical `path` is in it.
@@ -184,6 +221,30 @@ mod tests {
         assert_eq!(reached("usr/x"), "usr");
         assert_eq!(reached("x/lib"), "");
         assert_eq!(reached("etc/x/y"), "etc/x/y");
+    }
+
+    #[test]
+    fn what_one_set_has_and_another_has_not_is_what_has_to_be_asked_for() {
+        let set = |paths: &[&str], below: &[&str]| {
+            let mut kept = Kept::default();
+            paths.iter().for_each(|path| kept.add(path.as_bytes()));
+            below.iter().for_each(|path| kept.add_all(path.as_bytes()));
+            kept
+        };
+        let told = |kept: &Kept| {
+            let mut told = Vec::new();
+            kept.each(&mut |path, all| told.push(format!("{}{}", path.escape_ascii(), if all { "/**" } else { "" })));
+            told.sort();
+            told
+        };
+        let one = set(&["usr/bin/ls", "usr/lib/x/y", "opt/a/b"], &["etc", "usr/share/doc"]);
+        assert_eq!(told(&one), ["etc/**", "opt/a/b", "usr/bin/ls", "usr/lib/x/y", "usr/share/doc/**"]);
+        assert_eq!(told(&Kept::default()), [""]);
+        let other = set(&["usr/bin/ls/z", "usr/lib", "usr/share/doc"], &["opt"]);
+        let rest = one.without(&other).unwrap();
+        assert_eq!(told(&rest), ["etc/**", "usr/lib/x/y", "usr/share/doc/**"]);
+        assert!(one.without(&one).is_none() && one.without(&Kept::everything()).is_none());
+        assert_eq!(told(&Kept::everything().without(&one).unwrap()), ["/**"]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Layers of which as much is known as somebody has asked: an index of the paths that matter, and a [`Journal`] of all else, from which
-//! the index is made anew when a question comes to a path that it does not have.
+//! the index is made anew when a question comes to a path that it does not have; or, in its place, somebody to ask for [`More`].
 //!
 //! So a lookup takes memory for what it looks at, whatever else is in a layer: for the paths asked for and what is below them, for
 //! the layer's symlinks, and four bytes or so for any other entry.
@@ -9,6 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::index::{Inserted, LayerIndex};
 use super::journal::Journal;
 use super::kept::{Kept, Wanted};
+use super::more::{More, Said, existing};
+use super::near::Near;
 use super::refused::Refused;
 use super::view::View;
 use crate::layer::entry::Entry;
@@ -17,12 +19,26 @@ use crate::layer::entry::Entry;
 /// layer is kept: whatever an image's links say, a layer costs so many times what it costs to index it once.
 const MAX_REPLAYED: usize = 8;
 
+/// How often a layer is asked for more. After that it is asked for everything: whatever an image's links say, they buy no more questions.
+const MAX_ASKED: usize = 1000;
+
+/// What there is of a layer beside its index.
+#[derive(Debug, Default)]
+enum Rest {
+    /// Nothing: the index has everything.
+    #[default]
+    Nothing,
+    /// What the index was made from.
+    Journal(Journal),
+    /// Somebody who knows it, and how often he was asked.
+    More(Arc<dyn More>, usize),
+}
+
 /// A layer, or what has been read of it.
 #[derive(Debug, Default)]
 pub struct Known {
     index: LayerIndex,
-    /// What the index was made from; none where it has everything.
-    journal: Option<Journal>,
+    rest: Rest,
     keeps_xattrs: bool,
     entries: usize,
     /// How many entries went into an index anew.
@@ -45,15 +61,29 @@ impl Known {
     /// The same layer, of which only `kept` is kept until something else is asked for.
     pub(super) fn of(self, kept: &Kept) -> Self {
         let index = LayerIndex::of(kept, self.keeps_xattrs);
-        let journal = index.kept().map(|_| Journal::keeping_xattrs(self.keeps_xattrs));
-        Known { index, journal, ..self }
+        let rest = match index.kept() {
+            Some(_) => Rest::Journal(Journal::keeping_xattrs(self.keeps_xattrs)),
+            None => Rest::Nothing,
+        };
+        Known { index, rest, ..self }
+    }
+
+    /// The same layer, of which only `kept` is [taken in](Self::take), until something else is asked for.
+    pub(super) fn asking(self, more: &Arc<dyn More>, kept: &Kept) -> Self {
+        let index = LayerIndex::of(kept, self.keeps_xattrs);
+        Known { index, rest: Rest::More(Arc::clone(more), 0), ..self }
+    }
+
+    /// Takes in something of what is kept, as it was told.
+    pub(super) fn take<'s>(&mut self, said: Said<'s>) -> Result<Inserted<'s>, Refused> {
+        self.index.take(said)
     }
 
     /// Takes in the next entry of the tar.
     pub fn insert<'e>(&mut self, entry: &'e Entry) -> Result<Inserted<'e>, Refused> {
         let inserted = self.index.insert(entry)?;
         self.entries += 1;
-        if let Some(journal) = &mut self.journal {
+        if let Rest::Journal(journal) = &mut self.rest {
             journal.push(entry);
         }
         Ok(inserted)
@@ -66,7 +96,16 @@ impl Known {
 
     /// Makes sure that `wanted` is known.
     fn widen(&mut self, wanted: &Wanted) -> Result<(), Refused> {
-        let (Some(journal), Some(kept)) = (&self.journal, self.index.kept()) else { return Ok(()) };
+        let Some(kept) = self.index.kept() else { return Ok(()) };
+        let journal = match &mut self.rest {
+            Rest::Nothing => return Ok(()),
+            Rest::Journal(journal) => journal,
+            Rest::More(more, asked) => {
+                *asked += 1;
+                let (more, is_too_often) = (Arc::clone(more), *asked > MAX_ASKED);
+                return self.ask(&*more, wanted, is_too_often);
+            }
+        };
         let mut kept = kept.clone();
         kept.absorb(&wanted.paths);
         self.replayed += self.entries;
@@ -79,9 +118,38 @@ impl Known {
         let mut index = LayerIndex::of(&kept, self.keeps_xattrs).gathering(sought.as_ref());
         journal.replay(|entry| index.insert(entry).map(drop))?;
         if index.kept().is_none() {
-            self.journal = None;
+            self.rest = Rest::Nothing;
         }
         self.index = index;
+        Ok(())
+    }
+
+    /// Asks for what is `wanted` and is not known yet, or for everything.
+    fn ask(&mut self, more: &dyn More, wanted: &Wanted, everything: bool) -> Result<(), Refused> {
+        let Some(before) = self.index.kept().cloned() else { return Ok(()) };
+        let mut kept = before.clone();
+        match everything {
+            true => kept = Kept::everything(),
+            false => kept.absorb(&wanted.paths),
+        }
+        if let Some(fresh) = kept.without(&before) {
+            self.index.set_kept(kept);
+            let index = &mut self.index;
+            // What lies on the way to something is told with it, and may be known.
+            let told = more.more(&fresh, &mut |said| match before.contains(&said.path()) {
+                true => Ok(()),
+                false => index.take(said).map(drop),
+            });
+            if told.is_err() {
+                self.index.set_kept(before);
+                return told;
+            }
+        }
+        if let Some(sought) = &wanted.names {
+            let mut near = Near::new(sought);
+            more.names(&sought.directory, &mut |path| near.take(existing(path)))?;
+            self.index.set_near(near);
+        }
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ mod kept;
 mod known;
 mod likeness;
 pub mod lookup;
+mod more;
 mod near;
 pub mod nearest;
 mod node;
@@ -32,7 +33,9 @@ mod ways;
 
 pub use depth::Depth;
 pub use index::{Inserted, LayerIndex};
+pub use kept::Kept;
 pub use known::{Known, KnownLayer, ask};
+pub use more::{Each, More, Said};
 pub use node::{Node, NodeKind, UNDESCRIBED};
 pub use path::{MAX_SYMLINKS, components, join, split};
 pub use pattern::{Candidates, InvalidPattern, Pattern};

@@ -33,6 +33,9 @@ pub enum Refused {
     /// What was kept of the entries before does not come back.
     #[error("what was kept of a layer's entries cannot be read again")]
     Lost,
+    /// Somebody who knows what the layer says could not tell it, and knows why.
+    #[error("what the layer says cannot be told")]
+    Untold,
     /// More entries, or bytes of names, than can be counted.
     #[error("a layer has more than {} entries or bytes of names", u32::MAX)]
     TooMany,
@@ -42,7 +45,7 @@ impl Refused {
     /// The error of the layer whose entry with its header at `offset` (uncompressed bytes) was refused.
     pub fn at(&self, offset: u64) -> LayerError {
         match self {
-            Refused::TooDeep { .. } | Refused::TooLong { .. } | Refused::Lost => {
+            Refused::TooDeep { .. } | Refused::TooLong { .. } | Refused::Lost | Refused::Untold => {
                 LayerError::Malformed { offset, problem: self.to_string() }
             }
             Refused::TooManyXattrs => LayerError::TooMuch {

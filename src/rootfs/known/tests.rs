@@ -1,9 +1,11 @@
 //! An index that keeps little says the same as one that keeps everything, whatever is in the layers and whatever is asked.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::depth::Depth;
 use super::super::fixture::{directory, file, symlink};
+use super::super::more::Each;
 use super::super::nearest::nearest;
 use super::super::node::{Node, NodeKind};
 use super::super::path::{join, split};
@@ -12,6 +14,7 @@ use super::super::tree::{Marks, Place};
 use super::super::view::Child;
 use super::super::walk::{Found, leaf, resolve};
 use super::*;
+use crate::layer::entry::Kind;
 use crate::support::random::Random;
 
 /// A random layer of at most so many entries.
@@ -181,6 +184,122 @@ fn what_is_known_from_the_start_is_answered_from_what_was_kept() {
     assert_eq!(layer[0].0.read().unwrap().replayed, entries.len(), "the whole of a path is looked for at once");
 }
 
+/// Tells of a layer, and counts how often it was asked.
+#[derive(Debug)]
+struct Telling {
+    rows: BTreeMap<Vec<u8>, Vec<Option<Entry>>>,
+    asked: AtomicUsize,
+}
+
+impl Telling {
+    /// Of as many of the `entries` as do not depend on one another; these are given back.
+    fn of(entries: Vec<Entry>) -> (Arc<Self>, Vec<Entry>) {
+        let mut rows = BTreeMap::<Vec<u8>, Vec<Option<Entry>>>::new();
+        let mut simple = Vec::new();
+        for entry in entries {
+            let path = Said::Entry(&entry).path().into_owned();
+            let is_mark = existing(&entry.path) != entry.path;
+            let kind = |path: &[u8]| kind_of(&rows, path);
+            let exists = existing(&entry.path);
+            let ends = (0..exists.len()).filter(|at| exists[*at] == b'/').chain(is_mark.then_some(exists.len()));
+            let above: Vec<Vec<u8>> = ends.map(|at| exists[..at].to_vec()).filter(|above| !above.is_empty()).collect();
+            let is_below = above.iter().all(|above| kind(above).is_none_or(|kind| kind == Kind::Directory));
+            let leads = match &entry.kind {
+                Kind::HardLink(target) => matches!(kind(target), Some(Kind::File { .. })),
+                _ => true,
+            };
+            let is_known = |row: &Option<Entry>| row.as_ref().is_some_and(|row| row.path == entry.path);
+            let is_new = match is_mark {
+                true => !rows.get(&path).is_some_and(|rows| rows.iter().any(is_known)),
+                false => kind(&path).is_none(),
+            };
+            if !leads || !is_below || !is_new || entry.path.is_empty() {
+                continue;
+            }
+            for above in above {
+                if kind_of(&rows, &above).is_none() {
+                    rows.entry(above).or_default().push(None);
+                }
+            }
+            rows.entry(path).or_default().push(Some(entry.clone()));
+            simple.push(entry);
+        }
+        (Arc::new(Telling { rows, asked: AtomicUsize::new(0) }), simple)
+    }
+}
+
+fn is_a_mark(row: &Option<Entry>) -> bool {
+    row.as_ref().is_some_and(|row| existing(&row.path) != row.path)
+}
+
+/// What is at a path, other than marks.
+fn kind_of(rows: &BTreeMap<Vec<u8>, Vec<Option<Entry>>>, path: &[u8]) -> Option<Kind> {
+    let row = rows.get(path)?.iter().find(|row| !is_a_mark(row))?;
+    Some(row.as_ref().map_or(Kind::Directory, |entry| entry.kind.clone()))
+}
+
+impl More for Telling {
+    fn more(&self, kept: &Kept, each: &mut Each<'_>) -> Result<(), Refused> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut told = kept.clone();
+        let mut links = Vec::new();
+        for (path, row) in self.rows.iter().flat_map(|(path, rows)| rows.iter().map(move |row| (path, row))) {
+            match row {
+                _ if !kept.contains(path) => {}
+                Some(entry) if matches!(entry.kind, Kind::HardLink(_)) => links.push(entry),
+                Some(entry) => each(Said::Entry(entry))?,
+                None => each(Said::Implied(path))?,
+            }
+        }
+        for link in &links {
+            let Kind::HardLink(target) = &link.kind else { continue };
+            told.add(target);
+            for (path, row) in self.rows.iter().flat_map(|(path, rows)| rows.iter().map(move |row| (path, row))) {
+                if told.contains(path) && !kept.contains(path) {
+                    each(row.as_ref().map_or(Said::Implied(path), Said::Entry))?;
+                }
+            }
+        }
+        links.into_iter().try_for_each(|link| each(Said::Entry(link)))
+    }
+
+    fn names(&self, _: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), Refused> {
+        self.rows.values().flatten().flatten().for_each(|entry| each(&entry.path));
+        Ok(())
+    }
+}
+
+#[test]
+fn whatever_is_asked_of_layers_that_somebody_tells_of_is_answered_as_by_layers_that_keep_everything() {
+    let mut links = 0;
+    for seed in 0..1000 {
+        let mut random = Random::new(seed);
+        let layers: Vec<_> = (0..1 + random.below(4)).map(|_| Telling::of(layer(&mut random, 60))).collect();
+        let whole: Vec<_> = layers.iter().map(|(_, own)| KnownLayer::new(index(own, &Kept::everything()))).collect();
+        links += layers.iter().flat_map(|(_, own)| own).filter(|own| matches!(own.kind, Kind::HardLink(_))).count();
+        let some: Vec<_> = layers
+            .iter()
+            .map(|(telling, _)| {
+                let telling: Arc<dyn More> = Arc::clone(telling) as Arc<dyn More>;
+                let mut known = Known::default().asking(&telling, &Kept::default());
+                telling.more(&Kept::default(), &mut |said| known.take(said).map(drop)).unwrap();
+                KnownLayer::new(known)
+            })
+            .collect();
+        for _ in 0..4 {
+            let (path, follow, is_whole) = (random.path(), random.one_in(2), !random.one_in(3));
+            let answer =
+                |layers: &[Arc<KnownLayer>]| ask(layers, is_whole, |view| told(view, path.as_bytes(), follow)).unwrap();
+            assert_eq!(answer(&some), answer(&whole), "{path} {follow} {is_whole} of {layers:#?}");
+        }
+        let glob = format!("/{}", random.one_of(&["*", "a*/*", "**/b", "*/../*"]));
+        let pattern = Pattern::parse(glob.as_bytes()).unwrap();
+        let expand = |layers: &[Arc<KnownLayer>]| ask(layers, true, |view| pattern.expand(view)).unwrap();
+        assert_eq!(expand(&some), expand(&whole), "{glob} of {layers:#?}");
+    }
+    assert!(links > 150, "{links}");
+}
+
 #[test]
 fn however_many_ways_links_lead_a_layer_is_indexed_anew_a_few_times_and_then_known_whole() {
     let links = (0..1000).map(|i| symlink(&format!("l/{i}"), &format!("/d/{i}")));
@@ -192,7 +311,7 @@ fn however_many_ways_links_lead_a_layer_is_indexed_anew_a_few_times_and_then_kno
     }
     let known = layer[0].0.read().unwrap();
     assert!(known.replayed <= (MAX_REPLAYED + 1) * entries.len(), "{}", known.replayed);
-    assert!(known.index.kept().is_none() && known.journal.is_none());
+    assert!(known.index.kept().is_none() && matches!(known.rest, Rest::Nothing));
     let depth = Depth::TOP;
     drop(known);
     assert!(ask(&layer, true, |view| view.node(depth, b"d/1/f").is_some()).unwrap());

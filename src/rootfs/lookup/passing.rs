@@ -10,6 +10,7 @@ use crate::layer::entry::{Entry, Kind};
 use crate::rootfs::depth::Depth;
 use crate::rootfs::index::Inserted;
 use crate::rootfs::known::{Known, KnownLayer, ask, ask_of};
+use crate::rootfs::more::{More, Said};
 use crate::rootfs::path::split;
 use crate::rootfs::pattern::Candidates;
 use crate::rootfs::refused::Refused;
@@ -112,6 +113,55 @@ impl Passing {
             }
             Kind::Directory | Kind::Special(_) => Ok(None),
         }
+    }
+
+    /// Takes in the layer as `more` tells of it: as much as can matter, and all else when it does. Where names are to be kept `apart`,
+    /// it says which two matches have one base name, where there are such.
+    pub fn ask(&mut self, more: &Arc<dyn More>, apart: bool) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refused> {
+        let kept = self.candidates.keep();
+        self.layer = std::mem::take(&mut self.layer).asking(more, &kept);
+        let (mut clash, mut links) = (None, Vec::new());
+        more.more(&kept, &mut |said| {
+            let Inserted::Name(path) = self.layer.take(said)? else { return Ok(()) };
+            let Said::Entry(entry) = said else { return Ok(()) };
+            if self.lookup.lists {
+                return Ok(());
+            }
+            self.allowance.earn();
+            match entry.kind {
+                Kind::File { .. } if apart && clash.is_none() && !self.wanting(&path)?.is_empty() => {
+                    clash = self.candidates.namesake(&path);
+                }
+                Kind::Symlink(_) | Kind::HardLink(_) if self.candidates.concern(&path) => {
+                    links.push((matches!(entry.kind, Kind::HardLink(_)), path.into_owned()));
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        self.note_links(&links)?;
+        Ok(clash)
+    }
+
+    /// Works out where these links lead, of which it is said whether they are hard links: all of them at once, as each question may
+    /// have to be put to somebody far away.
+    fn note_links(&mut self, links: &[(bool, Vec<u8>)]) -> Result<(), Refused> {
+        if links.is_empty() || self.allowance.is_spent() {
+            return Ok(());
+        }
+        let shown: Vec<_> =
+            ask(&self.above, false, |view| links.iter().filter(|(_, path)| !view.hides(path)).collect())?;
+        let (candidates, depth) = (&self.candidates, Depth(self.above.len()));
+        let (linked, steps) = ask_of(&self.above, &mut self.layer, |view| {
+            let linked = shown.iter().filter_map(|(is_hard, path)| match is_hard {
+                true => candidates.hard_link(view, depth, path),
+                false => candidates.symlink(view, path),
+            });
+            (linked.collect::<Vec<_>>(), view.steps())
+        })?;
+        self.allowance.spend(steps);
+        linked.into_iter().for_each(|link| self.candidates.note(link));
+        Ok(())
     }
 
     /// Takes note that the content that begins there was kept.

@@ -8,6 +8,7 @@ use super::error::Error;
 use super::layers::{self, Noting, Verify, Vouched};
 use super::pace::Pace;
 use super::place;
+use super::told::Told;
 use crate::extract::{StageError, Stamp};
 use crate::image::Layer;
 use crate::layer::content::{DataOffset, FileContent};
@@ -16,7 +17,7 @@ use crate::progress::Progress;
 use crate::rootfs::lookup::Passing;
 use crate::rootfs::{Candidates, KnownLayer, Refused, split};
 use crate::source::LayerBlob;
-use crate::table::{WholeTable, is_own_member};
+use crate::table::is_own_member;
 
 /// Where at least so many bytes of a layer are left when all has been found, it is worth saying that they are read only to be compared
 /// with its digest.
@@ -42,6 +43,9 @@ pub trait Collect: Send + Sync + 'static {
         file: File,
         data: &mut dyn Content,
     ) -> Result<Self::Kept, StageError>;
+
+    /// Forgets all that it has taken in, as layers are looked at from the start once more.
+    fn forget(&self) {}
 }
 
 /// Lets all content pass by.
@@ -90,7 +94,7 @@ pub(super) struct Reading<K> {
     /// What was noted for a second look.
     pub(super) noted: Option<Noted>,
     /// What it was told by, where it was not read.
-    pub(super) table: Option<Arc<dyn WholeTable>>,
+    pub(super) told: Option<Told>,
     /// Whether it ended before the layer did, as all seemed to have come that was asked for.
     pub(super) is_cut: bool,
 }
@@ -162,7 +166,7 @@ impl<C: Collect> Collecting<C> {
             Ok(if is_cut { Flow::Stop } else { Flow::Continue })
         })?;
         let (known, candidates) = passing.finish();
-        Ok(Reading { layer: KnownLayer::new(known), candidates, contents, vouched, noted, table: None, is_cut })
+        Ok(Reading { layer: KnownLayer::new(known), candidates, contents, vouched, noted, told: None, is_cut })
     }
 
     /// Whether the layer need not be read behind `file`. Where it only has to be read to be compared with its digest, that is said.

@@ -89,6 +89,7 @@ async fn taking(
         image: &image,
         staging: &staging,
         progress: &progress,
+        tables: &request.tables,
         is_stage: request.is_stage,
     };
     let (folder, things) = taking.folder(&asked).await?;

@@ -24,6 +24,8 @@ pub enum Proof {
     Layer,
     /// The digests in a table of contents that the image carries, and its own digest covers: what the layer's tar says was not looked at.
     Table,
+    /// The digests in a table of contents that is only attached to the image: who may attach something to it vouches for that.
+    Attached,
     /// Its place alone: layers were not read to their end, or nothing promises what they hold.
     Place,
     /// The engine's word: it showed what the layers come to, and no layer was read.
@@ -59,6 +61,8 @@ pub enum Vouched {
     ByDigest,
     /// The digest of its table, and those that the table has.
     ByTable,
+    /// The digests that a table has which is only attached to the image.
+    ByAttached,
     /// Nothing, as it was not all read.
     NotCompared,
     /// Nothing, as no digest is known.

@@ -7,6 +7,7 @@ use super::collect::NoContent;
 use super::error::Error;
 use super::layers::Verify;
 use super::survey::Survey;
+use super::tables::Tables;
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer};
 use crate::layer::entry::{Metadata, Special};
@@ -85,13 +86,13 @@ struct Extent {
 
 /// The files at `paths` (paths and globs, as typed) of `image`, which `source` names. What a glob matches is listed itself, and with
 /// [`Depth::All`] what is below it. A symbolic link that a path names is not followed. Layers are read until they have decided it,
-/// as [`Verify::WhereRead`] says, or, with `tables`, known by the tables of contents that the image carries.
+/// as [`Verify::WhereRead`] says, or known by `tables` of contents.
 pub async fn list_files(
     source: Arc<dyn Source>,
     image: Arc<Image>,
     paths: &[Vec<u8>],
     depth: Depth,
-    tables: bool,
+    tables: Tables,
     progress: &Arc<dyn Progress>,
 ) -> Result<FileListing, Error> {
     let patterns: Arc<[Pattern]> = paths.iter().map(|path| Pattern::parse(path)).collect::<Result<_, _>>()?;
@@ -103,7 +104,7 @@ pub async fn list_files(
     let address = source.address(image.digest.as_ref());
     let lookup = Lookup { patterns: Arc::clone(&patterns), lists: true, ..Lookup::default() };
     let survey = Survey::new(source, &image, Arc::new(NoContent), lookup, verify);
-    let mut survey = survey.telling(progress).believing_tables(tables);
+    let mut survey = survey.telling(progress).told_by(tables);
     let found = survey.outline(&name).await?;
     found.notices.iter().for_each(|notice| progress.notice(notice));
     let things = found.planned.into_iter().filter_map(|thing| {

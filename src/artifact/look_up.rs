@@ -154,7 +154,7 @@ impl LookUp<'_> {
         let lookup = Lookup { patterns, follow: request.dereference, optional, needs_content: true, lists: false };
         let verify = request.verify.of(&**source);
         let survey = Survey::new(Arc::clone(source), image, collector, lookup, verify);
-        let survey = survey.keeping_xattrs(request.preserve).telling(progress).believing_tables(request.tables);
+        let survey = survey.keeping_xattrs(request.preserve).telling(progress).told_by(request.tables.clone());
         match scope {
             Scope::Image => survey,
             Scope::Blob(blob) => survey.only_in(blob),
@@ -201,6 +201,7 @@ impl LookUp<'_> {
                 (Some(_), _) => Proof::File,
                 (None, Vouched::ByDigest) => Proof::Layer,
                 (None, Vouched::ByTable) => Proof::Table,
+                (None, Vouched::ByAttached) => Proof::Attached,
                 (None, Vouched::NotCompared | Vouched::NoDigest) => Proof::Place,
             };
             let fetched = fetched(&thing, &survey, proof);

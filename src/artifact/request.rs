@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::layers::Verify;
 use super::step::Step;
+use super::tables::Tables;
 use crate::extract::{Destination, PublishOptions};
 use crate::image::platform::Choice;
 
@@ -28,8 +29,8 @@ pub struct Request {
     pub trust_attached: bool,
     /// Whether the digests of files are to be told. Content is hashed only for that, or where a label promises a digest.
     pub digests: bool,
-    /// Whether tables of contents that the image carries are believed, so that layers need not be read.
-    pub tables: bool,
+    /// The tables of contents that are believed, so that layers need not be read.
+    pub tables: Tables,
     /// The layers whose own copies are wanted, whatever layers above did to them.
     pub step: Option<Step>,
 }

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::oneshot;
@@ -23,9 +22,11 @@ use super::blocking::{blocking, joined};
 use super::collect::{Collect, Collecting, NamedLayer, Reading, Turn, lost};
 use super::error::Error;
 use super::layers::{Verify, Vouched};
+use super::origins::Origins;
 use super::pace::Pace;
 use super::shown::describe;
-use super::told::Opened;
+use super::tables::Tables;
+use super::told::{Opened, Told};
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer, LayerPosition};
 use crate::layer::content::DataOffset;
@@ -33,7 +34,6 @@ use crate::progress::{Progress, Silent};
 use crate::rootfs::lookup::{Allowance, Lookup, Missing, Next, Outcome, Passing, Planned};
 use crate::rootfs::{Candidates, Depth, Known, KnownLayer, Refused, View, ask};
 use crate::source::{LayerBlob, Source};
-use crate::table::WholeTable;
 
 /// Layers that may turn out not to matter are requested side by side only up to this many bytes in all.
 const SPECULATIVE_BYTES: u64 = 8 << 20;
@@ -70,9 +70,9 @@ pub struct Survey<C: Collect> {
     known: Vec<Arc<KnownLayer>>,
     contents: HashMap<(Depth, DataOffset), C::Kept>,
     /// What each layer of `known` was told by, where it was not read.
-    tables: Vec<Option<Arc<dyn WholeTable>>>,
-    /// Whether tables that the image carries are believed.
-    believes: Arc<AtomicBool>,
+    told: Vec<Option<Told>>,
+    /// The tables that may tell of layers.
+    origins: Origins,
     keeps_xattrs: bool,
     allowance: Arc<Allowance>,
     /// The next layers, as far as they have been asked for. One that cannot be had is no fault where the layers above it decide.
@@ -115,8 +115,8 @@ impl<C: Collect> Survey<C> {
             apart: false,
             known: Vec::new(),
             contents: HashMap::new(),
-            tables: Vec::new(),
-            believes: Arc::default(),
+            told: Vec::new(),
+            origins: Origins::new(Tables::default(), false),
             keeps_xattrs: false,
             allowance: Arc::default(),
             opened: VecDeque::new(),
@@ -132,10 +132,10 @@ impl<C: Collect> Survey<C> {
         Survey { keeps_xattrs: keep, ..self }
     }
 
-    /// The survey that believes the tables of contents which the image carries, or reads every layer.
-    pub fn believing_tables(self, believe: bool) -> Self {
-        self.believes.store(believe, Ordering::Relaxed);
-        self
+    /// The survey that believes these tables of contents, and reads the layers that none of them tells of.
+    pub fn told_by(self, tables: Tables) -> Self {
+        let locates = self.lookup.needs_content && !self.lookup.lists;
+        Survey { origins: Origins::new(tables, locates), ..self }
     }
 
     /// The survey that tells what a person should know about the reading to `progress`.
@@ -169,6 +169,10 @@ impl<C: Collect> Survey<C> {
 
     /// Answers a question about the layers read so far, seen as one tree. Only the last answer counts, as with [`ask`].
     pub fn ask<T>(&self, question: impl FnMut(&View<'_>) -> T) -> Result<T, Error> {
+        self.try_ask(question).map_err(|error| self.explained(error))
+    }
+
+    fn try_ask<T>(&self, question: impl FnMut(&View<'_>) -> T) -> Result<T, Error> {
         ask(&self.known, self.is_over(), question).map_err(|refused| Error::Bug(refused.to_string()))
     }
 
@@ -222,7 +226,7 @@ impl<C: Collect> Survey<C> {
             let found = self.outline(image).await?;
             match self.read_again(&found.planned).await? {
                 ControlFlow::Continue(()) => return Ok(found),
-                ControlFlow::Break(error) => self.begin_again(&error),
+                ControlFlow::Break((depth, doubt)) => self.begin_again(depth, doubt)?,
             }
         }
     }
@@ -230,7 +234,19 @@ impl<C: Collect> Survey<C> {
     /// Reads as many layers as it takes to say what was asked for is in the image that messages call `image`, whatever has passed by.
     pub async fn outline(&mut self, image: &str) -> Result<Found, Error> {
         loop {
-            let next = self.ask(|view| self.lookup.next(view))?;
+            match self.outlined(image).await {
+                Ok(found) => return Ok(found),
+                Err(error) => match self.trouble() {
+                    Some((depth, doubt)) => self.begin_again(depth, doubt)?,
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+
+    async fn outlined(&mut self, image: &str) -> Result<Found, Error> {
+        loop {
+            let next = self.try_ask(|view| self.lookup.next(view))?;
             match next {
                 Ok(Next::Done(outcome)) => {
                     self.opened.clear();
@@ -265,7 +281,7 @@ impl<C: Collect> Survey<C> {
             let step = step.map(|step| format!(": `{}`", step.trim())).unwrap_or_default();
             self.describe(depth).unwrap_or_default() + &step
         };
-        self.ask(|view| absent::error(&Context { image, view, describe: &describe }, pattern, missing))
+        self.try_ask(|view| absent::error(&Context { image, view, describe: &describe }, pattern, missing))
     }
 
     /// Reads the next layers down: one, or, in `any_order`, as many as go side by side.
@@ -374,7 +390,7 @@ impl<C: Collect> Survey<C> {
         let depth = Depth(self.known.len());
         self.known.push(reading.layer);
         self.vouched.push(reading.vouched);
-        self.tables.push(reading.table);
+        self.told.push(reading.told);
         self.noted.push(reading.noted);
         again::thin(&self.noted);
         self.contents.extend(reading.contents.into_iter().map(|(data, kept)| ((depth, data), kept)));
@@ -383,6 +399,12 @@ impl<C: Collect> Survey<C> {
     /// Requests the next layer down, with the small ones behind it, and in `any_order` as many as go side by side.
     async fn open_further(&mut self, any_order: bool) {
         let first = self.known.len();
+        if let Some(layer) = self.layers.get(first)
+            && let Err(error) = self.origins.find(&*self.source, layer).await
+        {
+            self.opened = [Err(error)].into();
+            return;
+        }
         let mut bytes = 0_u64;
         let next = self.layers.iter().skip(first).enumerate();
         let count = next

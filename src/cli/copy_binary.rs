@@ -11,7 +11,7 @@ use super::options::CopyBinaryOptions;
 use super::progress::Display;
 use crate::artifact::get::{Request, get_from};
 use crate::artifact::list::list_artifacts;
-use crate::artifact::{Error, Verify, may_be_name};
+use crate::artifact::{Error, Tables, Verify, may_be_name};
 use crate::extract::{Destination, ExtractError};
 use crate::image::Image;
 use crate::image::label::{Artifact, Label, artifacts};
@@ -38,7 +38,7 @@ pub async fn run(options: CopyBinaryOptions, display: Arc<Display>) -> Result<()
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
-        tables: true,
+        tables: Tables::carried(),
         digests: false,
         step: None,
     };

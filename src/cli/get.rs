@@ -11,8 +11,8 @@ use super::options::GetOptions;
 use super::output::write_out;
 use super::progress::Display;
 use super::sanitize;
-use crate::artifact::Error;
 use crate::artifact::get::{Fetched, Proof, Report, Request, Unverified, get};
+use crate::artifact::{Error, Tables};
 use crate::extract::Destination;
 
 /// Gets what `options` say, and prints what was asked to be printed.
@@ -31,7 +31,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         preserve: options.preserve,
         digests: options.format.is_some(),
         trust_attached: options.trust_attached,
-        tables: options.tables,
+        tables: if options.tables { Tables::carried() } else { Tables::default() },
         step: options.step,
     };
     let platform = request.platform.clone();
@@ -90,6 +90,7 @@ fn row(file: &Fetched, image: &str) -> Value {
             Proof::File => "file",
             Proof::Layer => "layer",
             Proof::Table => "table",
+            Proof::Attached => "attached",
             Proof::Place => "place",
             Proof::Engine => "engine",
         },
@@ -114,8 +115,12 @@ pub fn summary(report: &Report, took: Duration, can_verify: bool) -> String {
         [one] => format!("; {} {why}", one.path),
         some => format!("; {} of {} {why}", some.len(), report.files.len()),
     };
-    let by_table = report.files.iter().any(|file| file.proof == Proof::Table);
-    let by_table = if by_table { ", by the image's own table" } else { "" };
+    let by = |proof| report.files.iter().any(|file| file.proof == proof);
+    let by_table = match () {
+        () if by(Proof::Attached) => ", by a table attached to the image",
+        () if by(Proof::Table) => ", by the image's own table",
+        () => "",
+    };
     format!("{what} from {image}: fetched {fetched} of {of} in {}{by_table}{unverified}", seconds(took))
 }
 

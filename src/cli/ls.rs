@@ -14,7 +14,7 @@ use super::output::write_rows;
 use super::progress::Display;
 use crate::artifact::list::{ListedArtifact, Listing, Read, list_artifacts};
 use crate::artifact::list_files::{Depth, list_files};
-use crate::artifact::{Error, may_be_name};
+use crate::artifact::{Error, Tables, may_be_name};
 use crate::image::Layer;
 use crate::image::label::Record;
 use crate::image::platform::Choice;
@@ -25,6 +25,7 @@ use crate::table::Format;
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
     let LsOptions { image, what, tables, platform, format, whole, access, .. } = options;
+    let tables = if tables { Tables::carried() } else { Tables::default() };
     let progress: Arc<dyn Progress> = display.clone();
     let source = access.open(&image, display.clone()).await?;
     let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
@@ -65,7 +66,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                 let named = listing.named(words.iter().map(Vec::as_slice)).map_err(of_platform)?;
                 (Box::new(rows(&named, artifact)), ARTIFACTS)
             } else {
-                let listing = list_files(source, image, &words, Depth::Children, tables, &progress).await;
+                let listing = list_files(source, image, &words, Depth::Children, tables.clone(), &progress).await;
                 (Box::new(FileRows(listing.map_err(of_platform)?)), FILES)
             }
         }

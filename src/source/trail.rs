@@ -99,6 +99,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// The bytes `range` of a blob, in front of which its hash has come to `hasher`, and at whose end to `expected`.
+    pub fn new(range: Range<u64>, hasher: Hasher, expected: Digest) -> Self {
+        Part { range, hasher, expected }
+    }
+
     /// Reads the part from `reader`, which must give what the first reading had there: anything else ends in an error, never in a
     /// clean end of file. Messages call it `what`.
     pub fn compared(self, reader: BlobReader, what: String) -> BlobReader {

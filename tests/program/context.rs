@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 
+use docker_artifact::artifact::Tables;
 use docker_artifact::artifact::context::{Outcome, Path, Report, Request, Unfit, Wanted, context};
 use docker_artifact::image::platform::Choice;
 use docker_artifact::progress::Silent;
@@ -16,7 +17,7 @@ use crate::support::{Image, Registry, dir, file, hardlink, noise, symlink};
 fn copied(reference: &str, folder: &std::path::Path, paths: &[&str]) -> Outcome {
     let paths = paths.iter().map(|text| Path { text: (*text).to_owned(), is_pattern: text.contains('*') });
     let wanted = vec![Wanted { paths: paths.collect(), keeps_owner: true, with_parents: false, excludes: false }];
-    let request = Request { wanted, is_stage: true, folder: folder.to_owned() };
+    let request = Request { wanted, is_stage: true, tables: Tables::default(), folder: folder.to_owned() };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let source: Arc<dyn Source> = client(reference);

@@ -35,6 +35,7 @@ mod ls;
 #[cfg(target_os = "linux")]
 mod merged_view;
 mod names;
+mod own_tables;
 mod platforms;
 mod plugin;
 mod registries;

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use docker_artifact::artifact::get::{Report, Request, get};
-use docker_artifact::artifact::{Error, Verify};
+use docker_artifact::artifact::{Error, Tables, Verify};
 use docker_artifact::extract::Destination;
 use docker_artifact::image::platform::Choice;
-use docker_artifact::progress::Silent;
+use docker_artifact::progress::{Progress, Silent};
 use docker_artifact::source::Source;
 
 /// A directory of its own: in memory, where there is such a place, as flushing every file of every case takes most of the time.
@@ -17,8 +17,20 @@ pub fn directory_in_memory() -> tempfile::TempDir {
 
 /// Gets `path` into `directory`, with owners and all modes if `preserve`.
 pub async fn get_into(directory: &Path, source: Arc<dyn Source>, path: &str, preserve: bool) -> Result<Report, Error> {
+    get_by(directory, source, &[path], preserve, Tables::carried(), Arc::new(Silent)).await
+}
+
+/// Gets `paths` into `directory`, by these tables.
+pub async fn get_by(
+    directory: &Path,
+    source: Arc<dyn Source>,
+    paths: &[&str],
+    preserve: bool,
+    tables: Tables,
+    progress: Arc<dyn Progress>,
+) -> Result<Report, Error> {
     let request = Request {
-        paths: vec![path.as_bytes().to_vec()],
+        paths: paths.iter().map(|path| path.as_bytes().to_vec()).collect(),
         platform: Choice::Host,
         destination: Destination::Directory(directory.to_owned()),
         parents: false,
@@ -26,9 +38,9 @@ pub async fn get_into(directory: &Path, source: Arc<dyn Source>, path: &str, pre
         verify: Verify::WhereRead,
         preserve,
         trust_attached: false,
-        tables: true,
+        tables,
         digests: true,
         step: None,
     };
-    get(source, request, Arc::new(Silent)).await
+    get(source, request, progress).await
 }

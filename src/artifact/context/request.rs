@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::artifact::tables::Tables;
+
 /// What one instruction copies, or mounts.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -31,6 +33,8 @@ pub struct Request {
     pub wanted: Vec<Wanted>,
     /// Whether it is to stand in for a stage that begins with the image, and not only for the image.
     pub is_stage: bool,
+    /// The tables of contents that are believed, so that layers need not be read.
+    pub tables: Tables,
     /// Where it goes: a name that nothing has. All of it appears at once.
     pub folder: PathBuf,
 }

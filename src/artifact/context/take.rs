@@ -15,6 +15,7 @@ use crate::artifact::layers::Verify;
 use crate::artifact::look_up::{Stage, item};
 use crate::artifact::shown::show_path;
 use crate::artifact::survey::{Found, Survey};
+use crate::artifact::tables::Tables;
 use crate::extract::{Hashing, Item, Metadata, Staging};
 use crate::image::Image;
 use crate::progress::Progress;
@@ -36,6 +37,8 @@ pub struct Taking<'a> {
     pub staging: &'a Arc<Staging>,
     /// Who is told of it.
     pub progress: &'a Arc<dyn Progress>,
+    /// The tables of contents that are believed.
+    pub tables: &'a Tables,
     /// Whether it stands in for a stage. Of a stage, BuildKit sends what all instructions need at once; of an image, what each of
     /// them needs by itself.
     pub is_stage: bool,
@@ -86,7 +89,7 @@ impl Taking<'_> {
         let lookup = Lookup { patterns, follow: true, optional, needs_content: true, lists: false };
         let stage = Arc::new(Stage { staging: Arc::clone(self.staging), hashing: Hashing::Skipped });
         let survey = Survey::new(Arc::clone(self.source), self.image, stage, lookup, Verify::Always);
-        let mut survey = survey.keeping_xattrs(true).telling(self.progress);
+        let mut survey = survey.keeping_xattrs(true).telling(self.progress).told_by(self.tables.clone());
         let found = survey.complete(&self.source.name()).await?;
         self.of_layers(asked, &survey, found)
     }

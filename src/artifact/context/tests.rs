@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::super::fixture::{As, Member, Memory, file, tar};
 use super::*;
+use crate::artifact::Tables;
 use crate::progress::Silent;
 use crate::support::block::{Block, END, pax};
 
@@ -70,7 +71,7 @@ impl Scratch {
 async fn taken(scratch: &Scratch, layers: Vec<Vec<u8>>, wanted: Vec<Wanted>) -> Result<Outcome, Failure> {
     let memory = Memory::new(layers, As::Streams);
     let image = Arc::clone(&memory.image);
-    let request = Request { wanted, is_stage: false, folder: scratch.folder() };
+    let request = Request { wanted, is_stage: false, tables: Tables::default(), folder: scratch.folder() };
     context(Arc::new(memory), image, &request, Arc::new(Silent)).await
 }
 

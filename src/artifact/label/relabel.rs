@@ -18,6 +18,7 @@ use crate::artifact::measure::Measure;
 use crate::artifact::range_index::{Listed, ListedKind, MAX_EMBEDDED_BYTES, PART_MEDIA_TYPE, Part, annotations};
 use crate::artifact::record::part;
 use crate::artifact::survey::Survey;
+use crate::artifact::tables::Tables;
 use crate::extract::MAX_DEPTH;
 use crate::image::digest::Digest;
 use crate::image::edit::{Step, set_strings};
@@ -113,7 +114,7 @@ pub async fn relabel(
     request: &Request,
     progress: &Arc<dyn Progress>,
 ) -> Result<(Relabelled, Vec<Error>), Error> {
-    let (measured, stale) = measure(from, &candidate, &wanted.sought, progress).await?;
+    let (measured, stale) = measure(from, &candidate, &wanted.sought, &request.tables, progress).await?;
     let set = measured.iter().map(|part| (part.name.label_key(), Some(part.record.to_label())));
     let removed = wanted.removed.iter().map(|name| (name.label_key(), None));
     let changes: Vec<_> = removed.chain(set).collect();
@@ -161,6 +162,7 @@ async fn measure(
     from: &Arc<dyn Source>,
     candidate: &Candidate,
     sought: &[Sought],
+    tables: &Tables,
     progress: &Arc<dyn Progress>,
 ) -> Result<(Vec<Part>, Vec<Error>), Error> {
     let (mut parts, mut stale) = (Vec::new(), Vec::new());
@@ -176,7 +178,9 @@ async fn measure(
     let optional = unasked.map(|(position, _)| position).collect();
     let lookup = Lookup { patterns, follow: true, optional, needs_content: true, lists: false };
     let measure = Arc::new(Measure::default());
-    let mut survey = Survey::new(Arc::clone(from), image, Arc::clone(&measure), lookup, Verify::Always);
+    let survey = Survey::new(Arc::clone(from), image, Arc::clone(&measure), lookup, Verify::Always);
+    // Those that the image carries do not tell where in the tar anything is.
+    let mut survey = survey.telling(progress).told_by(Tables { carried: false, ..tables.clone() });
     let found = survey.complete(&candidate.name).await;
     let mut found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
     found.notices.iter().for_each(|notice| progress.notice(notice));

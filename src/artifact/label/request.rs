@@ -1,5 +1,6 @@
 //! What is asked of labelling, and what is told of it.
 
+use crate::artifact::tables::Tables;
 use crate::image::digest::Digest;
 use crate::image::label::{Name, Record};
 use crate::image::platform::Platform;
@@ -17,6 +18,9 @@ pub struct Request {
     pub attach: bool,
     /// Find out what would be written, and write nothing.
     pub dry_run: bool,
+    /// The tables of contents that are believed, so that layers need not be read. Only those tell where contents are that a layer may be
+    /// known by for this machine, or that this program has written.
+    pub tables: Tables,
     /// The digest that the reference must name, where that is known.
     pub expected: Option<Digest>,
 }

@@ -3,6 +3,7 @@
 use super::super::fixture::{As, Memory};
 use super::*;
 use crate::artifact::layers::Verify;
+use crate::artifact::tables::Tables;
 use crate::extract::Destination;
 use crate::image::digest::{ChainId, DiffId};
 use crate::image::label::Mode;
@@ -19,7 +20,7 @@ fn request(paths: &[&str]) -> Request {
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
-        tables: true,
+        tables: Tables::default(),
         digests: false,
         step: None,
     }

@@ -7,6 +7,7 @@ use super::super::fixture::{As, Member, Memory, file, gzip, tar};
 use super::super::request::Request;
 use super::*;
 use crate::artifact::layers::Verify;
+use crate::artifact::tables::Tables;
 use crate::extract::{Destination, Staging};
 use crate::image::digest::Digest;
 use crate::image::platform::Choice;
@@ -33,7 +34,7 @@ fn request(destination: Destination) -> Request {
         verify: Verify::WhereRead,
         preserve: false,
         trust_attached: false,
-        tables: true,
+        tables: Tables::default(),
         digests: false,
         step: None,
     }

@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::artifact::error::Error;
 use crate::image::digest::{Digest, Hasher};
-use crate::layer::checkpoint::{Extent, ExtentReader};
+use crate::layer::checkpoint::{Checkpoint, Extent, ExtentReader};
 use crate::layer::content::DataOffset;
 use crate::layer::{Compression, Content, LayerError, Run};
-use crate::source::SourceError;
+use crate::source::{BlobReader, Part, SourceError};
 use crate::table::{Piece, Pieces};
 
 /// Contents that lie no more than so many bytes apart come in one request.
@@ -26,7 +27,26 @@ pub(super) type Each<'a> = dyn FnMut(DataOffset, u64, &mut dyn Content) -> Resul
 pub(super) struct Stretch {
     range: Option<Range<u64>>,
     /// In the order in which they lie in the blob.
-    contents: Vec<(DataOffset, Pieces)>,
+    contents: Vec<Within>,
+    /// The part of the blob that is compared with what was read before; `None` where all contents have digests.
+    compared: Option<Part>,
+}
+
+/// A content of a stretch.
+#[derive(Debug)]
+pub(super) struct Within {
+    pub(super) data: DataOffset,
+    pub(super) pieces: Pieces,
+    /// Where in the blob it is, where somebody wants to know that.
+    pub(super) place: Option<Place>,
+}
+
+/// Where in the blob a content is: an [`Extent`] whose checkpoint it shares with others.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) compressed: Range<u64>,
+    pub(super) uncompressed: Range<u64>,
+    pub(super) checkpoint: Arc<Checkpoint>,
 }
 
 /// The requests that it takes to get these contents. Where the pieces of two overlap, each has a request of its own, except in one frame
@@ -44,18 +64,23 @@ pub(super) fn stretches(located: HashMap<DataOffset, Pieces>) -> Vec<Stretch> {
                 if let (Some(joined), Some(range)) = (&mut last.range, range) {
                     joined.end = joined.end.max(range.end);
                 }
-                last.contents.push((data, pieces));
+                last.contents.push(Within { data, pieces, place: None });
             }
-            _ => stretches.push(Stretch { range, contents: vec![(data, pieces)] }),
+            _ => stretches.push(Stretch::new(range, vec![Within { data, pieces, place: None }], None)),
         }
     }
     stretches
 }
 
 impl Stretch {
+    /// Contents that lie in these bytes of the blob, where they are not zeros, in the order in which they lie there.
+    pub(super) fn new(range: Option<Range<u64>>, contents: Vec<Within>, compared: Option<Part>) -> Self {
+        Stretch { range, contents, compared }
+    }
+
     /// The bytes of the blob that are to be asked for; `None` where there are only zeros.
     pub(super) fn range(&self) -> Option<Range<u64>> {
-        self.range.clone()
+        self.compared.as_ref().map(|part| &part.range).or(self.range.as_ref()).cloned()
     }
 
     /// Whether the content in `range` can be read behind those that the stretch has.
@@ -67,7 +92,7 @@ impl Stretch {
         if range.start >= own.end {
             return range.start - own.end <= JOINED;
         }
-        let last = self.contents.last().and_then(|(_, pieces)| stored(pieces).pop());
+        let last = self.contents.last().and_then(|last| stored(&last.pieces).pop());
         let first = stored(pieces).into_iter().next();
         last.zip(first).is_some_and(|(last, first)| {
             last.stored == first.stored && last.skip.saturating_add(last.size) <= first.skip
@@ -79,27 +104,36 @@ impl Stretch {
     pub(super) fn read(
         self,
         compression: Compression,
-        bytes: impl Read,
+        bytes: BlobReader,
         name: &str,
         each: &mut Each<'_>,
     ) -> Result<(), Error> {
-        let position = self.range.as_ref().map_or(0, |range| range.start);
+        let position = self.range().map_or(0, |range| range.start);
+        let is_compared = self.compared.is_some();
+        let bytes = match self.compared {
+            Some(part) => part.compared(bytes, format!("{name}, read again from byte {position}")),
+            None => bytes,
+        };
         let mut decoding = Decoding {
             blob: Rc::new(RefCell::new(Blob { bytes, position })),
             compression,
             what: format!("a file in {name}, told by its table of contents,"),
             decoder: None,
         };
-        for (data, Pieces { pieces, digest }) in self.contents {
+        for Within { data, pieces: Pieces { pieces, digest }, place } in self.contents {
             let size = pieces.iter().fold(0, |sum: u64, piece| sum.saturating_add(piece.size));
             let whole =
                 digest.filter(|digest| !matches!(pieces.as_slice(), [piece] if piece.digest.as_ref() == Some(digest)));
             let whole = whole.map(|digest| (digest.hasher(), digest));
             let mut content =
-                Joined { decoding: &mut decoding, pieces: pieces.into_iter(), piece: None, whole, left: size };
+                Joined { decoding: &mut decoding, pieces: pieces.into_iter(), piece: None, whole, left: size, place };
             each(data, size, &mut content)?;
             // As a rule there is nothing left.
             io::copy(&mut content, &mut io::sink()).map_err(|error| Error::in_layer(name, error.into()))?;
+        }
+        if is_compared {
+            let mut rest = Bounded { blob: decoding.blob, end: u64::MAX };
+            io::copy(&mut rest, &mut io::sink()).map_err(|error| Error::in_layer(name, error.into()))?;
         }
         Ok(())
     }
@@ -193,6 +227,8 @@ struct Joined<'a, R> {
     whole: Option<(Hasher, Digest)>,
     /// How many bytes are left in all.
     left: u64,
+    /// Where in the blob it is, where that was asked for.
+    place: Option<Place>,
 }
 
 impl<R: Read> Joined<'_, R> {
@@ -267,7 +303,9 @@ impl<R: Read> Content for Joined<'_, R> {
     }
 
     fn extent(&self) -> Option<Extent> {
-        None
+        let Place { compressed, uncompressed, checkpoint } = self.place.as_ref()?;
+        let (compressed, uncompressed) = (compressed.clone(), uncompressed.clone());
+        Some(Extent { compressed, uncompressed, checkpoint: Checkpoint::clone(checkpoint) })
     }
 }
 

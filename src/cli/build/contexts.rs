@@ -10,6 +10,7 @@ use serde_json::json;
 use super::super::access::Access;
 use super::super::failure::Failure;
 use super::super::progress::Display;
+use crate::artifact::Tables;
 use crate::artifact::context::{self, Outcome, Report, Wanted};
 use crate::build::kept::{Kept, Record};
 use crate::build::{Context, Left, Use, context_name};
@@ -168,7 +169,7 @@ impl Contexts<'_> {
         let (record, fetched_bytes) = match earlier {
             Some(record) => (record, None),
             None => {
-                let request = context::Request { wanted, is_stage, folder: new_folder };
+                let request = context::Request { wanted, is_stage, tables: Tables::default(), folder: new_folder };
                 let (record, bytes) = self.fetch(resolved, &uses, &request).await?;
                 self.kept.put(&place, &record).map_err(Failure::Kept)?;
                 (record, Some(bytes))

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::problem::{Problem, format};
 use super::surroundings::Surroundings;
+use crate::artifact::Tables;
 use crate::artifact::label::Request;
 use crate::cli::access::{Access, Location, location, registry};
 use crate::cli::arguments::LabelArguments;
@@ -94,7 +95,15 @@ impl LabelOptions {
             image,
             tag: typed.tag.as_deref().map(registry).transpose().map_err(|problem| format!("--tag: {problem}"))?,
             copy: typed.output,
-            request: Request { add, remove, platforms, attach: typed.attach, dry_run, expected },
+            request: Request {
+                add,
+                remove,
+                platforms,
+                attach: typed.attach,
+                dry_run,
+                expected,
+                tables: Tables::default(),
+            },
             output,
             display: surroundings.display_mode(typed.progress, typed.quiet),
             access: Access::new(typed.registry, surroundings.engine.clone()),

@@ -30,7 +30,7 @@ mod sources;
 pub use generate::generate;
 #[cfg(target_os = "linux")]
 pub use kernel::{Merged, Resolved, why_not};
-pub use sources::{Place, get, image};
+pub use sources::{Place, get, image, listing};
 
 use crate::support::{dir, fifo, file, hardlink, opaque, symlink, tar_of, whiteout};
 

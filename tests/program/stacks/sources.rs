@@ -85,7 +85,7 @@ pub fn get(image: &Image, place: Place, preserve: bool) -> BTreeMap<Vec<u8>, See
 }
 
 /// Everything below a directory, by path.
-fn listing(root: &Path) -> BTreeMap<Vec<u8>, Seen> {
+pub fn listing(root: &Path) -> BTreeMap<Vec<u8>, Seen> {
     let mut listing = BTreeMap::new();
     let mut pending = vec![PathBuf::new()];
     while let Some(directory) = pending.pop() {

@@ -17,7 +17,12 @@ async fn files_of_two_images_never_have_the_same_time_and_those_of_one_image_do(
         let (scratch, memory) = (Scratch::new(), Memory::new(vec![layer.clone()], As::Streams));
         let mut image = Image::clone(&memory.image);
         image.digest = Some(Digest::of(&layer));
-        let request = Request { wanted: vec![copied(paths)], is_stage: false, folder: scratch.folder() };
+        let request = Request {
+            wanted: vec![copied(paths)],
+            is_stage: false,
+            tables: Tables::default(),
+            folder: scratch.folder(),
+        };
         let outcome = context(Arc::new(memory), Arc::new(image), &request, Arc::new(Silent)).await.unwrap();
         assert!(matches!(outcome, Outcome::Written(_)), "{outcome:?}");
         let times = paths.iter().map(|path| scratch.metadata(&path[1..])).map(|file| (file.mtime(), file.mtime_nsec()));
@@ -38,7 +43,12 @@ async fn layout_of(scratch: &Scratch, layers: Vec<Vec<u8>>) -> Digest {
     let memory = Memory::new(layers, As::Streams);
     let mut image = Image::clone(&memory.image);
     (image.config.os, image.config.architecture) = ("linux".to_owned(), "riscv64".to_owned());
-    let request = Request { wanted: vec![copied(&["/bin/tool"])], is_stage: true, folder: scratch.folder() };
+    let request = Request {
+        wanted: vec![copied(&["/bin/tool"])],
+        is_stage: true,
+        tables: Tables::default(),
+        folder: scratch.folder(),
+    };
     match layout(Arc::new(memory), Arc::new(image), &request, Arc::new(Silent)).await.unwrap() {
         Outcome::Written(report) => report.layout.unwrap(),
         Outcome::Unfit(unfit) => panic!("{unfit}"),
@@ -106,7 +116,8 @@ async fn a_labelled_file_is_had_without_the_other_layers_where_the_tar_says_that
     let of = |layer: Vec<u8>, real: Option<&'static str>, wanted: Wanted| async move {
         let (scratch, memory) = (Scratch::new(), labelled(&layer, "/bin/tool", real));
         let image = Arc::clone(&memory.image);
-        let request = Request { wanted: vec![wanted], is_stage: false, folder: scratch.folder() };
+        let request =
+            Request { wanted: vec![wanted], is_stage: false, tables: Tables::default(), folder: scratch.folder() };
         let outcome = context(Arc::new(memory), image, &request, Arc::new(Silent)).await;
         outcome.map(|outcome| match outcome {
             Outcome::Written(_) => scratch.list().join(", "),

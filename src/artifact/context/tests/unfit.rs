@@ -74,7 +74,8 @@ async fn triggers_count_where_the_image_is_the_beginning_of_a_stage() {
     image.config.config.on_build.push("RUN make".to_owned());
     let source: Arc<dyn Source> = Arc::new(memory);
     for is_stage in [true, false] {
-        let request = Request { wanted: vec![copied(&["/a"])], is_stage, folder: scratch.folder() };
+        let request =
+            Request { wanted: vec![copied(&["/a"])], is_stage, tables: Tables::default(), folder: scratch.folder() };
         let image = Arc::new(image.clone());
         let outcome = context(Arc::clone(&source), image, &request, Arc::new(Silent)).await.unwrap();
         assert_eq!(matches!(outcome, Outcome::Unfit(Unfit::OnBuild)), is_stage, "{outcome:?}");

@@ -24,8 +24,8 @@ fn read(blob: &[u8], contents: Vec<Pieces>) -> Result<Vec<(u64, Vec<u8>)>, Error
     let mut found = Vec::new();
     for stretch in stretches(located) {
         let range = stretch.range().unwrap_or(0..0);
-        let bytes = &blob[range.start as usize..range.end as usize];
-        stretch.read(Compression::Gzip, bytes, "layer 1 of 1", &mut |data, size, content| {
+        let bytes = std::io::Cursor::new(blob[range.start as usize..range.end as usize].to_vec());
+        stretch.read(Compression::Gzip, Box::new(bytes), "layer 1 of 1", &mut |data, size, content| {
             let mut read = Vec::new();
             content.read_to_end(&mut read).map_err(|error| Error::in_layer("layer 1 of 1", error.into()))?;
             assert_eq!(read.len() as u64, size);

@@ -1,0 +1,151 @@
+//! What is wanted of a layer that is told by a table, fetched by range.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+
+use super::asking::{NotTold, SIDE_BY_SIDE, part_of};
+use super::opened::{By, Origin, Told};
+use super::own::Own;
+use super::pieces::{Stretch, stretches};
+use super::runs;
+use crate::artifact::blocking::blocking;
+use crate::artifact::collect::{Collect, NamedLayer};
+use crate::artifact::error::Error;
+use crate::artifact::second_look::{Missed, gives_no_parts};
+use crate::layer::LayerError;
+use crate::layer::content::DataOffset;
+use crate::source::{BlobReader, Source, SourceError};
+use crate::table::{Unusable, WholeTable};
+
+/// How many runs of contents have their windows in memory at a time.
+const BATCH: usize = 4 * SIDE_BY_SIDE;
+
+/// What is wanted of a layer that is told by a table.
+pub(in crate::artifact) struct Fetching<'a, C> {
+    /// Where the layer is.
+    pub(in crate::artifact) source: &'a dyn Source,
+    pub(in crate::artifact) layer: NamedLayer,
+    pub(in crate::artifact) told: Told,
+    /// What the contents go to.
+    pub(in crate::artifact) collector: &'a Arc<C>,
+}
+
+/// What came of what was wanted: all of it, or why the layer has to be read.
+pub(in crate::artifact) type Fetched<K> = ControlFlow<NotTold, HashMap<DataOffset, K>>;
+
+impl<C: Collect> Fetching<'_, C> {
+    /// Fetches what was `missed`.
+    pub(in crate::artifact) async fn fetch(self, missed: Missed) -> Result<Fetched<C::Kept>, Error> {
+        let fetched = match &self.told.by {
+            By::Whole(table) => self.by_whole(table, missed).await,
+            By::Own(own) => self.by_own(own, missed).await,
+        };
+        match fetched {
+            Ok(contents) => Ok(ControlFlow::Continue(contents)),
+            Err(NotTold::Failed(error)) => match self.doubt(error) {
+                NotTold::Failed(error) => Err(error),
+                doubt => Ok(ControlFlow::Break(doubt)),
+            },
+            Err(doubt) => Ok(ControlFlow::Break(doubt)),
+        }
+    }
+
+    /// What `error` says of the table. What does not verify is the image's fault where its digest covers the table, and otherwise the
+    /// table's.
+    fn doubt(&self, error: Error) -> NotTold {
+        let is_wrong = match &error {
+            Error::Source(SourceError::Mismatch { .. }) => true,
+            Error::Layer { error, .. } => !matches!(error, LayerError::Io(_)),
+            _ => false,
+        };
+        match self.told.origin {
+            _ if gives_no_parts(&error) => NotTold::NoParts(error),
+            Origin::Cached | Origin::Attached if is_wrong => NotTold::Unusable(Unusable::new(error.to_string())),
+            _ => NotTold::Failed(error),
+        }
+    }
+
+    async fn by_whole(
+        &self,
+        table: &Arc<dyn WholeTable>,
+        missed: Missed,
+    ) -> Result<HashMap<DataOffset, C::Kept>, NotTold> {
+        let (table, wanted) = (Arc::clone(table), missed.keys().copied().collect::<HashSet<_>>());
+        let located = blocking(move || {
+            // It was read before.
+            table.contents(&wanted).map_err(|unusable| Error::Bug(format!("a table has changed: {unusable}")))
+        });
+        let mut stretches = stretches(located.await.map_err(NotTold::Failed)?);
+        self.check(stretches.iter().filter_map(Stretch::range).map(|range| range.end - range.start))?;
+        let missed = Arc::new(missed);
+        let mut contents = HashMap::new();
+        while !stretches.is_empty() {
+            let next = stretches.drain(..stretches.len().min(SIDE_BY_SIDE)).collect();
+            contents.extend(self.collect_all(next, &missed).await?);
+        }
+        Ok(contents)
+    }
+
+    async fn by_own(&self, own: &Arc<Own>, missed: Missed) -> Result<HashMap<DataOffset, C::Kept>, NotTold> {
+        let (empty, full): (Vec<_>, Vec<_>) =
+            missed.values().map(|(file, _)| file.content).partition(|content| content.size == 0);
+        let mut runs = runs::runs(own.located(&full).map_err(NotTold::Unusable)?);
+        self.check(runs.iter().map(runs::Run::length))?;
+        let missed = Arc::new(missed);
+        let empty = runs::empty(empty.into_iter().map(|content| content.data));
+        let mut contents = self.collect_all(vec![empty], &missed).await?;
+        while !runs.is_empty() {
+            let (own, batch): (_, Vec<_>) = (Arc::clone(own), runs.drain(..runs.len().min(BATCH)).collect());
+            let stretches = blocking(move || Ok(runs::stretches(&own, &batch, C::TRACKS)));
+            let mut stretches = stretches.await.map_err(NotTold::Failed)??;
+            while !stretches.is_empty() {
+                let next = stretches.drain(..stretches.len().min(SIDE_BY_SIDE)).collect();
+                contents.extend(self.collect_all(next, &missed).await?);
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Checks that no more bytes are to be asked for than the layer has.
+    fn check(&self, asked: impl Iterator<Item = u64>) -> Result<(), NotTold> {
+        if asked.fold(0, u64::saturating_add) <= self.layer.layer.size() {
+            return Ok(());
+        }
+        Err(NotTold::Unusable(Unusable::new("it tells of contents that lie over one another")))
+    }
+
+    async fn collect_all(
+        &self,
+        stretches: Vec<Stretch>,
+        missed: &Arc<Missed>,
+    ) -> Result<HashMap<DataOffset, C::Kept>, NotTold> {
+        let collected = try_join_all(stretches.into_iter().map(|stretch| self.collect(stretch, missed))).await;
+        Ok(collected.map_err(NotTold::Failed)?.into_iter().flatten().collect())
+    }
+
+    async fn collect(&self, stretch: Stretch, missed: &Arc<Missed>) -> Result<HashMap<DataOffset, C::Kept>, Error> {
+        let part: BlobReader = match stretch.range() {
+            None => Box::new(std::io::empty()),
+            Some(range) => part_of(self.source, &self.layer.layer, range).await?,
+        };
+        let (collector, compression) = (Arc::clone(self.collector), self.told.compression());
+        let (missed, NamedLayer { name, layer }) = (Arc::clone(missed), self.layer.clone());
+        blocking(move || {
+            let mut contents = HashMap::new();
+            stretch.read(compression, part, &name, &mut |data, size, content| {
+                let Some((file, patterns)) = missed.get(&data) else { return Ok(()) };
+                if file.content.size != size {
+                    return Err(Error::Bug(format!("a file of {name} has changed its length")));
+                }
+                let kept = collector.collect(&layer, patterns, *file, content);
+                contents.insert(data, kept.map_err(|error| Error::staging(&name, error))?);
+                Ok(())
+            })?;
+            Ok(contents)
+        })
+        .await
+    }
+}

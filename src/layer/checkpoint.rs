@@ -89,7 +89,7 @@ impl<R: Read> Tracked<R> {
                 self.mark(compressed, boundary);
             }
             if step.produced > 0 {
-                self.latest = [self.latest[1], (self.uncompressed, compressed)];
+                self.latest = [self.latest[1], (self.uncompressed, self.stream.needed_offset())];
                 return Ok(());
             }
             if step.consumed == 0 {

@@ -171,6 +171,13 @@ impl<R: Read> Decompressed<R> {
         self.received - self.input.unread().len() as u64
     }
 
+    /// How many of the blob's bytes it takes to give what was given so far. As long as the last output of a frame waits, libzstd does not
+    /// say that it has taken the frame's last byte, without which it gives none of it.
+    pub(super) fn needed_offset(&self) -> u64 {
+        let holds_back = matches!(self.decoder, Decoder::Zstd(_)) && !self.input.is_empty();
+        self.compressed_offset() + u64::from(holds_back)
+    }
+
     /// Whether there is nothing to decode. Plain layers are read out of the input buffer.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self.decoder, Decoder::Plain)
@@ -256,11 +263,11 @@ impl<R: Read> Decompressed<R> {
 
     /// Notes what is due after a step.
     fn note(&mut self, step: &Decoded) -> io::Result<()> {
-        let compressed = self.compressed_offset();
+        let (compressed, needed) = (self.compressed_offset(), self.needed_offset());
         let Some(noted) = &mut self.noted else { return Ok(()) };
         noted.uncompressed += step.produced as u64;
         if compressed >= noted.reached {
-            noted.reached = noted.restarts.reach(noted.uncompressed, compressed);
+            noted.reached = noted.restarts.reach(noted.uncompressed, needed);
         }
         if let Some(boundary) = step.boundary.filter(|_| compressed >= noted.checkpoint) {
             let checkpoint = self.decoder.checkpoint(boundary);

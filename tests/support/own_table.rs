@@ -71,14 +71,35 @@ impl OwnTables {
 
     /// As a registry has them, in this repository; with `embedded`, their top nodes are known.
     pub fn attached(image: &Packed, registry: &Registry, repository: &str, embedded: bool) -> Arc<Self> {
-        let attached = image.layers.iter().map(|layer| {
-            let (bytes, top) = table_of(&layer.bytes, true);
-            let digest = Digest::of(&bytes);
-            registry.store_blob(repository, digest.as_str(), &bytes);
+        let tables: Vec<_> = image.layers.iter().map(|layer| table_of(&layer.bytes, true)).collect();
+        let tables = tables.iter().map(|(bytes, top)| (bytes.as_slice(), top));
+        OwnTables::stored(image, tables, registry, repository, embedded)
+    }
+
+    /// The same, with these tables.
+    pub fn of<'a>(
+        image: &Packed,
+        tables: impl Iterator<Item = (&'a [u8], &'a Part)>,
+        registry: &Registry,
+        repository: &str,
+    ) -> Arc<Self> {
+        OwnTables::stored(image, tables, registry, repository, true)
+    }
+
+    fn stored<'a>(
+        image: &Packed,
+        tables: impl Iterator<Item = (&'a [u8], &'a Part)>,
+        registry: &Registry,
+        repository: &str,
+        embedded: bool,
+    ) -> Arc<Self> {
+        let attached = image.layers.iter().zip(tables).map(|(layer, (bytes, top))| {
+            let digest = Digest::of(bytes);
+            registry.store_blob(repository, digest.as_str(), bytes);
             let top_bytes = Bytes::copy_from_slice(&bytes[top.range.0 as usize..top.range.1 as usize]);
             let blob = Descriptor { digest: digest.to_string(), size: bytes.len() as i64, ..Descriptor::default() };
             let top_bytes = embedded.then_some(top_bytes);
-            (Digest::of(&layer.bytes), AttachedTable { blob, top, top_bytes, is_covered: false })
+            (Digest::of(&layer.bytes), AttachedTable { blob, top: top.clone(), top_bytes, is_covered: false })
         });
         Arc::new(OwnTables { attached: attached.collect(), ..OwnTables::default() })
     }

@@ -72,6 +72,11 @@ impl<C: Collect> Survey<C> {
                     .notice(&format!("{name}: its {origin} is of no use ({unusable}); reading the layer instead"));
                 Ok(())
             }
+            // As where there is no table.
+            (NotTold::Silent, Some(origin)) => {
+                self.origins.doubt(&layer.layer, origin, false);
+                Ok(())
+            }
             // What there is, this machine knows all the same.
             (NotTold::NoParts(error), Some(Origin::Cached)) => {
                 self.origins.doubt(&layer.layer, Origin::Cached, false);
@@ -85,7 +90,7 @@ impl<C: Collect> Survey<C> {
                 }
                 Ok(())
             }
-            (NotTold::Unusable(unusable), None) => Err(Error::Bug(format!("{name}: {unusable}"))),
+            (NotTold::Unusable(_) | NotTold::Silent, None) => Err(Error::Bug(format!("{name} has no table"))),
             (NotTold::Failed(error), _) => Err(error),
         }
     }
@@ -101,7 +106,7 @@ impl<C: Collect> Survey<C> {
     /// that is damaged.
     pub(super) fn explained(&self, error: Error) -> Error {
         match self.trouble() {
-            None => error,
+            None | Some((_, NotTold::Silent)) => error,
             Some((_, NotTold::NoParts(error) | NotTold::Failed(error))) => error,
             Some((depth, NotTold::Unusable(unusable))) => {
                 let what = self.describe(depth).unwrap_or_default();

@@ -17,6 +17,8 @@ pub(super) const SIDE_BY_SIDE: usize = 4;
 pub(in crate::artifact) enum NotTold {
     /// Its table is of no use.
     Unusable(Unusable),
+    /// It says what there is, and not where the content of all of it is: that of files with holes, as a rule.
+    Silent,
     /// The place gives no parts of blobs, and so no table of any layer, nor what a table tells of.
     NoParts(Error),
     /// What went wrong goes wrong for the layer, too.

@@ -92,7 +92,7 @@ impl<C: Collect> Fetching<'_, C> {
     async fn by_own(&self, own: &Arc<Own>, missed: Missed) -> Result<HashMap<DataOffset, C::Kept>, NotTold> {
         let (empty, full): (Vec<_>, Vec<_>) =
             missed.values().map(|(file, _)| file.content).partition(|content| content.size == 0);
-        let mut runs = runs::runs(own.located(&full).map_err(NotTold::Unusable)?);
+        let mut runs = runs::runs(own.located(&full)?);
         self.check(runs.iter().map(runs::Run::length))?;
         let missed = Arc::new(missed);
         let empty = runs::empty(empty.into_iter().map(|content| content.data));

@@ -104,12 +104,11 @@ impl Own {
     }
 
     /// Where these contents are, in the order in which they lie in the tar; fails where the table does not tell of one.
-    pub(super) fn located(&self, wanted: &[FileContent]) -> Result<Vec<LocatedContent>, Unusable> {
-        let missing = || Unusable::new("it does not tell where a file's content is");
-        let places = self.places.as_ref().map(lock).ok_or_else(missing)?;
+    pub(super) fn located(&self, wanted: &[FileContent]) -> Result<Vec<LocatedContent>, NotTold> {
+        let places = self.places.as_ref().map(lock).ok_or(NotTold::Silent)?;
         let mut located = Vec::with_capacity(wanted.len());
         for content in wanted {
-            let place = places.contents.get(&content.data).ok_or_else(missing)?;
+            let place = places.contents.get(&content.data).ok_or(NotTold::Silent)?;
             let start = places.starts.get(&place.start).cloned();
             let start =
                 start.unwrap_or(Start { compressed: place.start, uncompressed: place.start, state: State::Plain });
@@ -117,8 +116,11 @@ impl Own {
                 && place.end <= self.blob.1
                 && start.uncompressed <= content.data.0
                 && content.data.0.checked_add(content.size).is_some();
-            if !fits || content.sparse || (place.digest.is_none() && self.trail.is_none()) {
-                return Err(missing());
+            if !fits {
+                return Err(NotTold::Unusable(Unusable::new("it tells of content that cannot be where it says")));
+            }
+            if content.sparse || (place.digest.is_none() && self.trail.is_none()) {
+                return Err(NotTold::Silent);
             }
             let digest = place.digest.map(Digest::of_sha256);
             located.push(LocatedContent { content: *content, start, end: place.end, digest });

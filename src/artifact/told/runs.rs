@@ -11,7 +11,7 @@ use crate::artifact::error::Error;
 use crate::layer::checkpoint::Checkpoint;
 use crate::layer::content::DataOffset;
 use crate::table::own::{Part, Start};
-use crate::table::{Piece, Pieces, Unusable};
+use crate::table::{Piece, Pieces};
 
 /// What lies no more than so many bytes apart comes in one request.
 const JOINED: u64 = 64 << 10;
@@ -87,9 +87,7 @@ pub(super) fn stretches(own: &Own, runs: &[Run], places: bool) -> Result<Vec<Str
             contents.push(Within { data: content.data, pieces, place });
         }
         let compared = match is_compared {
-            true => Some(own.compared(run.range.clone())?.ok_or_else(|| {
-                NotTold::Unusable(Unusable::new("it does not tell what a file's content is compared with"))
-            })?),
+            true => Some(own.compared(run.range.clone())?.ok_or(NotTold::Silent)?),
             false => None,
         };
         stretches.push(Stretch::new(Some(run.range.clone()), contents, compared));

@@ -66,6 +66,15 @@ fn every_stretch_is_read_through_its_extent_alone() {
 }
 
 #[test]
+fn the_last_block_of_a_frame_is_needed_to_its_last_byte() {
+    // Several outputs come of it, and the frame does not say how long it is.
+    let content: Vec<u8> = [vec![b'x'; 5000], Random::new(1).bytes(70_000), vec![0; 1500]].concat();
+    let blob = zstd::stream::encode_all(content.as_slice(), 3).unwrap();
+    check("one frame", &blob, &content, &[0..1, 100..2100, 5000..5001, 70_000..75_000, 76_499..76_500]);
+    check("two frames", &[&blob[..], &blob].concat(), &content, &[0..1, 100..2100, 5000..70_000, 75_000..76_500]);
+}
+
+#[test]
 fn a_gzip_header_with_every_field_is_skipped() {
     let content = content(100_000);
     let mut blob = Vec::new();

@@ -214,7 +214,7 @@ fn read(blob: BlobReader, diff_id: Option<DiffId>, noting: Noting, visit: &mut V
         Noting::Nothing => stream(blob).and_then(|stream| scan(Ahead::new(stream), diff_id, visit)),
         Noting::Extents => Tracked::new(blob).map_err(InLayer::from).and_then(|stream| scan(stream, diff_id, visit)),
         Noting::Restarts(restarts) => {
-            stream(blob).and_then(|stream| scan(Ahead::new(stream.noting(restarts)), diff_id, visit))
+            stream(blob).and_then(|stream| scan(Ahead::new(stream.observed_by(vec![restarts])), diff_id, visit))
         }
     };
     scanned.map_err(|InLayer(error)| error)

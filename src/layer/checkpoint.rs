@@ -13,6 +13,7 @@ use super::decompressed::{Decompressed, read_buffered};
 use super::error::LayerError;
 pub use super::extent::{Checkpoint, Extent};
 use super::inflate::WINDOW;
+use super::observer::Observer;
 use super::stream::Stream;
 
 /// How many compressed bytes are decoded at a time where entries may end: how exactly an extent's end is known.
@@ -60,6 +61,11 @@ impl<R: Read> Tracked<R> {
             tracked.mark(0, Boundary::ZstdFrame);
         }
         Ok(tracked)
+    }
+
+    /// The same, of which nothing has been read; these are told of places in it.
+    pub fn observed_by(self, observers: Vec<Arc<dyn Observer>>) -> Self {
+        Tracked { stream: self.stream.observed_by(observers), ..self }
     }
 
     /// Decodes until there is something to read, or the end.

@@ -9,7 +9,7 @@ use super::decode::Decoder;
 use super::decoded::Decoded;
 use super::error::LayerError;
 use super::extent::{Checkpoint, Extent};
-use super::restarts::Restarts;
+use super::observer::{Observed, Observer};
 use super::stream::Stream;
 
 /// Room for compressed bytes: at least what a source gives in one piece.
@@ -82,17 +82,9 @@ pub struct Decompressed<R> {
     /// Whether the blob is a part of one, which may end anywhere.
     is_part: bool,
     damaged: bool,
-    noted: Option<Noted>,
-}
-
-/// What is noted for a second reading.
-struct Noted {
-    restarts: Arc<Restarts>,
-    /// Uncompressed bytes decoded so far.
-    uncompressed: u64,
-    /// At which compressed offsets there is something to be noted next.
-    checkpoint: u64,
-    reached: u64,
+    observed: Option<Observed>,
+    /// What is wrong behind the bytes that were decoded last.
+    failure: Option<io::Error>,
 }
 
 impl<R: Read> Decompressed<R> {
@@ -111,19 +103,11 @@ impl<R: Read> Decompressed<R> {
         Ok(stream)
     }
 
-    /// The same, of which nothing has been read; where it can be begun again is noted in `restarts`.
-    pub fn noting(mut self, restarts: Arc<Restarts>) -> Self {
-        let (mut checkpoint, mut reached) = (0, 0);
-        match self.compression() {
-            Compression::None => {
-                restarts.set_plain();
-                (checkpoint, reached) = (u64::MAX, u64::MAX);
-            }
-            // Where a gzip member's first block begins is said when its header has been read.
-            Compression::Gzip => {}
-            Compression::Zstd => checkpoint = restarts.keep(0, 0, Checkpoint::ZstdFrame),
+    /// The same, of which nothing has been read; these are told of places in it. Where there is nobody, it is left as it is.
+    pub fn observed_by(mut self, observers: Vec<Arc<dyn Observer>>) -> Self {
+        if !observers.is_empty() {
+            self.observed = Some(Observed::new(observers, self.compression()));
         }
-        self.noted = Some(Noted { restarts, uncompressed: 0, checkpoint, reached });
         self
     }
 
@@ -148,7 +132,8 @@ impl<R: Read> Decompressed<R> {
             decoder: Decoder::Plain,
             is_part,
             damaged: false,
-            noted: None,
+            observed: None,
+            failure: None,
         };
         stream.decode_with(decoder);
         stream
@@ -210,35 +195,45 @@ impl<R: Read> Decompressed<R> {
         self.step(None, most_in, most_out, true)
     }
 
+    /// Counts bytes that have come from the blob.
+    fn count(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+        if let (Decoder::Plain, Some(observed)) = (&self.decoder, &mut self.observed) {
+            observed.plain(self.received);
+        }
+    }
+
     /// Reads from the blob into the empty input buffer.
     fn receive(&mut self) -> io::Result<()> {
         if !self.blob_ended {
             let more = self.input.fill(&mut self.blob).inspect_err(|_| self.blob_failed = true)?;
             self.blob_ended = !more;
-            self.received += self.input.unread().len() as u64;
+            self.count(self.input.unread().len());
         }
         Ok(())
     }
 
     /// One step of the decoder into `output`, or, without one, behind what the output buffer holds; there must be room. Nothing
     /// consumed and nothing produced is the end.
-    fn step(&mut self, output: Option<&mut [u8]>, most_in: usize, most_out: usize, stops: bool) -> io::Result<Decoded> {
+    fn step(
+        &mut self,
+        mut output: Option<&mut [u8]>,
+        most_in: usize,
+        most_out: usize,
+        stops: bool,
+    ) -> io::Result<Decoded> {
+        let taken = self.compressed_offset();
+        if self.observed.as_ref().is_some_and(|observed| observed.must_empty(taken)) {
+            let step = self.decode_step(output.as_deref_mut(), 0, most_out, stops)?;
+            if step.produced > 0 {
+                return Ok(step);
+            }
+        }
         if self.input.is_empty() {
             self.receive()?;
         }
-        let taken = self.compressed_offset();
-        let stops = stops || self.noted.as_ref().is_some_and(|noted| taken >= noted.checkpoint);
-        let input = self.input.unread();
-        let buffered = output.is_none();
-        let into = output.unwrap_or(&mut self.output.bytes[self.output.end..]);
-        let (most_in, most_out) = (most_in.min(input.len()), most_out.min(into.len()));
-        let step = self.decoder.step(&input[..most_in], &mut into[..most_out], stops);
-        let step = step.map_err(|problem| self.damage(problem))?;
-        self.input.consume(step.consumed);
-        if buffered {
-            self.output.end += step.produced;
-        }
-        self.note(&step)?;
+        let most_in = self.observed.as_ref().map_or(most_in, |observed| most_in.min(observed.most_in(taken)));
+        let step = self.decode_step(output, most_in, most_out, stops)?;
         if step.consumed == 0 && step.produced == 0 {
             // A decoder with both input and room either takes or gives something.
             if !self.input.is_empty() {
@@ -251,31 +246,60 @@ impl<R: Read> Decompressed<R> {
         Ok(step)
     }
 
-    /// Decompresses into `output`, which is not empty, or, without one, into the output buffer, which is. Zero is the end.
-    fn decode(&mut self, mut output: Option<&mut [u8]>) -> io::Result<usize> {
-        loop {
-            let step = self.step(output.as_deref_mut(), usize::MAX, usize::MAX, false)?;
-            if step.produced > 0 || step.consumed == 0 {
-                return Ok(step.produced);
-            }
+    /// One call of the decoder, of which those are told who want to know.
+    fn decode_step(
+        &mut self,
+        output: Option<&mut [u8]>,
+        most_in: usize,
+        most_out: usize,
+        stops: bool,
+    ) -> io::Result<Decoded> {
+        let taken = self.compressed_offset();
+        let stops = stops || self.observed.as_ref().is_some_and(|observed| observed.stops(taken));
+        let input = self.input.unread();
+        let buffered = output.is_none();
+        let into = output.unwrap_or(&mut self.output.bytes[self.output.end..]);
+        let (most_in, most_out) = (most_in.min(input.len()), most_out.min(into.len()));
+        let step = self.decoder.step(&input[..most_in], &mut into[..most_out], stops);
+        let step = step.map_err(|problem| self.damage(problem))?;
+        self.input.consume(step.consumed);
+        if buffered {
+            self.output.end += step.produced;
         }
+        if let Some(observed) = &mut self.observed
+            && let Some(boundary) = observed.step(taken, &step, step.produced == most_out)
+        {
+            let checkpoint = self.decoder.checkpoint(boundary).map_err(LayerError::Compression)?;
+            observed.restart(boundary.begins_at(taken + step.consumed as u64), checkpoint);
+        }
+        Ok(step)
     }
 
-    /// Notes what is due after a step.
-    fn note(&mut self, step: &Decoded) -> io::Result<()> {
-        let (compressed, needed) = (self.compressed_offset(), self.needed_offset());
-        let Some(noted) = &mut self.noted else { return Ok(()) };
-        noted.uncompressed += step.produced as u64;
-        if compressed >= noted.reached {
-            noted.reached = noted.restarts.reach(noted.uncompressed, needed);
+    /// Decompresses into `output`, which is not empty, or, without one, into the output buffer, which is. Zero is the end.
+    fn decode(&mut self, mut output: Option<&mut [u8]>) -> io::Result<usize> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
         }
-        if let Some(boundary) = step.boundary.filter(|_| compressed >= noted.checkpoint) {
-            let checkpoint = self.decoder.checkpoint(boundary);
-            let checkpoint = checkpoint.map_err(LayerError::Compression)?;
-            let begins_at = boundary.begins_at(compressed);
-            noted.checkpoint = noted.restarts.keep(noted.uncompressed, begins_at, checkpoint);
+        let mut produced = 0;
+        loop {
+            let (room, into) = match &mut output {
+                Some(output) => (output.len() - produced, Some(&mut output[produced..])),
+                None => (self.room(), None),
+            };
+            // Steps end where somebody is told, and with little in them if that is often. Nothing is waited for to go on.
+            if produced > 0 && (self.observed.is_none() || room == 0 || self.input.is_empty()) {
+                return Ok(produced);
+            }
+            match self.step(into, usize::MAX, usize::MAX, false) {
+                Ok(step) if step.produced == 0 && step.consumed == 0 => return Ok(produced),
+                Ok(step) => produced += step.produced,
+                Err(error) if produced > 0 => {
+                    self.failure = Some(error);
+                    return Ok(produced);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
     }
 
     fn damage(&mut self, problem: String) -> io::Error {
@@ -345,7 +369,7 @@ impl<R: Read> Read for Decompressed<R> {
                 return Ok(0);
             }
             let read = read_once(&mut self.blob, buffer).inspect_err(|_| self.blob_failed = true)?;
-            self.received += read as u64;
+            self.count(read);
             self.blob_ended = read == 0;
             return Ok(read);
         }

@@ -17,6 +17,7 @@ mod gzip;
 mod hashed;
 mod inflate;
 mod name;
+pub mod observer;
 #[cfg(test)]
 mod odd_deflate;
 pub mod restarts;

@@ -1,12 +1,14 @@
 //! Where a layer that was read once can be begun again: checkpoints, some distance apart, and how far into the blob content reaches.
 //!
-//! A [`Decompressed`](super::Decompressed) notes them as it goes, at next to no cost, as it stops at a block only where a checkpoint is
-//! due. They are worth what that reading is.
+//! A [`Decompressed`](super::Decompressed) layer tells them as it goes, at next to no cost, as it stops at a block only where a checkpoint
+//! is due. They are worth what that reading is.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::compression::Compression;
 use super::extent::Checkpoint;
+use super::observer::{Observer, Restart, STRIDE};
 
 /// How many checkpoints are kept at most. A window takes 32 KiB: 2 MiB in all.
 const MAX_CHECKPOINTS: usize = 64;
@@ -17,19 +19,6 @@ const FIRST_DISTANCE: u64 = 256 << 10;
 
 /// How many places are kept at most that tell how far into the blob content reaches, 16 bytes each.
 const MAX_REACHED: usize = 1024;
-
-/// How many compressed bytes lie between two of these at first.
-const FIRST_STRIDE: u64 = 16 << 10;
-
-/// A place where decoding can begin.
-#[derive(Clone, Debug)]
-struct Restart {
-    /// Bytes from the start of the uncompressed tar.
-    uncompressed: u64,
-    /// Bytes from the start of the blob.
-    compressed: u64,
-    checkpoint: Checkpoint,
-}
 
 /// Where a layer can be begun again.
 #[derive(Debug, Default)]
@@ -49,7 +38,7 @@ struct Places {
 impl Default for Places {
     fn default() -> Self {
         let (restarts, reached) = Default::default();
-        Places { is_plain: false, restarts, distance: FIRST_DISTANCE, reached, stride: FIRST_STRIDE }
+        Places { is_plain: false, restarts, distance: FIRST_DISTANCE, reached, stride: STRIDE }
     }
 }
 
@@ -83,7 +72,7 @@ impl Restarts {
             return Some(Checkpoint::Plain);
         }
         let restart = places.restarts.iter().find(|restart| restart.uncompressed == way.uncompressed);
-        restart.map(|restart| restart.checkpoint.clone())
+        restart.map(|restart| Checkpoint::clone(&restart.checkpoint))
     }
 
     /// How far into the blob the decoder has come, about, when `uncompressed` bytes of the tar have been read.
@@ -105,27 +94,40 @@ impl Restarts {
         self.places().thin();
     }
 
-    pub(super) fn set_plain(&self) {
-        self.places().is_plain = true;
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // What a panicking thread leaves here is at worst a place that is missing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer for Restarts {
+    fn begin(&self, compression: Compression) {
+        self.places().is_plain = compression == Compression::None;
     }
 
-    /// Keeps a checkpoint, and says at which compressed offset the next one is due.
-    pub(super) fn keep(&self, uncompressed: u64, compressed: u64, checkpoint: Checkpoint) -> u64 {
+    fn restart(&self, restart: &Restart) -> u64 {
         let mut places = self.places();
-        // Of two at one place, as an empty block leaves them, the later one is the nearer.
-        if places.restarts.last().is_some_and(|last| last.uncompressed == uncompressed) {
-            places.restarts.pop();
+        let distance = places.distance;
+        match places.restarts.last() {
+            // Of two at one place, as an empty block leaves them, the later one is the nearer.
+            Some(last) if last.uncompressed == restart.uncompressed => drop(places.restarts.pop()),
+            Some(last) if restart.compressed < last.compressed.saturating_add(distance) => return distance,
+            _ => {}
         }
-        places.restarts.push(Restart { uncompressed, compressed, checkpoint });
+        places.restarts.push(restart.clone());
         if places.restarts.len() > MAX_CHECKPOINTS {
             places.thin();
         }
-        compressed.saturating_add(places.distance)
+        places.distance
     }
 
-    /// Takes note of how far a decoder is, and says at which compressed offset to do so next.
-    pub(super) fn reach(&self, uncompressed: u64, compressed: u64) -> u64 {
+    fn reached(&self, uncompressed: u64, compressed: u64) {
         let mut places = self.places();
+        if places.is_plain
+            || places.reached.last().is_some_and(|last| compressed < last.1.saturating_add(places.stride))
+        {
+            return;
+        }
         places.reached.push((uncompressed, compressed));
         if places.reached.len() > MAX_REACHED {
             places.stride *= 2;
@@ -135,12 +137,6 @@ impl Restarts {
                 nth % 2 == 1
             });
         }
-        compressed.saturating_add(places.stride)
-    }
-
-    fn places(&self) -> MutexGuard<'_, Places> {
-        // What a panicking thread leaves here is at worst a place that is missing.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use super::super::observer::Observer;
 use super::super::{Ahead, Decompressed};
 use super::*;
 use crate::support::random::Random;
@@ -8,7 +9,9 @@ use crate::support::random::Random;
 /// What `blob` decodes to, and where it can be begun again.
 fn decoded(blob: &[u8], ahead: bool) -> (Vec<u8>, Arc<Restarts>) {
     let (restarts, mut tar) = (Arc::<Restarts>::default(), Vec::new());
-    let stream = Decompressed::new(std::io::Cursor::new(blob.to_vec())).unwrap().noting(Arc::clone(&restarts));
+    let stream = Decompressed::new(std::io::Cursor::new(blob.to_vec()))
+        .unwrap()
+        .observed_by(vec![Arc::clone(&restarts) as Arc<dyn Observer>]);
     match ahead {
         true => Ahead::new(stream).read_to_end(&mut tar).unwrap(),
         false => { stream }.read_to_end(&mut tar).unwrap(),
@@ -71,16 +74,15 @@ fn any_stretch_is_read_again_from_the_checkpoint_before_it_however_a_layer_is_co
 #[test]
 fn a_layer_of_any_length_keeps_no_more_than_so_many_checkpoints() {
     let restarts = Restarts::default();
-    let (mut checkpoint, mut reached) = (0, 0);
+    let mut due = 0;
     let blocks = 3 * MAX_CHECKPOINTS as u64 * FIRST_DISTANCE / 10_000;
     for position in (0..blocks).map(|block| block * 10_000) {
-        if position >= checkpoint {
+        if position >= due {
             let window = Checkpoint::DeflateBlock { skipped_bits: 0, window: vec![0; 32 << 10] };
-            checkpoint = restarts.keep(3 * position, position, window);
+            let restart = Restart { uncompressed: 3 * position, compressed: position, checkpoint: Arc::new(window) };
+            due = position + restarts.restart(&restart);
         }
-        if position >= reached {
-            reached = restarts.reach(3 * position, position);
-        }
+        restarts.reached(3 * position, position);
     }
     assert!((MAX_CHECKPOINTS / 2..=MAX_CHECKPOINTS).contains(&restarts.count()), "{}", restarts.count());
     assert!(restarts.places().reached.len() <= MAX_REACHED);

@@ -5,6 +5,8 @@
 //! the same digest behind it. Then the whole blob with these bytes in it has the digest that it had in the first reading: it is the
 //! same comparison, of which the bytes before and behind the part are known already. It is worth what the first reading is, so only
 //! where that came to the blob's end and had the digest that was promised.
+//!
+//! Few places are kept in memory. Somebody who writes them down is handed more of them, while the blob is read.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -19,6 +21,9 @@ const MAX_PLACES: usize = 1024;
 /// How many bytes lie between two places at first. Each time that there are too many, every second one is forgotten.
 const FIRST_STEP: u64 = 16 << 10;
 
+/// How many bytes lie between two places that are handed on.
+const HANDED_ON: u64 = 32 << 10;
+
 /// What a blob's hash had come to, at places of it.
 #[derive(Debug)]
 pub struct Trail(Mutex<Places>);
@@ -29,11 +34,13 @@ struct Places {
     step: u64,
     /// The hash of the first so many bytes, a whole number of steps each.
     hashes: Vec<(u64, Hasher)>,
+    /// The places that are still to be handed on; `None` where nobody wants them. Whoever does takes them as fast as the blob is read.
+    new: Option<Vec<(u64, Hasher)>>,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        Trail(Mutex::new(Places { step: FIRST_STEP, hashes: Vec::new() }))
+        Trail(Mutex::new(Places { step: FIRST_STEP, hashes: Vec::new(), new: None }))
     }
 }
 
@@ -45,7 +52,7 @@ impl Trail {
             places.hashes.push((0, hasher.clone()));
         }
         while !left.is_empty() {
-            let to_next = places.step - position % places.step;
+            let to_next = places.to_next(position);
             let length = usize::try_from(to_next).map_or(left.len(), |to_next| to_next.min(left.len()));
             let (now, later) = left.split_at(length);
             hasher.update(now);
@@ -54,6 +61,23 @@ impl Trail {
                 places.note(position, hasher);
             }
         }
+    }
+
+    /// Begins to hand on all places, those of the first bytes included, which may have come already.
+    pub fn hand_on(&self) {
+        let mut places = self.places();
+        let begun = places.hashes.iter().filter(|(position, _)| is_handed_on(*position)).cloned().collect();
+        places.new = Some(begun);
+    }
+
+    /// The places that have come since it was asked before, in their order: so many bytes, and their hash.
+    pub fn handed_on(&self) -> Vec<(u64, Hasher)> {
+        self.places().new.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Hands on nothing any more, as nobody takes it.
+    pub fn hand_on_no_more(&self) {
+        self.places().new = None;
     }
 
     /// The least part of a blob that can be compared and holds its bytes `range`; `blob` is its digest and its length in bytes. `None`
@@ -77,7 +101,19 @@ impl Trail {
 }
 
 impl Places {
+    /// How many bytes behind `position` the next place is.
+    fn to_next(&self, position: u64) -> u64 {
+        let step = if self.new.is_some() { self.step.min(HANDED_ON) } else { self.step };
+        step - position % step
+    }
+
     fn note(&mut self, position: u64, hasher: &Hasher) {
+        if let Some(new) = self.new.as_mut().filter(|_| is_handed_on(position)) {
+            new.push((position, hasher.clone()));
+        }
+        if !position.is_multiple_of(self.step) {
+            return;
+        }
         self.hashes.push((position, hasher.clone()));
         if self.hashes.len() > MAX_PLACES {
             self.step *= 2;
@@ -85,6 +121,10 @@ impl Places {
             self.hashes.retain(|(position, _)| position % step == 0);
         }
     }
+}
+
+fn is_handed_on(position: u64) -> bool {
+    position > 0 && position.is_multiple_of(HANDED_ON)
 }
 
 /// A part of a blob that is to be read again.
@@ -195,6 +235,31 @@ mod tests {
         assert_eq!(trail.places().step, FIRST_STEP * 4);
         let part = trail.around(1_000_000..1_000_001, (&Digest::of(b"x"), 1 << 30)).unwrap();
         assert_eq!(part.range, 983_040..1_048_576);
+    }
+
+    #[test]
+    fn whoever_writes_places_down_gets_all_of_them_even_if_some_bytes_had_come() {
+        let blob = Random::new(2).bytes(40 << 20);
+        for before in [0, 100_000] {
+            let (trail, digest, mut handed_on) = (Trail::default(), Digest::of(&blob), Vec::new());
+            let (mut hasher, mut position) = (digest.hasher(), 0);
+            trail.follow(&mut hasher, position, &blob[..before]);
+            trail.hand_on();
+            position += before as u64;
+            for bytes in blob[before..].chunks(70_000) {
+                trail.follow(&mut hasher, position, bytes);
+                position += bytes.len() as u64;
+                handed_on.extend(trail.handed_on());
+            }
+            assert!(handed_on.iter().map(|(position, _)| *position).eq((1..=1280).map(|nth| nth * HANDED_ON)));
+            for (position, hasher) in handed_on.into_iter().step_by(400) {
+                assert_eq!(hasher.finish(), Digest::of(&blob[..position as usize]));
+            }
+            assert!(trail.places().hashes.len() <= MAX_PLACES && trail.handed_on().is_empty());
+            trail.hand_on_no_more();
+            trail.follow(&mut hasher, position, &blob[..100_000]);
+            assert!(trail.handed_on().is_empty());
+        }
     }
 
     #[test]

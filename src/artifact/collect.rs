@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use super::again::Noted;
 use super::error::Error;
+use super::filling::Filling;
 use super::layers::{self, Noting, Verify, Vouched};
 use super::pace::Pace;
 use super::place;
+use super::remember::{Remember, Remembering};
 use super::told::Told;
 use crate::extract::{StageError, Stamp};
 use crate::image::Layer;
 use crate::layer::content::{DataOffset, FileContent};
+use crate::layer::observer::Observer;
 use crate::layer::{Content, Entry, Flow, Kind};
 use crate::progress::Progress;
 use crate::rootfs::lookup::Passing;
@@ -116,6 +119,8 @@ pub(super) struct Collecting<C> {
     pub(super) apart: bool,
     pub(super) progress: Arc<dyn Progress>,
     pub(super) turn: Turn,
+    /// What layers are remembered in that are read.
+    pub(super) remember: Option<Arc<Remember>>,
 }
 
 impl<C: Collect> Collecting<C> {
@@ -131,14 +136,17 @@ impl<C: Collect> Collecting<C> {
         let can_return = layers::can_return(&blob, self.verify).map_err(|error| Error::in_layer(&layer.name, error))?;
         let guesses = !can_return && !C::TRACKS;
         let noted = (guesses && passing.needs_content()).then(|| Noted::of(&blob));
-        let noting = match &noted {
-            _ if C::TRACKS => Noting::Extents,
-            Some(noted) => Noting::Restarts(Arc::clone(&noted.restarts)),
-            None => Noting::Nothing,
-        };
+        let remembering = self.remember.as_ref().and_then(|remember| remember.begin(&layer.layer, &blob, self.verify));
+        let filling = remembering.as_ref().map(Remembering::filling);
+        let restarts = noted.as_ref().map(|noted| Arc::clone(&noted.restarts) as Arc<dyn Observer>);
+        let observers = restarts.into_iter().chain(filling.map(Filling::observer)).collect();
+        let noting = Noting { extents: C::TRACKS, observers };
         let mut finding = Finding { layer, noted: noted.as_ref(), asked: 0 };
         let mut is_cut = false;
         let vouched = layers::scan_noting(blob, &layer.name, self.verify, noting, &mut |entry, data| {
+            if let Some(filling) = filling {
+                filling.entry(entry);
+            }
             if is_own_member(&layer.layer, &entry.path) {
                 return Ok(Flow::Continue);
             }
@@ -165,6 +173,9 @@ impl<C: Collect> Collecting<C> {
             is_cut = self.is_over(&mut finding, file, &mut passing)?;
             Ok(if is_cut { Flow::Stop } else { Flow::Continue })
         })?;
+        if let Some(remembering) = remembering.filter(|_| vouched == Vouched::ByDigest && !is_cut) {
+            remembering.end();
+        }
         let (known, candidates) = passing.finish();
         Ok(Reading { layer: KnownLayer::new(known), candidates, contents, vouched, noted, told: None, is_cut })
     }

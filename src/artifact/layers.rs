@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::error::Error;
 use crate::image::digest::DiffId;
 use crate::layer::content::{DataOffset, FileContent, Section};
-use crate::layer::restarts::Restarts;
+use crate::layer::observer::Observer;
 use crate::layer::{
     self, Ahead, Compression, Content, Decompressed, Entry, Flow, Hashed, Kind, LayerError, MAGIC, Stepped, Stream,
     Tracked, sniff,
@@ -79,19 +79,16 @@ pub fn scan(
     tracked: bool,
     visit: &mut Visit<'_>,
 ) -> Result<Vouched, Error> {
-    let noting = if tracked { Noting::Extents } else { Noting::Nothing };
-    scan_noting(blob, name, verify, noting, visit)
+    scan_noting(blob, name, verify, Noting { extents: tracked, ..Noting::default() }, visit)
 }
 
 /// What is noted of a layer as it is read.
-#[derive(Clone, Debug)]
-pub enum Noting {
-    /// Nothing.
-    Nothing,
-    /// Where in the blob each entry is, for [`Content::extent`].
-    Extents,
-    /// Where it can be begun again.
-    Restarts(Arc<Restarts>),
+#[derive(Clone, Default)]
+pub struct Noting {
+    /// Whether it is noted where in the blob each entry is, for [`Content::extent`].
+    pub extents: bool,
+    /// Who is told where it can be begun again. Nobody is where it is stepped through.
+    pub observers: Vec<Arc<dyn Observer>>,
 }
 
 /// As [`scan`], with what is `noting` noted.
@@ -209,13 +206,13 @@ fn read(blob: BlobReader, diff_id: Option<DiffId>, noting: Noting, visit: &mut V
             None => layer::scan(stream, visit),
         }
     }
-    let stream = |blob| Decompressed::new(blob).map_err(InLayer::from);
-    let scanned = match noting {
-        Noting::Nothing => stream(blob).and_then(|stream| scan(Ahead::new(stream), diff_id, visit)),
-        Noting::Extents => Tracked::new(blob).map_err(InLayer::from).and_then(|stream| scan(stream, diff_id, visit)),
-        Noting::Restarts(restarts) => {
-            stream(blob).and_then(|stream| scan(Ahead::new(stream.observed_by(vec![restarts])), diff_id, visit))
-        }
+    let scanned = match noting.extents {
+        false => Decompressed::new(blob)
+            .map_err(InLayer::from)
+            .and_then(|stream| scan(Ahead::new(stream.observed_by(noting.observers)), diff_id, visit)),
+        true => Tracked::new(blob)
+            .map_err(InLayer::from)
+            .and_then(|stream| scan(stream.observed_by(noting.observers), diff_id, visit)),
     };
     scanned.map_err(|InLayer(error)| error)
 }

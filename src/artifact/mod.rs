@@ -9,6 +9,7 @@ mod blocking;
 mod collect;
 pub mod context;
 mod error;
+mod filling;
 #[cfg(test)]
 mod fixture;
 pub mod get;
@@ -29,12 +30,14 @@ mod pace;
 mod place;
 pub mod range_index;
 mod record;
+pub mod remember;
 mod request;
 mod second_look;
 mod shown;
 mod step;
 mod survey;
 mod tables;
+pub mod tabulate;
 mod told;
 
 pub use blocking::blocking;

@@ -24,6 +24,7 @@ use super::error::Error;
 use super::layers::{Verify, Vouched};
 use super::origins::Origins;
 use super::pace::Pace;
+use super::remember::Remember;
 use super::shown::describe;
 use super::tables::Tables;
 use super::told::{Opened, Told};
@@ -74,6 +75,8 @@ pub struct Survey<C: Collect> {
     /// The tables that may tell of layers.
     origins: Origins,
     keeps_xattrs: bool,
+    /// What the layers that are read are remembered in.
+    remember: Option<Arc<Remember>>,
     allowance: Arc<Allowance>,
     /// The next layers, as far as they have been asked for. One that cannot be had is no fault where the layers above it decide.
     opened: VecDeque<Result<(Opened, NamedLayer), Error>>,
@@ -118,6 +121,7 @@ impl<C: Collect> Survey<C> {
             told: Vec::new(),
             origins: Origins::new(Tables::default(), false),
             keeps_xattrs: false,
+            remember: None,
             allowance: Arc::default(),
             opened: VecDeque::new(),
             ahead: None,
@@ -135,7 +139,8 @@ impl<C: Collect> Survey<C> {
     /// The survey that believes these tables of contents, and reads the layers that none of them tells of.
     pub fn told_by(self, tables: Tables) -> Self {
         let locates = self.lookup.needs_content && !self.lookup.lists;
-        Survey { origins: Origins::new(tables, locates), ..self }
+        let remember = tables.remember.clone();
+        Survey { origins: Origins::new(tables, locates), remember, ..self }
     }
 
     /// The survey that tells what a person should know about the reading to `progress`.
@@ -456,7 +461,8 @@ impl<C: Collect> Survey<C> {
         let (lookup, allowance) = (Arc::clone(&self.lookup), Arc::clone(&self.allowance));
         let above = self.known.clone();
         let (collector, verify, apart) = (Arc::clone(&self.collector), self.verify, self.apart);
-        let collecting = Collecting { collector, verify, apart, progress: Arc::clone(&self.progress), turn };
+        let (progress, remember) = (Arc::clone(&self.progress), self.remember.clone());
+        let collecting = Collecting { collector, verify, apart, progress, turn, remember };
         (collecting, move || Passing::new(lookup, above, known, candidates, allowance))
     }
 

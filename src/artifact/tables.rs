@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::error::Error;
+use super::remember::Remember;
 use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
 use crate::table::own;
@@ -22,6 +23,8 @@ pub struct Tables {
     pub cached: Option<Arc<dyn Cached>>,
     /// Those that are attached to the image.
     pub attached: Option<Arc<dyn Attached>>,
+    /// What remembers the layers that none of them tells of, once they have been read.
+    pub remember: Option<Arc<Remember>>,
 }
 
 impl Tables {
@@ -33,12 +36,13 @@ impl Tables {
 
 impl fmt::Debug for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tables { carried, cached, attached } = self;
-        let (cached, attached) = (cached.is_some(), attached.is_some());
+        let Tables { carried, cached, attached, remember } = self;
+        let (cached, attached, remember) = (cached.is_some(), attached.is_some(), remember.is_some());
         f.debug_struct("Tables")
             .field("carried", carried)
             .field("cached", &cached)
             .field("attached", &attached)
+            .field("remember", &remember)
             .finish()
     }
 }

@@ -1,0 +1,280 @@
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use super::*;
+use crate::artifact::error::Error;
+use crate::artifact::layers::{Noting, Verify, scan_noting};
+use crate::image::digest::Hasher;
+use crate::layer::checkpoint::ExtentReader;
+use crate::layer::fixture::tar_of;
+use crate::layer::{Flow, Kind};
+use crate::source::LayerBlob;
+use crate::support::random::Random;
+
+const MIB: u64 = 1 << 20;
+
+/// What a table was told.
+#[derive(Default)]
+struct Recorder {
+    restarts: Vec<Restart>,
+    windows: u64,
+    reached: Vec<(u64, u64)>,
+    entries: Vec<Entry>,
+    /// Whether the disk is full after so many entries.
+    room: Option<usize>,
+}
+
+impl Sink for Recorder {
+    fn checkpoint(&mut self, restart: &Restart) -> Result<u64, NotWritten> {
+        let packed = match &*restart.checkpoint {
+            Checkpoint::DeflateBlock { window, .. } if !window.is_empty() => zstd::encode_all(&window[..], 3)?.len(),
+            _ => 0,
+        };
+        self.windows += packed as u64;
+        self.restarts.push(restart.clone());
+        Ok(packed as u64)
+    }
+
+    fn reached(&mut self, uncompressed: u64, compressed: u64) {
+        self.reached.push((uncompressed, compressed));
+    }
+
+    fn entry(&mut self, entry: &Entry, _: Option<Digest>) -> Result<(), NotWritten> {
+        if self.room == Some(self.entries.len()) {
+            return Err(io::Error::from(io::ErrorKind::StorageFull).into());
+        }
+        self.entries.push(entry.clone());
+        Ok(())
+    }
+
+    fn hashed(&mut self, _: u64, _: &Hasher) {}
+}
+
+/// Gives its bytes in pieces of any length.
+struct Pieces(io::Cursor<Vec<u8>>, Random);
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = (1 + self.1.below(90_000)).min(buffer.len());
+        self.0.read(&mut buffer[..most])
+    }
+}
+
+/// How a layer is read.
+#[derive(Clone, Copy)]
+struct Way {
+    seed: u64,
+    /// Whether contents are wanted, which are then decoded on a thread.
+    wanted: bool,
+    tracked: bool,
+}
+
+/// Reads `blob`, and tells it to a recorder with so much `room`.
+fn told(blob: &[u8], way: Way, room: Option<usize>) -> Result<Option<Recorder>, NotWritten> {
+    let size = blob.len() as u64;
+    let begin = move |compression| {
+        let blob = Blob { digest: Digest::of(b""), size, compression };
+        Ok(Choosing::new(Recorder { room, ..Recorder::default() }, &blob))
+    };
+    let (filling, written) = Filling::begin_with(None, begin, Choosing::finish).unwrap();
+    let pieces = Pieces(io::Cursor::new(blob.to_vec()), Random::new(way.seed));
+    let layer = LayerBlob::Stream(Box::new(pieces), Arc::default());
+    let noting = Noting { extents: way.tracked, observers: vec![filling.observer()] };
+    scan_noting(layer, "layer 1 of 1", Verify::Always, noting, &mut |entry, data| {
+        filling.entry(entry);
+        if way.wanted {
+            io::copy(data, &mut io::sink()).map_err(|error| Error::in_layer("", error.into()))?;
+        }
+        Ok(Flow::Continue)
+    })
+    .unwrap();
+    filling.end();
+    written.join().unwrap()
+}
+
+const WAYS: [Way; 4] = [
+    Way { seed: 1, wanted: false, tracked: false },
+    Way { seed: 2, wanted: true, tracked: false },
+    Way { seed: 3, wanted: true, tracked: false },
+    Way { seed: 4, wanted: false, tracked: true },
+];
+
+fn gzip(bytes: &[u8], level: u32) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn members(tar: &[u8], length: usize) -> Vec<u8> {
+    tar.chunks(length).flat_map(|member| gzip(member, 6)).collect()
+}
+
+fn frames(tar: &[u8], length: usize) -> Vec<u8> {
+    tar.chunks(length).flat_map(|frame| zstd::encode_all(frame, 1).unwrap()).collect()
+}
+
+/// A tar of files of many lengths, of which some compress.
+fn layer(random: &mut Random, files: usize, longest: usize) -> Vec<u8> {
+    let files: Vec<(String, Vec<u8>)> = (0..files)
+        .map(|nth| {
+            let length = if random.below(4) == 0 { random.below(longest) } else { random.below(9_000) };
+            let content = if random.below(3) == 0 { random.bytes(length) } else { random.compressible(length) };
+            (format!("d/{nth}"), content)
+        })
+        .collect();
+    tar_of(&files.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect::<Vec<_>>())
+}
+
+/// The part of the blob that a table with this in it names for `entry`: where that begins, and where it ends.
+fn part(recorder: &Recorder, content: Content, size: u64) -> (Restart, u64) {
+    let restart = recorder.restarts.iter().rfind(|restart| restart.uncompressed <= content.start);
+    let end = recorder.reached.iter().find(|(uncompressed, _)| *uncompressed >= content.end);
+    (restart.expect("the first place is always kept").clone(), end.map_or(size, |(_, compressed)| *compressed))
+}
+
+#[test]
+fn the_content_of_each_file_is_in_the_part_of_the_blob_that_its_table_names() {
+    let random = &mut Random::new(7);
+    let tar = layer(random, 120, 400_000);
+    let blobs = [
+        gzip(&tar, 1),
+        gzip(&tar, 9),
+        gzip(&tar, 0),
+        members(&tar, 1_000_000),
+        members(&tar, 5_000),
+        frames(&tar, 300_000),
+        frames(&tar, 7_000),
+        zstd::encode_all(tar.as_slice(), 1).unwrap(),
+    ];
+    for (nth, blob) in blobs.iter().enumerate() {
+        let recorder = told(blob, WAYS[nth % WAYS.len()], None).unwrap().unwrap();
+        assert_eq!(recorder.entries.len(), 120);
+        let size = blob.len() as u64;
+        for content in recorder.entries.iter().filter_map(Content::of) {
+            let (restart, end) = part(&recorder, content, size);
+            let stored = &blob[restart.compressed as usize..end as usize];
+            let mut reader = ExtentReader::new(&restart.checkpoint, stored).unwrap();
+            io::copy(&mut (&mut reader).take(content.start - restart.uncompressed), &mut io::sink()).unwrap();
+            let mut found = Vec::new();
+            reader.take(content.end - content.start).read_to_end(&mut found).unwrap();
+            assert!(found == tar[content.start as usize..content.end as usize], "blob {nth}, {content:?}");
+        }
+    }
+}
+
+#[test]
+fn a_plain_layer_has_all_its_entries_and_no_places() {
+    let tar = layer(&mut Random::new(8), 500, 40_000);
+    let recorder = told(&tar, WAYS[1], None).unwrap().unwrap();
+    assert_eq!((recorder.entries.len(), recorder.restarts.len(), recorder.reached.len()), (500, 0, 0));
+}
+
+#[test]
+fn a_table_is_the_same_however_the_layer_came_and_was_read() {
+    let random = &mut Random::new(9);
+    let tar = layer(random, 400, 90_000);
+    for blob in [gzip(&tar, 6), members(&tar, 60_000), frames(&tar, 30_000), zstd::encode_all(&tar[..], 3).unwrap()] {
+        let places = |recorder: &Recorder| {
+            let restarts = recorder.restarts.iter();
+            restarts.map(|restart| (restart.uncompressed, restart.compressed)).collect::<Vec<_>>()
+        };
+        let first = told(&blob, WAYS[0], None).unwrap().unwrap();
+        for way in &WAYS[1..] {
+            let other = told(&blob, *way, None).unwrap().unwrap();
+            assert_eq!(places(&first), places(&other));
+            assert_eq!(first.reached, other.reached);
+            assert_eq!(first.entries, other.entries);
+        }
+    }
+}
+
+#[test]
+fn no_file_begins_more_than_a_mebibyte_of_stored_bytes_behind_its_place_where_windows_pack_well() {
+    let random = &mut Random::new(10);
+    let tar = layer(random, 900, 120_000);
+    let text = layer_of_text(&mixed(random, 12 << 20));
+    for blob in [gzip(&text, 6), members(&tar, 200_000), frames(&tar, 200_000)] {
+        let size = blob.len() as u64;
+        assert!(size > 3 * MIB, "{size}");
+        let recorder = told(&blob, WAYS[0], None).unwrap().unwrap();
+        for content in recorder.entries.iter().filter_map(Content::of) {
+            let (restart, end) = part(&recorder, content, size);
+            let begun = recorder.reached.iter().rfind(|(uncompressed, _)| *uncompressed <= content.start);
+            let begun = begun.map_or(0, |(_, compressed)| *compressed);
+            assert!(begun <= restart.compressed + MIB, "{} bytes", begun - restart.compressed);
+            assert!(end - restart.compressed <= MIB + (content.end - content.start));
+        }
+        assert!(recorder.windows <= size * 13 / 1000, "{} of {size}", recorder.windows);
+    }
+}
+
+/// Bytes that compress to about a third, as what programs are made of does.
+fn mixed(random: &mut Random, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length + 1000);
+    while bytes.len() < length {
+        bytes.extend(random.bytes(250));
+        bytes.extend(random.compressible(750));
+    }
+    bytes
+}
+
+/// A tar of short files that have this content together.
+fn layer_of_text(text: &[u8]) -> Vec<u8> {
+    let files: Vec<(String, &[u8])> =
+        text.chunks(20_000).enumerate().map(|(nth, content)| (format!("t/{nth}"), content)).collect();
+    tar_of(&files.iter().map(|(name, content)| (name.as_str(), *content)).collect::<Vec<_>>())
+}
+
+#[test]
+fn windows_that_do_not_pack_take_no_more_of_a_table_than_others() {
+    let noise = Random::new(11).bytes(6 << 20);
+    for length in [500_000, 2 << 20, 6 << 20] {
+        let blob = gzip(&layer_of_text(&noise[..length]), 6);
+        let recorder = told(&blob, WAYS[2], None).unwrap().unwrap();
+        assert!(recorder.windows <= blob.len() as u64 * 13 / 1000, "{} of {}", recorder.windows, blob.len());
+        assert!(!recorder.restarts.is_empty());
+    }
+}
+
+#[test]
+fn a_long_file_leaves_no_places_inside_it() {
+    let random = &mut Random::new(12);
+    let long = mixed(random, 12 << 20);
+    let blob = gzip(&tar_of(&[("a", b"1"), ("long", &long), ("z", b"2")]), 6);
+    let recorder = told(&blob, WAYS[1], None).unwrap().unwrap();
+    assert_eq!(recorder.restarts.len(), 2, "at the start, and in front of the last file");
+}
+
+#[test]
+fn a_full_disk_gives_up_the_table_and_not_the_reading() {
+    let tar = layer(&mut Random::new(13), 900, 30_000);
+    for blob in [gzip(&tar, 6), frames(&tar, 9_000), tar] {
+        for room in [0, 1, 500] {
+            let refused = told(&blob, WAYS[1], Some(room)).map(|recorder| recorder.is_some());
+            assert!(matches!(&refused, Err(NotWritten::Io(error)) if error.kind() == io::ErrorKind::StorageFull));
+        }
+    }
+}
+
+#[test]
+fn a_reading_that_does_not_come_to_its_end_leaves_no_table() {
+    let blob = gzip(&layer(&mut Random::new(14), 900, 30_000), 6);
+    let begin = |compression| {
+        let blob = Blob { digest: Digest::of(b""), size: 1 << 20, compression };
+        Ok(Choosing::new(Recorder::default(), &blob))
+    };
+    for stopped in [0, 1, 400] {
+        let (filling, written) = Filling::begin_with(None, begin, Choosing::finish).unwrap();
+        let (mut left, layer) = (stopped, LayerBlob::Stream(Box::new(io::Cursor::new(blob.clone())), Arc::default()));
+        let noting = Noting { extents: false, observers: vec![filling.observer()] };
+        scan_noting(layer, "", Verify::Always, noting, &mut |entry, _| {
+            assert!(matches!(entry.kind, Kind::File { .. }));
+            filling.entry(entry);
+            left -= i32::from(left > 0);
+            Ok(if left == 0 { Flow::Stop } else { Flow::Continue })
+        })
+        .unwrap();
+        drop(filling);
+        assert!(written.join().unwrap().unwrap().is_none());
+    }
+}

@@ -189,7 +189,8 @@ impl Hasher {
         state.get_mut(..32)?.copy_from_slice(words);
         state.get_mut(32..40)?.copy_from_slice(&(bytes / SHA256_BLOCK).to_le_bytes());
         let hasher = Sha256::deserialize(&state).ok()?;
-        (bytes % SHA256_BLOCK == 0).then_some(Hasher::Sha256(hasher))
+        // It counts bits, in 64 of them.
+        (bytes % SHA256_BLOCK == 0 && bytes < 1 << 60).then_some(Hasher::Sha256(hasher))
     }
 
     /// The digest of all bytes taken in.

@@ -10,33 +10,41 @@ const MAX_REACHED: usize = 1 << 16;
 
 /// Checkpoints, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Checkpoints(Vec<Start>);
+pub(super) struct Checkpoints {
+    starts: Vec<Start>,
+    /// How many compressed bytes lie between two of them at least.
+    stride: u64,
+}
 
 impl Checkpoints {
-    /// Whether one at this place comes behind those that are there.
+    /// Whether one at this place is to be kept.
     pub(super) fn takes(&self, compressed: u64, uncompressed: u64) -> bool {
-        self.0.last().is_none_or(|last| last.uncompressed <= uncompressed && last.compressed <= compressed)
+        self.starts.last().is_none_or(|last| {
+            let distance = compressed.checked_sub(last.compressed);
+            last.uncompressed <= uncompressed && distance.is_some_and(|distance| distance >= self.stride)
+        })
     }
 
     /// Takes one in.
     pub(super) fn push(&mut self, compressed: u64, uncompressed: u64, state: State) {
         // Of two at one place, as an empty block leaves them, the later one is the nearer.
-        if self.0.last().is_some_and(|last| last.uncompressed == uncompressed) {
-            self.0.pop();
+        if self.starts.last().is_some_and(|last| last.uncompressed == uncompressed) {
+            self.starts.pop();
         }
-        if self.0.len() == MAX_CHECKPOINTS {
-            every_second(&mut self.0);
+        if self.starts.len() == MAX_CHECKPOINTS {
+            every_second(&mut self.starts);
+            self.stride = self.stride.max(compressed / self.starts.len() as u64);
         }
-        self.0.push(Start { compressed, uncompressed, state });
+        self.starts.push(Start { compressed, uncompressed, state });
     }
 
     /// Which one is the last at or before `uncompressed`.
     pub(super) fn before(&self, uncompressed: u64) -> Option<usize> {
-        self.0.partition_point(|start| start.uncompressed <= uncompressed).checked_sub(1)
+        self.starts.partition_point(|start| start.uncompressed <= uncompressed).checked_sub(1)
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&Start> {
-        self.0.get(at)
+        self.starts.get(at)
     }
 }
 

@@ -15,19 +15,35 @@ use super::sorted::Scratch;
 use super::spool::Spool;
 use crate::layer::Compression;
 
-/// A leaf is full when it takes about this many bytes, or has this many rows.
-const FULL: usize = 8 << 10;
-const FULL_ROWS: u64 = 512;
-/// Rows of one path are divided only where a leaf has so many rows, or so many bytes.
-const FULLEST_ROWS: u64 = 4096;
+/// How large parts of a table become.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// A leaf is full when it takes about this many bytes, or has this many rows.
+    pub(super) leaf: usize,
+    pub(super) rows: u64,
+    /// Rows of one path are divided only where a leaf has so many rows.
+    pub(super) most_rows: u64,
+    /// How many children a middle node has at least, where there are others.
+    pub(super) middle: u64,
+    /// How many bytes of rows are sorted at a time, and how many of hard links' targets.
+    pub(super) run: usize,
+    pub(super) links: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Sizes { leaf: 8 << 10, rows: 512, most_rows: 4096, middle: 32, run: 4 << 20, links: 1 << 20 }
+    }
+}
+
+/// A leaf with so many bytes, decoded, takes no more rows.
 const FULLEST: usize = 512 << 10;
 
 /// How many bytes of rows may be repeated beyond those that are not.
 const FREE_REPEATED: u64 = 1 << 20;
 
-/// How many children the top node has, about, and how many a middle node has at least, where there are others.
+/// How many children the top node has, about.
 const TOP: u64 = 24;
-const MIDDLE: u64 = 32;
 /// A middle node is full with so many bytes.
 const FULL_NODE: usize = 2 << 20;
 
@@ -38,6 +54,7 @@ pub(super) struct Shelf {
     pub(super) checkpoints: Checkpoints,
     pub(super) reached: Reached,
     pub(super) scratch: Scratch,
+    sizes: Sizes,
     leaf: LeafWriter,
     /// What separates the leaf that is being filled from the one before.
     separator: Vec<u8>,
@@ -51,13 +68,14 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    pub(super) fn new(output: Output, blob: Blob, scratch: Scratch) -> Self {
+    pub(super) fn new(output: Output, blob: Blob, scratch: Scratch, sizes: Sizes) -> Self {
         Shelf {
             output,
             blob,
             checkpoints: Checkpoints::default(),
             reached: Reached::default(),
             scratch,
+            sizes,
             leaf: LeafWriter::default(),
             separator: Vec::new(),
             children: Spool::default(),
@@ -81,8 +99,8 @@ impl Shelf {
         }
         let (length, keys) = self.leaf.length();
         let rows = self.leaf.rows();
-        let is_fullest = rows >= FULLEST_ROWS || length >= FULLEST || keys >= leaf::MAX_KEYS / 2;
-        let is_full = rows >= FULL_ROWS || self.leaf.weight() >= FULL || length + more >= FULLEST;
+        let is_fullest = rows >= self.sizes.most_rows || length >= FULLEST || keys >= leaf::MAX_KEYS / 2;
+        let is_full = rows >= self.sizes.rows || self.leaf.weight() >= self.sizes.leaf || length + more >= FULLEST;
         if !is_fullest && (!is_full || self.leaf.key() == key) {
             return Ok(());
         }
@@ -150,7 +168,7 @@ impl Shelf {
     pub(super) fn finish(mut self, rows: u64, is_simple: bool) -> Result<(Output, Part), NotWritten> {
         self.close()?;
         let mut start = self.start;
-        let per = self.count.div_ceil(TOP).max(MIDDLE);
+        let per = self.count.div_ceil(TOP).max(self.sizes.middle);
         let mut children = std::mem::take(&mut self.children).read()?;
         let (mut top, mut middle) = (NodeWriter::default(), NodeWriter::default());
         let mut first = Vec::new();

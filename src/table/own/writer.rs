@@ -8,7 +8,7 @@ use super::not_written::{NotWritten, TOO_DEEP, TOO_LONG};
 use super::output::Output;
 use super::record::{Record, WHITEOUT, meant};
 use super::row::{Blob, Part, State};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Sizes};
 use super::sorted::{Scratch, Sorter};
 use super::spool::Spool;
 use super::trail;
@@ -16,10 +16,6 @@ use super::trailer::Trailer;
 use crate::image::digest::{Digest, Hasher};
 use crate::layer::checkpoint::Checkpoint;
 use crate::layer::entry::{Entry, Kind};
-
-/// How many bytes of rows, and of hard links' targets, are sorted at a time.
-const RUN: usize = 4 << 20;
-const LINKS: usize = 1 << 20;
 
 /// The longest record: more would be no leaf.
 const MAX_RECORD: usize = 768 << 10;
@@ -59,10 +55,15 @@ impl Writer {
     /// A table of the layer in `blob` that is to be written into `table`, which is empty. Files that `scratch` gives hold rows until
     /// they are sorted; a layer of a few ten thousand entries needs none.
     pub fn new(table: File, scratch: Scratch, blob: Blob) -> Self {
+        Writer::with(table, scratch, blob, Sizes::default())
+    }
+
+    /// The same, whose parts have these sizes.
+    pub(super) fn with(table: File, scratch: Scratch, blob: Blob, sizes: Sizes) -> Self {
         Writer {
-            shelf: Shelf::new(Output::new(table), blob, scratch),
-            rows: Sorter::new(RUN),
-            links: Sorter::new(LINKS),
+            shelf: Shelf::new(Output::new(table), blob, scratch, sizes),
+            rows: Sorter::new(sizes.run),
+            links: Sorter::new(sizes.links),
             entries: 0,
             trail: Spool::default(),
             hashed: None,

@@ -15,6 +15,8 @@ use crate::image::manifest::{Descriptor, Manifest};
 #[serde(rename_all = "camelCase")]
 struct Referring {
     artifact_type: Option<String>,
+    /// Its media type is the artifact type of a manifest that says none (distribution-spec, *Listing Referrers*).
+    config: Option<Descriptor>,
     subject: Option<Descriptor>,
     #[serde(default)]
     annotations: Option<std::collections::BTreeMap<String, String>>,
@@ -43,11 +45,13 @@ impl Layout {
             };
             let Ok(manifest) = serde_json::from_slice::<Referring>(&raw.bytes) else { continue };
             let refers = manifest.subject.is_some_and(|of| of.digest == subject.as_str());
+            let said = manifest.artifact_type.filter(|said| !said.is_empty());
+            let kind = said.or_else(|| manifest.config.map(|config| config.media_type));
             if refers
-                && manifest.artifact_type.as_deref() == Some(artifact_type)
+                && kind.as_deref() == Some(artifact_type)
                 && found.iter().all(|other| other.digest != entry.digest)
             {
-                entry.artifact_type = manifest.artifact_type;
+                entry.artifact_type = kind;
                 entry.annotations = manifest.annotations.unwrap_or_default();
                 found.push(entry);
             }

@@ -30,4 +30,5 @@ mod support {
     pub mod block;
     pub mod http;
     pub mod random;
+    pub mod ztoc;
 }

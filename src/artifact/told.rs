@@ -10,6 +10,7 @@ mod own;
 mod parts;
 mod pieces;
 mod runs;
+mod spans;
 
 use std::collections::HashMap;
 use std::sync::Arc;

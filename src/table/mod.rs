@@ -1,7 +1,8 @@
 //! Layer tables: all entries of one layer, and where the content of each is, told by a table of contents and not by the layer's tar.
 //!
 //! A [`Table`] gives the same [`Entry`]s as the layer would, in the same order, and [`Pieces`] of the blob for the contents that are
-//! wanted. Where tables come from differs, a file each: `estargz` and `zstd_chunked` are those that an image's manifest covers.
+//! wanted. Where tables come from differs, a file each: `estargz` and `zstd_chunked` are part of the layer, and the manifest
+//! covers them; `soci` are blobs beside it.
 //! Nothing here does any input or output, and nothing in a table is believed before all of it had the digest that the manifest has.
 //!
 //! Of a table only its bytes are held, as they are stored, some percent of the layer; they are read anew for each question.
@@ -9,6 +10,7 @@
 mod estargz;
 pub mod own;
 mod pieces;
+pub mod soci;
 mod time;
 mod toc;
 mod zstd_chunked;
@@ -150,10 +152,19 @@ pub trait WholeTable: fmt::Debug + Send + Sync {
     fn entries(&self, visit: &mut dyn FnMut(&Entry) -> Result<(), Unusable>) -> Result<(), Unusable>;
 
     /// Where the contents `wanted` are.
-    fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<HashMap<DataOffset, Pieces>, Unusable>;
+    fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<Contents, Unusable>;
 
-    /// How the pieces of the layer are compressed.
+    /// How the layer is compressed.
     fn compression(&self) -> Compression;
+}
+
+/// Where contents are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Each in pieces of its own, which have digests.
+    Pieces(HashMap<DataOffset, Pieces>),
+    /// In parts of the layer that have digests as they are stored.
+    Spans(Vec<soci::Stretch>),
 }
 
 /// A layer's table of contents, as the layer itself has it.
@@ -174,14 +185,14 @@ impl WholeTable for Table {
         self.read(&mut |listed| visit(&listed.entry))
     }
 
-    fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<HashMap<DataOffset, Pieces>, Unusable> {
+    fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<Contents, Unusable> {
         let mut locating = Locating::new(self.end);
         self.read(&mut |listed| {
             let is_wanted = wanted.contains(&DataOffset(listed.entry.data_offset));
             locating.take(listed, is_wanted);
             Ok(())
         })?;
-        Ok(locating.finish())
+        Ok(Contents::Pieces(locating.finish()))
     }
 
     fn compression(&self) -> Compression {

@@ -1,7 +1,7 @@
 //! What is wanted of a layer that is told by a table, fetched by range.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -9,19 +9,43 @@ use futures_util::future::try_join_all;
 use super::asking::{NotTold, SIDE_BY_SIDE, part_of};
 use super::opened::{By, Origin, Told};
 use super::own::Own;
-use super::pieces::{Stretch, stretches};
-use super::runs;
+use super::pieces::{Each, Stretch, stretches};
+use super::{runs, spans};
 use crate::artifact::blocking::blocking;
 use crate::artifact::collect::{Collect, NamedLayer};
 use crate::artifact::error::Error;
 use crate::artifact::second_look::{Missed, gives_no_parts};
-use crate::layer::LayerError;
 use crate::layer::content::DataOffset;
+use crate::layer::{Compression, LayerError};
 use crate::source::{BlobReader, Source, SourceError};
-use crate::table::{Unusable, WholeTable};
+use crate::table::{Contents, Unusable, WholeTable, soci};
 
 /// How many runs of contents have their windows in memory at a time.
 const BATCH: usize = 4 * SIDE_BY_SIDE;
+
+/// A part of a layer that comes in one request, and what is wanted of it.
+enum Part {
+    Pieces(Stretch),
+    Spans(soci::Stretch),
+}
+
+impl Part {
+    /// The bytes of the blob that are to be asked for; `None` where none are.
+    fn range(&self) -> Option<Range<u64>> {
+        match self {
+            Part::Pieces(stretch) => stretch.range(),
+            Part::Spans(stretch) => Some(stretch.compressed.clone()),
+        }
+    }
+
+    /// Hands each content, with its length, to `each`. What is handed on is good only where this does not fail.
+    fn read(self, compression: Compression, bytes: BlobReader, name: &str, each: &mut Each<'_>) -> Result<(), Error> {
+        match self {
+            Part::Pieces(stretch) => stretch.read(compression, bytes, name, each),
+            Part::Spans(stretch) => spans::read(stretch, bytes, name, each),
+        }
+    }
+}
 
 /// What is wanted of a layer that is told by a table.
 pub(in crate::artifact) struct Fetching<'a, C> {
@@ -78,8 +102,15 @@ impl<C: Collect> Fetching<'_, C> {
             // It was read before.
             table.contents(&wanted).map_err(|unusable| Error::Bug(format!("a table has changed: {unusable}")))
         });
-        let mut stretches = stretches(located.await.map_err(NotTold::Failed)?);
-        self.check(stretches.iter().filter_map(Stretch::range).map(|range| range.end - range.start))?;
+        let mut stretches: Vec<Part> = match located.await.map_err(NotTold::Failed)? {
+            Contents::Pieces(pieces) => {
+                let stretches = stretches(pieces);
+                self.check(stretches.iter().filter_map(Stretch::range).map(|range| range.end - range.start))?;
+                stretches.into_iter().map(Part::Pieces).collect()
+            }
+            // No two have one in common.
+            Contents::Spans(spans) => spans.into_iter().map(Part::Spans).collect(),
+        };
         let missed = Arc::new(missed);
         let mut contents = HashMap::new();
         while !stretches.is_empty() {
@@ -95,14 +126,14 @@ impl<C: Collect> Fetching<'_, C> {
         let mut runs = runs::runs(own.located(&full)?);
         self.check(runs.iter().map(runs::Run::length))?;
         let missed = Arc::new(missed);
-        let empty = runs::empty(empty.into_iter().map(|content| content.data));
+        let empty = Part::Pieces(runs::empty(empty.into_iter().map(|content| content.data)));
         let mut contents = self.collect_all(vec![empty], &missed).await?;
         while !runs.is_empty() {
             let (own, batch): (_, Vec<_>) = (Arc::clone(own), runs.drain(..runs.len().min(BATCH)).collect());
             let stretches = blocking(move || Ok(runs::stretches(&own, &batch, C::TRACKS)));
             let mut stretches = stretches.await.map_err(NotTold::Failed)??;
             while !stretches.is_empty() {
-                let next = stretches.drain(..stretches.len().min(SIDE_BY_SIDE)).collect();
+                let next = stretches.drain(..stretches.len().min(SIDE_BY_SIDE)).map(Part::Pieces).collect();
                 contents.extend(self.collect_all(next, &missed).await?);
             }
         }
@@ -119,14 +150,14 @@ impl<C: Collect> Fetching<'_, C> {
 
     async fn collect_all(
         &self,
-        stretches: Vec<Stretch>,
+        stretches: Vec<Part>,
         missed: &Arc<Missed>,
     ) -> Result<HashMap<DataOffset, C::Kept>, NotTold> {
         let collected = try_join_all(stretches.into_iter().map(|stretch| self.collect(stretch, missed))).await;
         Ok(collected.map_err(NotTold::Failed)?.into_iter().flatten().collect())
     }
 
-    async fn collect(&self, stretch: Stretch, missed: &Arc<Missed>) -> Result<HashMap<DataOffset, C::Kept>, Error> {
+    async fn collect(&self, stretch: Part, missed: &Arc<Missed>) -> Result<HashMap<DataOffset, C::Kept>, Error> {
         let part: BlobReader = match stretch.range() {
             None => Box::new(std::io::empty()),
             Some(range) => part_of(self.source, &self.layer.layer, range).await?,

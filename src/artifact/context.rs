@@ -89,7 +89,7 @@ async fn taking(
         image: &image,
         staging: &staging,
         progress: &progress,
-        tables: &request.tables,
+        tables: &request.tables.clone().with_soci(&image, !source.is_pinned(), &progress),
         is_stage: request.is_stage,
     };
     let (folder, things) = taking.folder(&asked).await?;

@@ -62,6 +62,9 @@ pub async fn get_from(
     progress: Arc<dyn Progress>,
 ) -> Result<Report, Error> {
     request.check()?;
+    let trusts_attached = !source.is_pinned() || request.trust_attached;
+    let tables = request.tables.clone().with_soci(&image, trusts_attached, &progress);
+    let request = Request { tables, ..request };
     let options = PublishOptions { preserve: request.preserve, ..PublishOptions::default() };
     let merged = merged::of(&*source, &request);
     let mut image = match merged {

@@ -101,10 +101,11 @@ pub async fn list_files(
         progress.name(&layer.task(), &format!("layer {} of {}", layer.index + 1, image.layers.len()));
     }
     let (name, verify) = (source.name(), Verify::WhereRead.of(&*source));
+    let is_pinned = source.is_pinned();
     let address = source.address(image.digest.as_ref());
     let lookup = Lookup { patterns: Arc::clone(&patterns), lists: true, ..Lookup::default() };
     let survey = Survey::new(source, &image, Arc::new(NoContent), lookup, verify);
-    let mut survey = survey.telling(progress).told_by(tables);
+    let mut survey = survey.telling(progress).told_by(tables.with_soci(&image, !is_pinned, progress));
     let found = survey.outline(&name).await?;
     found.notices.iter().for_each(|notice| progress.notice(notice));
     let things = found.planned.into_iter().filter_map(|thing| {

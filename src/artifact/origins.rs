@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use super::blocking::blocking;
 use super::collect::NamedLayer;
 use super::error::Error;
+use super::soci::SociIndex;
 use super::tables::{AttachedTable, Tables};
 use super::told::{BlobParts, By, NotTold, Origin, Own, Parts, Told, carried};
 use crate::image::Layer;
@@ -54,7 +55,15 @@ impl Origins {
 
     /// Whether there is a table of `layer`, as far as is known.
     pub(super) fn is_told(&self, source: &dyn Source, layer: &Layer) -> bool {
-        self.cached(layer).is_some() || self.is_carried(source, layer) || self.attached(source, layer).is_some()
+        self.is_told_surely(source, layer) || self.soci(source, layer).is_some()
+    }
+
+    /// Whether there is one, and nobody need be asked for that first.
+    fn is_told_surely(&self, source: &dyn Source, layer: &Layer) -> bool {
+        self.cached(layer).is_some()
+            || self.is_carried(source, layer)
+            || self.soci(source, layer).is_some_and(|soci| soci.origin() == Origin::Covered)
+            || self.attached(source, layer).is_some()
     }
 
     /// Finds out which tables are attached to the image, where that matters for `layer`.
@@ -62,7 +71,7 @@ impl Origins {
         if let Some(attached) = &self.tables.attached
             && !self.attached.initialized()
             && self.gives_parts(source, layer)
-            && !self.is_told(source, layer)
+            && !self.is_told_surely(source, layer)
         {
             self.attached.get_or_try_init(|| attached.tables()).await?;
         }
@@ -82,6 +91,9 @@ impl Origins {
             let table = carried(&**source, layer).await.map_err(|why| (Some(Origin::Covered), why))?;
             return Ok(Some(Told { origin: Origin::Covered, by: By::Whole(table) }));
         }
+        if let Some(told) = self.by_soci(&**source, layer, Origin::Covered).await? {
+            return Ok(Some(told));
+        }
         self.find(&**source, &layer.layer).await.map_err(|error| (None, NotTold::Failed(error)))?;
         if let Some(table) = self.attached(&**source, &layer.layer).cloned() {
             let origin = origin_of(&table);
@@ -89,7 +101,16 @@ impl Origins {
             let own = own.map_err(|why| (Some(origin), why))?;
             return Ok(Some(Told { origin, by: By::Own(Arc::new(own)) }));
         }
-        Ok(None)
+        self.by_soci(&**source, layer, Origin::Attached).await
+    }
+
+    /// The zTOC of `layer`, where it is from there.
+    async fn by_soci(&self, source: &dyn Source, layer: &NamedLayer, origin: Origin) -> Result<Option<Told>, Failed> {
+        let Some(soci) = self.soci(source, &layer.layer).filter(|soci| soci.origin() == origin) else {
+            return Ok(None);
+        };
+        let ztoc = soci.ztoc(source, layer).await.map_err(|why| (Some(origin), why))?;
+        Ok(ztoc.map(|ztoc| Told { origin, by: By::Whole(ztoc) }))
     }
 
     /// Does not believe the table of `layer` from there any more. One that this machine keeps is forgotten where it is `wrong`.
@@ -131,6 +152,12 @@ impl Origins {
             && self.gives_parts(source, layer)
             && Format::of(layer).is_some()
             && !self.is_doubted(layer, Origin::Covered)
+    }
+
+    /// The SOCI index, where it may tell of `layer`.
+    fn soci(&self, source: &dyn Source, layer: &Layer) -> Option<&SociIndex> {
+        let soci = self.tables.soci.as_deref().filter(|_| self.tables.carried && self.gives_parts(source, layer))?;
+        (soci.may_tell(source, layer) && !self.is_doubted(layer, soci.origin())).then_some(soci)
     }
 
     fn attached(&self, source: &dyn Source, layer: &Layer) -> Option<&AttachedTable> {

@@ -10,8 +10,11 @@ use futures_util::future::BoxFuture;
 
 use super::error::Error;
 use super::remember::Remember;
+use super::soci::SociIndex;
+use crate::image::Image;
 use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
+use crate::progress::Progress;
 use crate::table::own;
 
 /// The tables that are believed. None are by [default](Tables::default): every layer is read.
@@ -25,6 +28,8 @@ pub struct Tables {
     pub attached: Option<Arc<dyn Attached>>,
     /// What remembers the layers that none of them tells of, once they have been read.
     pub remember: Option<Arc<Remember>>,
+    /// Those of a SOCI index.
+    pub soci: Option<Arc<SociIndex>>,
 }
 
 impl Tables {
@@ -32,17 +37,28 @@ impl Tables {
     pub fn carried() -> Self {
         Tables { carried: true, ..Tables::default() }
     }
+
+    /// The same, and, where those are believed that the manifest of `image` promises, those of its SOCI index, too; of one that is only
+    /// attached, where that is trusted.
+    pub(super) fn with_soci(self, image: &Image, trusts_attached: bool, progress: &Arc<dyn Progress>) -> Self {
+        if !self.carried {
+            return self;
+        }
+        let index = SociIndex::of(image, progress).believing_attached(trusts_attached);
+        Tables { soci: Some(Arc::new(index)), ..self }
+    }
 }
 
 impl fmt::Debug for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tables { carried, cached, attached, remember } = self;
+        let Tables { carried, cached, attached, soci, remember } = self;
         let (cached, attached, remember) = (cached.is_some(), attached.is_some(), remember.is_some());
         f.debug_struct("Tables")
             .field("carried", carried)
             .field("cached", &cached)
             .field("attached", &attached)
             .field("remember", &remember)
+            .field("soci", soci)
             .finish()
     }
 }

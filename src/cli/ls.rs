@@ -1,5 +1,6 @@
 //! `docker artifact ls`: the artifacts, files or layers of an image as rows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use indicatif::DecimalBytes;
@@ -14,7 +15,7 @@ use super::output::write_rows;
 use super::progress::Display;
 use crate::artifact::list::{ListedArtifact, Listing, Read, list_artifacts};
 use crate::artifact::list_files::{Depth, list_files};
-use crate::artifact::{Error, Tables, may_be_name};
+use crate::artifact::{Error, Tables, may_be_name, told_by_soci};
 use crate::image::Layer;
 use crate::image::label::Record;
 use crate::image::platform::Choice;
@@ -76,7 +77,10 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
         }
         What::Layers => {
             let image = source.with_layers(&image, LayersFor::Listing).await.map_err(Error::from)?;
-            let listing = Listing::new(&*source, &image, image.layers.clone());
+            let soci = if tables.carried { told_by_soci(&*source, &image, &progress).await? } else { HashSet::new() };
+            let told = |layer: &Layer| layer.digest().is_some_and(|digest| soci.contains(digest));
+            let layers = image.layers.iter().map(|layer| (layer.clone(), told(layer)));
+            let listing = Listing::new(&*source, &image, layers.collect());
             (Box::new(rows(&listing, layer)), LAYERS)
         }
     };
@@ -127,14 +131,17 @@ fn artifact(artifact: &ListedArtifact) -> Value {
     })
 }
 
-fn layer(layer: &Layer) -> Value {
+/// A layer, of which is said whether a SOCI index tells of it.
+fn layer((layer, is_soci): &(Layer, bool)) -> Value {
+    let carried = Format::of(layer).map(|format| format.to_string());
+    let plain = if *is_soci { "soci" } else { "plain" };
     json!({
         "Index": layer.index + 1,
         "Size": layer.size(),
         "Digest": layer.digest(),
         "DiffID": layer.diff_id,
         "MediaType": layer.blob.media_type,
-        "Read": Format::of(layer).map_or_else(|| "plain".to_owned(), |format| format.to_string()),
+        "Read": carried.as_deref().unwrap_or(plain),
         "Step": layer.created_by,
     })
 }
@@ -170,7 +177,7 @@ mod tests {
         has_every_field(&rows(&listing(vec![listed(Read::Range)]), artifact)[0], ARTIFACTS);
         let blob = Blob { digest: Some(Digest::of(b"layer")), size: 7, ..Blob::default() };
         let plain = Layer { index: 0, blob, diff_id: None, created_by: None };
-        let row = &rows(&listing(vec![plain]), layer)[0];
+        let row = &rows(&listing(vec![(plain, false)]), layer)[0];
         has_every_field(row, LAYERS);
         assert_eq!(row["Index"], 1);
     }

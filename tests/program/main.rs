@@ -41,6 +41,7 @@ mod plugin;
 mod registries;
 mod registry;
 mod second_look;
+mod soci;
 mod specification;
 #[cfg(target_os = "linux")]
 mod stacks;

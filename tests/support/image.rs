@@ -90,6 +90,7 @@ enum Compression {
     Zstd { frames: usize },
     None,
     Table(Arc<Tabled>, TableFormat),
+    Gzipped(Arc<[u8]>),
 }
 
 /// One layer: a tar, how it is stored, and the build step that made it.
@@ -145,6 +146,11 @@ impl Layer {
         Layer { compression: Compression::None, ..self }
     }
 
+    /// A layer that is this tar, and this gzip as it is stored.
+    pub fn stored_as(tar: &[u8], gzip: &[u8]) -> Self {
+        Layer { compression: Compression::Gzipped(gzip.into()), ..Layer::of_tar(tar.to_vec()) }
+    }
+
     /// Stored with a table of its contents.
     pub fn with_table(self, format: TableFormat) -> Self {
         self.with_edited_table(format, &|_| {})
@@ -197,6 +203,7 @@ impl Layer {
                 (frames.join(&SKIPPED[..]), "+zstd", ".zstd")
             }
             Compression::None => (self.tar.clone(), "", ""),
+            Compression::Gzipped(bytes) => (bytes.to_vec(), "+gzip", ".gzip"),
             Compression::Table(tabled, TableFormat::Estargz) => (tabled.bytes.clone(), "+gzip", ".gzip"),
             Compression::Table(tabled, TableFormat::ZstdChunked) => (tabled.bytes.clone(), "+zstd", ".zstd"),
         };

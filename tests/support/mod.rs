@@ -16,8 +16,10 @@ pub mod own_table;
 pub mod program;
 pub mod random;
 pub mod registry;
+pub mod soci;
 pub mod sparse;
 pub mod tabled;
+pub mod ztoc;
 
 pub use archive::{FORMS, Form, archive, blob_name, write_layout};
 pub use block::Block;
@@ -28,5 +30,7 @@ pub use own_table::OwnTables;
 pub use program::{Program, Run, WorkDir, artifact, listing};
 pub use random::{Random, noise};
 pub use registry::{Fault, Place, Registry, unused_port};
+pub use soci::{SociImage, SociLayer, SociVersion, soci_image};
 pub use sparse::SparseFormat;
 pub use tabled::{CHUNK, TABLE_FORMATS, TableFormat, Tabled, tabled};
+pub use ztoc::Ztoc;

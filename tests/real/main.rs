@@ -25,6 +25,7 @@ mod random;
 mod recipes;
 mod registry;
 mod single_paths;
+mod soci;
 mod static_binary;
 mod story;
 mod tables;

@@ -16,6 +16,7 @@ pub const STATIC_BINARY: &str = "a static binary";
 pub const YAML: &str = "python3 with yaml";
 pub const REFERRERS_REGISTRY: &str = "go-containerregistry's registry";
 pub const ESTARGZ: &str = "stargz-snapshotter's library";
+pub const SOCI: &str = "soci-snapshotter's library";
 pub const TYPING_CRANE: &str = "crane 0.22";
 pub const NEWER_DEBIAN: &str = "a newer Debian's tools";
 
@@ -33,6 +34,7 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
         YAML => "python3 cannot import yaml".to_owned(),
         REFERRERS_REGISTRY => "go is not installed, or cannot build tests/real/referrers".to_owned(),
         ESTARGZ => "go is not installed, or cannot build tests/real/estargz".to_owned(),
+        SOCI => "go, gcc or zlib's headers are not installed, or go cannot build tests/real/soci".to_owned(),
         TYPING_CRANE => {
             "crane is not installed, or older than 0.22, which writes no artifact types into indexes".to_owned()
         }
@@ -59,6 +61,7 @@ fn is_there(need: &str) -> bool {
         }
         REFERRERS_REGISTRY => referrers_registry().is_some(),
         ESTARGZ => estargz().is_some(),
+        SOCI => soci().is_some(),
         NEWER_DEBIAN => newer::root().is_some(),
         TYPING_CRANE => crane_version().is_some_and(|version| version >= [0, 22]),
         tool => {
@@ -104,6 +107,12 @@ pub fn referrers_registry() -> Option<&'static Path> {
 pub fn estargz() -> Option<&'static Path> {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
     BUILT.get_or_init(|| go_program("estargz", "estargz")).as_deref()
+}
+
+/// The program of `tests/real/soci`, where it can be built: with gcc and zlib's headers. The first time needs the Go module proxy.
+pub fn soci() -> Option<&'static Path> {
+    static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    BUILT.get_or_init(|| go_program("soci", "soci")).as_deref()
 }
 
 /// Builds the Go program in `folder`.

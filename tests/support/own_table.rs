@@ -107,7 +107,7 @@ impl OwnTables {
     /// What lookups are given.
     pub fn tables(self: &Arc<Self>) -> Tables {
         let (cached, attached) = (Arc::clone(self) as Arc<dyn Cached>, Arc::clone(self) as Arc<dyn Attached>);
-        Tables { carried: false, cached: Some(cached), attached: Some(attached), remember: None }
+        Tables { cached: Some(cached), attached: Some(attached), ..Tables::default() }
     }
 
     /// Changes a table that is kept.

@@ -10,6 +10,7 @@
 
 pub mod artifact;
 pub mod build;
+pub mod cache;
 pub mod cli;
 pub mod extract;
 pub mod image;

@@ -6,7 +6,6 @@
 //! nothing. What nobody has used for two weeks is removed, and the least recently used beyond 1 GiB.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -17,14 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::seal::seal;
 use super::temporary::Temporary;
+use crate::cache::{self, Environment};
 use crate::extract;
 use crate::image::digest::Digest;
-
-/// Looks up an environment variable.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
-/// The variable that names another place, or says `off`.
-pub const VARIABLE: &str = "DOCKER_ARTIFACT_CACHE";
 
 /// So long a folder stays that no build uses.
 const MAX_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -117,16 +111,9 @@ impl Kept {
     ///
     /// The folder cannot be made or written into, is not this user's alone, or its path is not UTF-8; then [`Kept::temporary`] does.
     pub fn open(environment: Environment<'_>) -> io::Result<Self> {
-        let Some(root) = root(environment) else { return Kept::temporary() };
-        let root = root.join("build");
-        DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
-        let metadata = fs::metadata(&root)?;
-        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
-            let problem = format!("{} is not this user's alone", root.display());
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
-        }
+        let Some(root) = cache::root(environment) else { return Kept::temporary() };
         // BuildKit's client is given absolute paths, whatever the working directory of a later build.
-        let root = root.canonicalize()?;
+        let root = cache::private(&root.path.join("build"))?;
         if root.to_str().is_none() {
             let problem = format!("{} is not UTF-8, which buildx cannot be given", root.display());
             return Err(io::Error::new(io::ErrorKind::InvalidFilename, problem));
@@ -242,27 +229,6 @@ impl Place {
     }
 }
 
-/// The folder for everything that Docker-artifact keeps; `None` where nothing is to be kept, or there is no such place.
-fn root(environment: Environment<'_>) -> Option<PathBuf> {
-    let set = |name: &str| environment(name).filter(|value| !value.is_empty());
-    match set(VARIABLE) {
-        Some(off) if off == "off" => None,
-        Some(named) => Some(PathBuf::from(named)),
-        None => {
-            let home = || set("HOME").map(PathBuf::from);
-            let caches = match cfg!(target_os = "macos") {
-                true => home().map(|home| home.join("Library/Caches")),
-                false => {
-                    // A relative path there counts for nothing (XDG Base Directory Specification, *Basics*).
-                    let named = set("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-                    named.or_else(|| home().map(|home| home.join(".cache")))
-                }
-            };
-            caches.map(|caches| caches.join("docker-artifact"))
-        }
-    }
-}
-
 fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {
     fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok)
 }
@@ -308,6 +274,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::cache::VARIABLE;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -440,6 +407,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_place_that_cannot_be_named_to_buildx_is_not_used() {
+        use std::ffi::OsString;
         use std::os::unix::ffi::OsStringExt as _;
         let directory = tempfile::tempdir().unwrap();
         let named = directory.path().join(OsString::from_vec(b"\xff".to_vec()));
@@ -472,19 +440,5 @@ mod tests {
         assert!(!kept.is_lasting() && folder.exists());
         drop(kept);
         assert!(!folder.exists());
-    }
-
-    #[test]
-    fn the_place_is_the_one_named_then_the_systems() {
-        let of = |set: &[(&str, &str)]| {
-            root(&|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value)))
-        };
-        assert_eq!(of(&[("HOME", "/h"), (VARIABLE, "/named")]), Some("/named".into()));
-        assert_eq!(of(&[("HOME", "/h"), (VARIABLE, "off")]), None);
-        assert_eq!(of(&[]), None);
-        if cfg!(target_os = "linux") {
-            assert_eq!(of(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Some("/x/docker-artifact".into()));
-            assert_eq!(of(&[("HOME", "/h"), ("XDG_CACHE_HOME", "x")]), Some("/h/.cache/docker-artifact".into()));
-        }
     }
 }

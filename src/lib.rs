@@ -6,7 +6,7 @@
 //! [`artifact`] module ties these together, [`cli`] is what a person types and sees, and [`plugin`] is Docker's side of it.
 //!
 //! Imports run one way: `cli → artifact → rootfs → layer → image`. A [`table`] gives what a `layer` gives, of layers that need not be read then. `source` gives `image` and bytes and knows nothing above
-//! itself; `extract` knows entries, not sources. What a tar's headers say is in `tar`, for layers and for archives of images.
+//! itself; [`cache`] keeps what it gave for the next time; `extract` knows entries, not sources. What a tar's headers say is in `tar`, for layers and for archives of images.
 
 pub mod artifact;
 pub mod build;

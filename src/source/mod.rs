@@ -37,7 +37,9 @@ pub use reference::familiar;
 pub use trail::{Part, Trail};
 
 use merged::Merged;
+use registry::RateLimit;
 
+use crate::cache::Cache;
 use crate::image::config::ImageConfig;
 use crate::image::digest::Digest;
 use crate::image::index::{self, IndexEntry};
@@ -95,6 +97,16 @@ pub trait Source: Send + Sync {
 
     /// The place as one that has manifests and blobs by their digests; `None` where it has not.
     fn store(&self) -> Option<&dyn Store> {
+        None
+    }
+
+    /// Where what is known of its images is kept for the next time; `None` where nothing is.
+    fn cache(&self) -> Option<&Arc<Cache>> {
+        None
+    }
+
+    /// How much more the place will answer, where it has said so.
+    fn rate_limit(&self) -> Option<RateLimit> {
         None
     }
 
@@ -323,12 +335,20 @@ async fn read_text(source: &dyn Store, descriptor: &Descriptor) -> Result<String
     String::from_utf8(bytes).map_err(|_| malformed(format!("{} is not UTF-8", descriptor.digest)))
 }
 
-/// A whole blob of at most [`MAX_MANIFEST_BYTES`].
+/// A whole blob of at most [`MAX_MANIFEST_BYTES`]. One that the cache has is not asked for.
 pub async fn read_small(source: &dyn Store, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
     let malformed = |problem: String| SourceError::Protocol { what: source.name(), problem };
     if u64::try_from(descriptor.size).unwrap_or(u64::MAX) > MAX_MANIFEST_BYTES {
         let (digest, size) = (&descriptor.digest, descriptor.size);
         return Err(malformed(format!("{digest} of {size} bytes is larger than any config may be")));
+    }
+    let digest: Option<Digest> = descriptor.digest.parse().ok();
+    let cache = source.cache().zip(digest.as_ref());
+    if let Some((cache, digest)) = cache
+        && let Some(kept) = cache.blob(digest)
+        && i64::try_from(kept.len()) == Ok(descriptor.size)
+    {
+        return Ok(kept);
     }
     let mut reader = source.blob(descriptor).await?;
     let read = tokio::task::spawn_blocking(move || {
@@ -336,7 +356,13 @@ pub async fn read_small(source: &dyn Store, descriptor: &Descriptor) -> Result<V
         reader.read_to_end(&mut bytes).map(|_| bytes)
     });
     match read.await {
-        Ok(bytes) => Ok(bytes?),
+        Ok(bytes) => {
+            let bytes = bytes?;
+            if let Some((cache, digest)) = cache {
+                cache.keep_blob(digest, &bytes);
+            }
+            Ok(bytes)
+        }
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }

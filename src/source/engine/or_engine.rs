@@ -9,11 +9,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{Engine, EngineOptions};
+use crate::cache::Cache;
 use crate::image::digest::Digest;
 use crate::image::platform::Choice;
 use crate::image::{Image, Layer};
 use crate::progress::Progress;
 use crate::source::merged::Merged;
+use crate::source::registry::RateLimit;
 use crate::source::{LayerBlob, LayersFor, Source, SourceError, Store};
 
 /// How long the engine may take to say whether it has the image. An error is waiting.
@@ -134,6 +136,14 @@ impl Source for OrEngine {
 
     fn store(&self) -> Option<&dyn Store> {
         self.chosen().store()
+    }
+
+    fn cache(&self) -> Option<&Arc<Cache>> {
+        self.chosen().cache()
+    }
+
+    fn rate_limit(&self) -> Option<RateLimit> {
+        self.registry.rate_limit()
     }
 
     fn merged(&self) -> Option<&dyn Merged> {

@@ -17,10 +17,12 @@ mod download;
 mod early;
 mod fault;
 mod foreign;
+mod known;
 #[cfg(test)]
 pub(super) mod loopback;
 mod proxy;
 mod push;
+mod rate_limit;
 mod reference;
 mod referrers;
 mod refusal;
@@ -40,6 +42,8 @@ use oci_distribution::{Reference, RegistryOperation};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
+pub use self::rate_limit::RateLimit;
+
 use self::auth::Authenticator;
 use self::clients::Clients;
 use self::credentials::DockerConfig;
@@ -49,6 +53,7 @@ use self::proxy::Proxies;
 use self::tls::Certificates;
 use self::transport::{Address, Asked, Request, Target, Transport, base_url};
 use super::{BlobReader, Expected, LayerBlob, RawManifest, Source, SourceError, Store, resolve};
+use crate::cache::Cache;
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
 use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES};
@@ -75,6 +80,8 @@ pub struct RegistryOptions {
     pub retry_pause: Duration,
     /// How long nothing may come before a connection counts as broken.
     pub stall_timeout: Duration,
+    /// Where manifests and small blobs are kept for the next time, if anywhere.
+    pub cache: Option<Arc<Cache>>,
 }
 
 impl Default for RegistryOptions {
@@ -87,6 +94,7 @@ impl Default for RegistryOptions {
             user_agent: concat!("docker-artifact/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry_pause: Duration::from_secs(1),
             stall_timeout: Duration::from_secs(30),
+            cache: None,
         }
     }
 }
@@ -96,6 +104,7 @@ pub struct Registry {
     reference: Reference,
     pinned: Option<Digest>,
     transport: Arc<Transport>,
+    cache: Option<Arc<Cache>>,
     early: Early,
 }
 
@@ -138,7 +147,13 @@ impl Registry {
         let authenticator = Authenticator::new(registry.clone(), repository.clone(), config, progress.clone());
         let address = Address { registry, repository, host, schemes };
         let transport = Transport::new(address, clients, authenticator, options.retry_pause, progress);
-        Ok(Registry { reference, pinned, transport: Arc::new(transport), early: Early::default() })
+        Ok(Registry {
+            reference,
+            pinned,
+            transport: Arc::new(transport),
+            cache: options.cache,
+            early: Early::default(),
+        })
     }
 
     /// The whole reference: registry, repository, tag, digest.
@@ -148,21 +163,26 @@ impl Registry {
 
     async fn fetch_manifest(&self, digest: Option<&Digest>) -> Result<RawManifest, SourceError> {
         match (digest.or(self.pinned.as_ref()), self.reference.tag()) {
-            (Some(digest), _) => self.fetch_manifest_named(digest.as_str(), Some(digest)).await,
-            (None, tag) => self.fetch_manifest_named(tag.unwrap_or("latest"), None).await,
+            (Some(digest), _) => self.manifest_of(digest).await,
+            (None, tag) => self.manifest_tagged(tag.unwrap_or("latest")).await,
         }
     }
 
-    /// The manifest of this tag or digest, which, where a `digest` is given, it must have.
-    async fn fetch_manifest_named(&self, name: &str, digest: Option<&Digest>) -> Result<RawManifest, SourceError> {
+    /// The headers that say which manifests can be read.
+    fn accepted() -> HeaderMap {
         let mut headers = HeaderMap::new();
         for media_type in ACCEPTED_MEDIA_TYPES {
             headers.append(ACCEPT, HeaderValue::from_static(media_type));
         }
+        headers
+    }
+
+    /// The manifest of this tag or digest as the registry sends it now, which, where a `digest` is given, it must have.
+    async fn fetch_manifest_named(&self, name: &str, digest: Option<&Digest>) -> Result<RawManifest, SourceError> {
         let request = Request {
             method: Method::GET,
             target: Target::Registry(format!("manifests/{name}")),
-            headers,
+            headers: Registry::accepted(),
             body: None,
             operation: RegistryOperation::Pull,
             asked: Asked::Manifest(name.to_owned()),
@@ -251,6 +271,14 @@ impl Source for Registry {
     fn store(&self) -> Option<&dyn Store> {
         Some(self)
     }
+
+    fn cache(&self) -> Option<&Arc<Cache>> {
+        self.cache.as_ref()
+    }
+
+    fn rate_limit(&self) -> Option<RateLimit> {
+        self.transport.rate_limit()
+    }
 }
 
 impl Store for Registry {
@@ -293,9 +321,11 @@ impl Store for Registry {
 
     fn begin(&self, subject: &Digest, annotations: Option<&BTreeMap<String, String>>) {
         // The same place over the same connections, which the task can own.
-        let Registry { reference, pinned, transport, .. } = self;
-        let (reference, pinned, transport) = (reference.clone(), pinned.clone(), transport.clone());
-        self.early.begin(Registry { reference, pinned, transport, early: Early::default() }, subject, annotations);
+        let Registry { reference, pinned, transport, cache, early } = self;
+        let (reference, pinned, transport, cache) =
+            (reference.clone(), pinned.clone(), transport.clone(), cache.clone());
+        let same = Registry { reference, pinned, transport, cache, early: Early::default() };
+        early.begin(same, subject, annotations);
     }
 }
 

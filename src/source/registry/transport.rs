@@ -1,7 +1,7 @@
 //! One request to a registry, through to an answer worth having: scheme, redirects, authorization, retries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use super::auth::Authenticator;
 use super::challenge::challenges;
 use super::clients::{Answer, Clients};
 use super::fault::{Failure, Fault};
+use super::rate_limit::RateLimit;
 use super::refusal::{self, MAX_ERROR_BYTES};
 use super::retry::Tries;
 use crate::image::digest::Digest;
@@ -87,6 +88,7 @@ pub(super) struct Transport {
     /// The URL of `/v2/NAME/`, once the registry has answered over one of the schemes.
     base: OnceLock<Url>,
     fetched: AtomicU64,
+    rate_limit: Mutex<Option<RateLimit>>,
 }
 
 impl Transport {
@@ -98,8 +100,8 @@ impl Transport {
         retry_pause: Duration,
         progress: Arc<dyn Progress>,
     ) -> Self {
-        let (base, fetched) = Default::default();
-        Transport { clients, progress, retry_pause, address, authenticator, base, fetched }
+        let (base, fetched, rate_limit) = Default::default();
+        Transport { clients, progress, retry_pause, address, authenticator, base, fetched, rate_limit }
     }
 
     /// How many bytes of content have come so far.
@@ -110,6 +112,11 @@ impl Transport {
     /// Counts `bytes` more of content.
     pub fn add_fetched(&self, bytes: usize) {
         self.fetched.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What the registry said last of how much more it will answer.
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        *self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `asked` is, in an error.
@@ -127,6 +134,17 @@ impl Transport {
     /// Sends `request` until it is answered with success (any 2xx status), or fails for good.
     pub async fn send(&self, request: &Request, tries: &mut Tries) -> Result<Answer, SourceError> {
         self.send_or(request, tries, None).await
+    }
+
+    /// Sends `request` once, for an answer that can be done without: `None` where it is none of success.
+    pub async fn send_once(&self, request: &Request) -> Option<Answer> {
+        match self.try_once(request, None).await {
+            Ok(answer) => Some(answer),
+            Err(failure) => {
+                tracing::debug!(what = self.name_of(&request.asked), method = %request.method, ?failure, "not answered");
+                None
+            }
+        }
     }
 
     /// As [`send`](Self::send); an answer of the status `also` is one worth having as well.
@@ -207,6 +225,9 @@ impl Transport {
         loop {
             let mut answer = self.exchange(request, granted.as_ref().map(|granted| &granted.header)).await?;
             let status = answer.response.status();
+            if let Some(said) = RateLimit::of(answer.response.headers()) {
+                *self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+            }
             if status.is_success() || Some(status) == also {
                 return Ok(answer);
             }

@@ -5,6 +5,8 @@
 //! They lie in `build` below Docker-artifact's cache: `DOCKER_ARTIFACT_CACHE`, or the system's folder for caches. `off` keeps
 //! nothing. What nobody has used for two weeks is removed, and the least recently used beyond 1 GiB.
 
+mod contents;
+
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, FileTimes};
 use std::io;
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+pub use contents::{KeptImage, forget_image, kept_images};
 
 use super::seal::seal;
 use super::temporary::Temporary;
@@ -113,7 +117,7 @@ impl Kept {
     pub fn open(environment: Environment<'_>) -> io::Result<Self> {
         let Some(root) = cache::root(environment) else { return Kept::temporary() };
         // BuildKit's client is given absolute paths, whatever the working directory of a later build.
-        let root = cache::private(&root.path.join("build"))?;
+        let root = cache::private(&folder_for_builds(&root.path))?;
         if root.to_str().is_none() {
             let problem = format!("{} is not UTF-8, which buildx cannot be given", root.display());
             return Err(io::Error::new(io::ErrorKind::InvalidFilename, problem));
@@ -227,6 +231,11 @@ impl Place {
         let own = Digest::of(format!("{} {}", std::process::id(), now.as_nanos()).as_bytes());
         self.directory.join(format!("{}-{}", &self.stem[..STEM], own.short()))
     }
+}
+
+/// Where all that builds were given lies, below the cache's `root`.
+fn folder_for_builds(root: &Path) -> PathBuf {
+    root.join("build")
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = fs::DirEntry> + use<> {

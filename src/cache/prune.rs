@@ -51,7 +51,7 @@ pub(super) struct Found {
     pub digest: Digest,
     /// How many bytes it takes on the disk.
     pub bytes: u64,
-    /// When it was last used, in seconds since the epoch.
+    /// When it was last used.
     pub used: SystemTime,
 }
 
@@ -124,6 +124,15 @@ impl Cache {
             if stays > limit {
                 pruned += remove(&file);
             }
+        }
+        pruned
+    }
+
+    /// Removes everything of which `is_old` says so of the time when it was last used, and what killed runs have left.
+    pub fn remove_all(&self, is_old: impl Fn(SystemTime) -> bool) -> Pruned {
+        let mut pruned = Pruned::default();
+        for file in self.found(Some(SystemTime::now())).into_iter().filter(|file| is_old(file.used)) {
+            pruned += remove(&file);
         }
         pruned
     }

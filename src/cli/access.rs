@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use super::arguments::RegistryArguments;
+use super::local_cache::LocalCache;
 use crate::artifact::{Error, blocking};
 use crate::progress::Progress;
 use crate::source::engine::{Engine, EngineOptions, OrEngine};
@@ -22,6 +23,8 @@ pub struct Access {
     pub insecure: bool,
     /// Which engine is meant, and the folder of Docker's `config.json`, where one was named.
     pub engine: EngineOptions,
+    /// Where what was seen is kept for the next time, if anywhere.
+    pub cache: LocalCache,
 }
 
 /// Where an image is.
@@ -52,15 +55,16 @@ impl Location {
 
 impl Access {
     /// What was typed, with what says which engine is meant.
-    pub fn new(typed: RegistryArguments, engine: EngineOptions) -> Self {
-        Access { plain_http: typed.plain_http, insecure: typed.insecure, engine }
+    pub fn new(typed: RegistryArguments, engine: EngineOptions, cache: LocalCache) -> Self {
+        Access { plain_http: typed.plain_http, insecure: typed.insecure, engine, cache }
     }
 
     /// The image in a registry that `reference` names.
     pub fn registry(&self, reference: &str, progress: Arc<dyn Progress>) -> Result<Arc<Registry>, SourceError> {
-        let Access { plain_http, insecure, engine } = self.clone();
+        let Access { plain_http, insecure, engine, cache } = self.clone();
+        let cache = cache.open(&*progress);
         let docker_config = engine.docker_config;
-        let options = RegistryOptions { plain_http, insecure, docker_config, ..Default::default() };
+        let options = RegistryOptions { plain_http, insecure, docker_config, cache, ..Default::default() };
         Ok(Arc::new(Registry::new(reference, options, progress)?))
     }
 
@@ -102,6 +106,13 @@ impl Access {
         };
         // Looking through an archive, and perhaps copying it, takes its time.
         Ok(Arc::new(blocking(move || Ok(open()?)).await?))
+    }
+}
+
+/// Says, to whoever wants to know all, how much more the place will answer.
+pub fn tell_rate_limit(source: &dyn Source) {
+    if let Some(limit) = source.rate_limit() {
+        tracing::debug!("{}: {limit}", source.name());
     }
 }
 

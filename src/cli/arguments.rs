@@ -1,12 +1,13 @@
 //! What may be typed: the commands and their flags, for clap. Nothing outside this folder sees these types; the options
 //! that the program works with are made of them in [`options`](super::options).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod build;
+mod cache;
 mod copy_binary;
 mod flags;
 mod get;
@@ -14,6 +15,7 @@ mod label;
 mod ls;
 
 pub use build::BuildArguments;
+pub use cache::{CacheArguments, CacheCommand, CacheLsArguments, CachePruneArguments, CacheRmArguments};
 pub use copy_binary::CopyBinaryArguments;
 pub use flags::{ProgressMode, RegistryArguments};
 pub use get::GetArguments;
@@ -76,6 +78,14 @@ pub enum Command {
         before_help = build::EXAMPLES
     )]
     Build(BuildArguments),
+    /// Show and empty what this machine keeps of images
+    #[command(
+        override_usage = "COMMAND",
+        long_about = cache::LONG_ABOUT,
+        before_help = cache::EXAMPLES,
+        args_override_self = true
+    )]
+    Cache(CacheArguments),
 }
 
 /// Why there are no arguments to work with.
@@ -155,9 +165,19 @@ pub fn copy_binary_usage() -> String {
     help::usage(&copy_binary())
 }
 
-/// The usage line of the subcommand `name`, as help shows it.
+/// The usage line of the subcommand `name`, such as `cache ls`, as help shows it.
 pub fn usage(name: &str, program: &'static str) -> String {
-    command(program).find_subcommand(name).map(help::usage).unwrap_or_default()
+    help::usage(descend(&command(program), name.split(' ')))
+}
+
+/// The page of help of the subcommand `name`.
+pub fn help(name: &str, program: &'static str) -> Stop {
+    Stop::Print(descend(&command(program), name.split(' ')).clone().render_help().to_string())
+}
+
+/// The innermost subcommand of `command` that `words` name one after another, with anything in between.
+pub fn descend<S: AsRef<OsStr>>(command: &clap::Command, words: impl IntoIterator<Item = S>) -> &clap::Command {
+    words.into_iter().fold(command, |command, word| command.find_subcommand(word.as_ref()).unwrap_or(command))
 }
 
 /// Puts a complaint of clap's into Docker's words, in one line.
@@ -191,12 +211,9 @@ fn explain(error: &clap::Error, command: &clap::Command, words: &[OsString], pro
     if let Some(suggestion) = suggestions.into_iter().map(context).find(|suggestion| !suggestion.is_empty()) {
         message = format!("{message}; did you mean {suggestion}?");
     }
-    let subcommand = words.iter().filter_map(|word| command.find_subcommand(word)).next();
-    let (command, usage) = match subcommand {
-        Some(subcommand) => (format!("{program} {}", subcommand.get_name()), help::usage(subcommand)),
-        None => (program.to_owned(), help::usage(command)),
-    };
-    UsageError { command, message, usage: Some(usage) }
+    let meant = descend(command, words);
+    let name = meant.get_bin_name().unwrap_or(program).to_owned();
+    UsageError { command: name, message, usage: Some(help::usage(meant)) }
 }
 
 #[cfg(test)]

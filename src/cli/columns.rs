@@ -51,6 +51,15 @@ pub const FILES: (&Columns, &str) = (
     "{{.Path}}",
 );
 
+/// What is printed of the cache, and what names a row.
+pub const CACHED: (&Columns, &str) = (
+    &Columns {
+        table: "{{.Type}}\\t{{.Digest}}\\t{{.DiskSize}}\\t{{.LastUsed}}",
+        fields: &["Type", "Digest", "DiskSize", "LastUsed"],
+    },
+    "{{.Digest}}",
+);
+
 /// What is printed of layers.
 pub const LAYERS: (&Columns, &str) = (
     &Columns {

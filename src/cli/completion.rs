@@ -51,8 +51,7 @@ pub fn answer(words: &[OsString], describe: bool) -> String {
 type Candidates = Vec<(String, String)>;
 
 fn candidates(root: &Command, before: &[OsString], current: &str) -> (Candidates, &'static str) {
-    let subcommand = before.iter().find_map(|word| root.find_subcommand(word));
-    let command = subcommand.unwrap_or(root);
+    let command = arguments::descend(root, before);
     if before.iter().any(|word| word == "--") {
         return (Vec::new(), NO_FILES);
     }
@@ -68,10 +67,7 @@ fn candidates(root: &Command, before: &[OsString], current: &str) -> (Candidates
             help::flags(command).map(|flag| (format!("--{}", flag.get_long().unwrap_or_default()), about(flag)));
         return (flags.filter(|(flag, _)| flag.starts_with(current)).collect(), NO_FILES);
     }
-    if subcommand.is_some() {
-        return (Vec::new(), NO_FILES);
-    }
-    let commands = help::visible_subcommands(root)
+    let commands = help::visible_subcommands(command)
         .map(|sub| (sub.get_name().to_owned(), sub.get_about().map(ToString::to_string).unwrap_or_default()));
     (commands.filter(|(name, _)| name.starts_with(current)).collect(), NO_FILES)
 }
@@ -113,17 +109,20 @@ mod tests {
 
     #[test]
     fn commands_come_first() {
-        assert_eq!(offered(""), ["get", "label", "ls", "build", ":4"]);
+        assert_eq!(offered(""), ["get", "label", "ls", "build", "cache", ":4"]);
         assert_eq!(offered("g"), ["get", ":4"]);
         assert_eq!(offered("l"), ["label", "ls", ":4"]);
         assert_eq!(offered("x"), [":4"]);
+        assert_eq!(offered("cache "), ["ls", "rm", "prune", ":4"]);
+        assert_eq!(offered("cache p"), ["prune", ":4"]);
+        assert_eq!(offered("cache prune --a"), ["--all", ":4"]);
         assert_eq!(answer(&["g".into()], true), "get\tGet files and directories out of an image\n:4\n");
-        assert_eq!(answer(&[], false), "get\nlabel\nls\nbuild\n:4\n");
+        assert_eq!(answer(&[], false), "get\nlabel\nls\nbuild\ncache\n:4\n");
     }
 
     #[test]
     fn flags_of_the_command_and_the_global_ones() {
-        assert_eq!(offered("get --no"), ["--no-verify", "--no-dereference", "--no-index", ":4"]);
+        assert_eq!(offered("get --no"), ["--no-verify", "--no-dereference", "--no-index", "--no-cache", ":4"]);
         assert_eq!(offered("get --deb"), ["--debug", ":4"]);
         assert_eq!(offered("get alpine /bin/ls --ou"), ["--output", ":4"]);
     }

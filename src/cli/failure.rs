@@ -43,6 +43,9 @@ pub enum Failure {
         #[source]
         failure: Box<Failure>,
     },
+    /// Who was asked did not agree.
+    #[error("nothing was removed; to remove it without a question, add --force")]
+    Declined,
     /// The machine does not let the program work.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
@@ -56,9 +59,12 @@ impl Failure {
             Failure::Artifact(error) => error.exit_class().into(),
             Failure::InDockerfile { error, .. } => error.exit_class().into(),
             Failure::Unlabelled { failure, .. } => failure.exit(),
-            Failure::Output(_) | Failure::Kept(_) | Failure::Docker(_) | Failure::Build(_) | Failure::Start(_) => {
-                Exit::Failed
-            }
+            Failure::Output(_)
+            | Failure::Kept(_)
+            | Failure::Docker(_)
+            | Failure::Build(_)
+            | Failure::Declined
+            | Failure::Start(_) => Exit::Failed,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
+use super::access::tell_rate_limit;
 use super::failure::Failure;
 use super::options::GetOptions;
 use super::output::write_out;
@@ -36,8 +37,9 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
     };
     let platform = request.platform.clone();
     let advise = |error: Error| advise(error, options.parents, mistaken.as_deref()).for_platform(&platform);
-    let report = get(source, request, display.clone()).await.map_err(advise)?;
+    let report = get(Arc::clone(&source), request, display.clone()).await.map_err(advise)?;
     display.close(&summary(&report, begin.elapsed(), true));
+    tell_rate_limit(&*source);
     match options.format {
         Some(format) => write_out(&format.render(&rows(&report), true)).map_err(Failure::Output),
         None => Ok(()),

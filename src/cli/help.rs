@@ -16,12 +16,13 @@ pub fn dress(command: Command, program: &'static str) -> Command {
     let mut command = command.bin_name(program);
     // Building hands the global flags down to the subcommands.
     command.build();
+    with_pages(command, program, width)
+}
+
+fn with_pages(mut command: Command, program: &str, width: usize) -> Command {
     let names: Vec<String> = visible_subcommands(&command).map(|sub| sub.get_name().to_owned()).collect();
     for name in names {
-        command = command.mut_subcommand(name, |sub| {
-            let page = page(&sub, program, width);
-            sub.override_help(page)
-        });
+        command = command.mut_subcommand(name, |sub| with_pages(sub, program, width));
     }
     let page = page(&command, program, width);
     command.override_help(page)
@@ -61,7 +62,8 @@ fn page(command: &Command, program: &str, width: usize) -> String {
         .collect();
     section(&mut page, "Commands", &columns(&subcommands, width));
     if !subcommands.is_empty() {
-        let _ = write!(page, "\nRun '{program} COMMAND --help' for more information on a command.\n");
+        let name = command.get_bin_name().unwrap_or(program);
+        let _ = write!(page, "\nRun '{name} COMMAND --help' for more information on a command.\n");
     }
     page
 }

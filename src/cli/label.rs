@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::access::Location;
+use super::access::{Location, tell_rate_limit};
 use super::columns::{LABELLED, LABELLED_WITH_PLATFORM};
 use super::failure::Failure;
 use super::format::Format;
@@ -66,7 +66,8 @@ async fn perform(options: LabelOptions, display: &Arc<Display>) -> Result<(Label
             None => Arc::clone(&from),
         };
         let names = (from.name(), to.name());
-        let labelled = label(from, to, request, display.clone()).await?;
+        let labelled = label(Arc::clone(&from), to, request, display.clone()).await?;
+        tell_rate_limit(&*from);
         let (before, after) = (pinned(&names.0, Some(&labelled.old)), pinned(&names.1, Some(&labelled.new)));
         return Ok((labelled, Images { before, after, how: How::Pushed }));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
+use super::access::tell_rate_limit;
 use super::columns::{ARTIFACTS, FILES, LAYERS};
 use super::failure::Failure;
 use super::file_row::{FileRows, shown};
@@ -29,6 +30,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
     let tables = if tables { Tables::carried() } else { Tables::default() };
     let progress: Arc<dyn Progress> = display.clone();
     let source = access.open(&image, display.clone()).await?;
+    let opened = Arc::clone(&source);
     let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
     let of_platform = |error: Error| error.for_platform(&platform);
     let (rows, columns): (Box<dyn Rows>, _) = match what {
@@ -85,6 +87,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
         }
     };
     display.clear();
+    tell_rate_limit(&*opened);
     let format = format.of(columns).map_err(|invalid| Error::Usage(invalid.to_string()))?;
     write_rows(|out| format.write(&*rows, whole, out)).map_err(Failure::Output)
 }

@@ -6,6 +6,7 @@
 mod access;
 pub mod arguments;
 mod build;
+mod cache;
 mod columns;
 pub mod completion;
 mod copy_binary;
@@ -17,6 +18,7 @@ pub mod format;
 mod get;
 mod help;
 mod label;
+mod local_cache;
 mod ls;
 mod metadata_file;
 pub mod options;
@@ -42,6 +44,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::build::temporary;
+use crate::cache as kept;
 use crate::extract;
 use crate::plugin::{self, Invocation};
 use crate::source::engine;
@@ -72,6 +75,7 @@ fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
         Action::Label(label) => perform(command, label.display, |display| done(label::run(label, display))),
         Action::Ls(ls) => perform(command, ls.display, |display| done(ls::run(ls, display))),
         Action::Build(build) => perform(command, build.display, |display| build::run(*build, display)),
+        Action::Cache(cache) => perform(command, DisplayMode::Notices, |display| done(cache::run(cache, display))),
         Action::CopyBinary(copy) => perform(command, copy.display, |display| done(copy_binary::run(copy, display))),
     }
 }
@@ -112,6 +116,7 @@ fn work(display: Arc<Display>, command: impl Future<Output = Result<Exit, Failur
         told.store(true, Ordering::SeqCst);
         extract::discard_all();
         temporary::discard_all();
+        kept::discard_all();
         display.clear();
         engine::discard_all();
         std::process::exit(Exit::from(why).code().into());

@@ -1,6 +1,7 @@
 //! What the program works with: the arguments read, checked and freed of clap.
 
 mod build;
+mod cache;
 mod copy_binary;
 mod get;
 mod label;
@@ -11,6 +12,7 @@ mod surroundings;
 use std::ffi::OsString;
 
 pub use build::BuildOptions;
+pub use cache::CacheOptions;
 pub use copy_binary::CopyBinaryOptions;
 pub use get::GetOptions;
 pub use label::{LabelOptions, Output};
@@ -18,7 +20,7 @@ pub use ls::{LsOptions, TypedFormat, What};
 use problem::Problem;
 use surroundings::Surroundings;
 
-use super::arguments::{self, Arguments, Command, Stop, UsageError};
+use super::arguments::{self, Arguments, CacheArguments, Command, Stop, UsageError};
 use crate::plugin::Invocation;
 use crate::source::engine::EngineOptions;
 
@@ -44,6 +46,8 @@ pub enum Action {
     Ls(LsOptions),
     /// Build an image.
     Build(Box<BuildOptions>),
+    /// Show or empty the cache.
+    Cache(CacheOptions),
     /// Copy a file into an image that is being built.
     CopyBinary(CopyBinaryOptions),
 }
@@ -63,6 +67,10 @@ impl Options {
             Command::Build(typed) => {
                 let build = BuildOptions::new(&typed.words, debug, &surroundings);
                 ("build", build.map(|build| Action::Build(Box::new(build))))
+            }
+            Command::Cache(CacheArguments { command: None }) => return Err(arguments::help("cache", program)),
+            Command::Cache(CacheArguments { command: Some(typed) }) => {
+                (typed.name(), CacheOptions::new(typed).map(Action::Cache))
             }
         };
         let usage = || arguments::usage(name, program);

@@ -9,6 +9,7 @@ mod attach;
 mod build_docker;
 mod build_labels;
 mod build_stopped;
+mod cache;
 mod context;
 mod copy_binary;
 mod damaged;

@@ -75,6 +75,9 @@ pub struct GetArguments {
     /// Read whole layers, although the image may carry tables of what is in them
     #[arg(long)]
     pub no_index: bool,
+    /// Neither use nor fill the cache of this machine
+    #[arg(long)]
+    pub no_cache: bool,
     /// How to reach the registry.
     #[command(flatten)]
     pub registry: RegistryArguments,

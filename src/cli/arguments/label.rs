@@ -64,6 +64,9 @@ pub struct LabelArguments {
     /// Print what was labelled: "table", "json", or a Go template such as "{{.Name}} {{.Digest}}"
     #[arg(long, value_name = "string")]
     pub format: Option<String>,
+    /// Neither use nor fill the cache of this machine
+    #[arg(long)]
+    pub no_cache: bool,
     /// How to reach the registry.
     #[command(flatten)]
     pub registry: RegistryArguments,

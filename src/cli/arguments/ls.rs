@@ -63,6 +63,9 @@ pub struct LsArguments {
     /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
     #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
     pub progress: ProgressMode,
+    /// Neither use nor fill the cache of this machine
+    #[arg(long)]
+    pub no_cache: bool,
     /// How to reach the registry.
     #[command(flatten)]
     pub registry: RegistryArguments,

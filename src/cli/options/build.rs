@@ -8,6 +8,7 @@ use crate::build::NotUnderstood;
 use crate::build::command_line::{self, CommandLine, Own, Parsed};
 use crate::cli::access::Access;
 use crate::cli::arguments::{ProgressMode, RegistryArguments};
+use crate::cli::local_cache::LocalCache;
 use crate::cli::progress::DisplayMode;
 use crate::source::engine::EngineOptions;
 
@@ -45,7 +46,7 @@ impl BuildOptions {
         let typed = RegistryArguments { plain_http: false, insecure: false };
         Ok(BuildOptions {
             display: surroundings.display_mode(progress, quiet),
-            access: Access::new(typed, surroundings.engine.clone()),
+            access: Access::new(typed, surroundings.engine.clone(), LocalCache::new(true)),
             engine: surroundings.engine.clone(),
             own,
             words: passed_on,

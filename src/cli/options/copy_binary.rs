@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::surroundings::Surroundings;
 use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::{CopyBinaryArguments, ProgressMode};
+use crate::cli::local_cache::LocalCache;
 use crate::cli::progress::DisplayMode;
 use crate::image::platform::Choice;
 
@@ -45,7 +46,8 @@ impl CopyBinaryOptions {
             destination,
             platform: surroundings.platform(typed.platform)?,
             display: surroundings.display_mode(ProgressMode::Auto, typed.quiet),
-            access: Access::new(typed.registry, surroundings.engine.clone()),
+            // What is kept while an image is built would be in that image.
+            access: Access::new(typed.registry, surroundings.engine.clone(), LocalCache::default()),
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::cli::access::{Access, Location, location, split_path};
 use crate::cli::arguments::GetArguments;
 use crate::cli::columns::WRITTEN;
 use crate::cli::format::Format;
+use crate::cli::local_cache::LocalCache;
 use crate::cli::progress::DisplayMode;
 use crate::extract::Destination;
 use crate::image::platform::Choice;
@@ -109,7 +110,7 @@ impl GetOptions {
             step,
             display,
             format: typed.format.as_deref().map(|typed| format(typed, &WRITTEN)).transpose()?,
-            access: Access::new(typed.registry, surroundings.engine.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone(), LocalCache::new(!typed.no_cache)),
         })
     }
 

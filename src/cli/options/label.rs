@@ -11,6 +11,7 @@ use crate::cli::access::{Access, Location, location, registry};
 use crate::cli::arguments::LabelArguments;
 use crate::cli::columns::LABELLED;
 use crate::cli::format::Format;
+use crate::cli::local_cache::LocalCache;
 use crate::cli::metadata_file::MetadataFile;
 use crate::cli::progress::DisplayMode;
 use crate::image::digest::Digest;
@@ -106,7 +107,7 @@ impl LabelOptions {
             },
             output,
             display: surroundings.display_mode(typed.progress, typed.quiet),
-            access: Access::new(typed.registry, surroundings.engine.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone(), LocalCache::new(!typed.no_cache)),
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::LsArguments;
 use crate::cli::columns::{ARTIFACTS, FILES, LAYERS};
 use crate::cli::format::{Columns, Format, InvalidFormat};
+use crate::cli::local_cache::LocalCache;
 use crate::cli::progress::DisplayMode;
 use crate::image::platform::Choice;
 
@@ -113,7 +114,7 @@ impl LsOptions {
             tables: !typed.no_index,
             whole: typed.no_trunc,
             display: surroundings.display_mode(typed.progress, typed.quiet),
-            access: Access::new(typed.registry, surroundings.engine.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone(), LocalCache::new(!typed.no_cache)),
         })
     }
 }

@@ -278,6 +278,45 @@ fn the_github_workflow_publishes_and_gets() {
 }
 
 #[test]
+fn jobs_hand_on_what_they_have_learnt() {
+    if !can_run("jobs_hand_on_what_they_have_learnt", &[NEEDS, &["python3", YAML]].concat()) {
+        return;
+    }
+    let kitchen = Kitchen::stocked(Registry::open(), false);
+    symlink(env!("CARGO_BIN_EXE_docker-artifact"), kitchen.home.path().join("bin/docker-artifact")).unwrap();
+    for name in ["github-cache", "gitlab-cache"] {
+        let job = yaml(name);
+        let scripts: Vec<String> = match job["jobs"]["use"]["steps"].as_array() {
+            Some(steps) => steps.iter().filter_map(|step| step["run"].as_str()).map(str::to_owned).collect(),
+            None => vec![lines(&job["use"]["script"])],
+        };
+        let checkout = TempDir::new().unwrap();
+        let cache = checkout.path().join(".docker-artifact");
+        let environment = BTreeMap::from([
+            ("IMAGE".to_owned(), format!("{}/team/app:1", kitchen.registry.host)),
+            ("DOCKER_ARTIFACT_CACHE".to_owned(), cache.to_str().unwrap().to_owned()),
+        ]);
+        let declared = if job["env"].is_object() { &job["env"] } else { &job["variables"] };
+        assert!(environment.keys().all(|name| declared[name].is_string()));
+        for turn in ["first", "second"] {
+            for script in &scripts {
+                kitchen.shell(name, checkout.path(), script, &environment);
+            }
+            let kept = cache.join("manifests/sha256").read_dir().unwrap().count();
+            assert_eq!(kept, 1, "{name}, the {turn} time");
+            // Between two jobs lies an archive of the folder, and a runner that opens what it unpacks to everybody.
+            let handed_on = checkout.path().join("cache.tar");
+            run(Command::new("tar").arg("-C").arg(checkout.path()).arg("-cf").arg(&handed_on).arg(".docker-artifact"));
+            fs::remove_dir_all(&cache).unwrap();
+            run(Command::new("tar").arg("-C").arg(checkout.path()).arg("-xf").arg(&handed_on));
+            if name == "gitlab-cache" {
+                run(Command::new("chmod").args(["-R", "a+rwX"]).arg(&cache));
+            }
+        }
+    }
+}
+
+#[test]
 fn the_gitlab_pipeline_publishes_and_gets() {
     if !can_run("the_gitlab_pipeline_publishes_and_gets", &[NEEDS, &["python3", YAML]].concat()) {
         return;

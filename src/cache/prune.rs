@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -107,7 +107,7 @@ impl Cache {
     /// Removes what was used least recently, until at most `limit` bytes stay, and what killed runs have left. Where another process is
     /// at it, this one leaves it to that.
     pub fn prune(&self, limit: u64) -> Pruned {
-        let lock = File::options().create(true).truncate(true).write(true).open(self.lock_file());
+        let lock = File::options().create(true).truncate(true).write(true).mode(0o600).open(self.lock_file());
         let mut pruned = Pruned::default();
         let Ok(lock) = lock.inspect_err(|error| self.complain(error)) else { return pruned };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {

@@ -4,6 +4,8 @@
 //! image's digest depends on, which therefore covers it. It says no more than any range index: nothing in it is trusted, and where
 //! it is not there or does not fit the labels, the referrers are asked. Spec: `docs/formats.md`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -46,7 +48,12 @@ pub fn descriptor(list: &[u8]) -> Descriptor {
 /// What `manifest` says of its list, where it says something that can be read.
 pub fn named_in(manifest: &str) -> Option<Descriptor> {
     let Manifest::Image(manifest) = Manifest::parse_any(manifest.as_bytes()).ok()? else { return None };
-    described(manifest.annotations.as_ref(), INDEX_ANNOTATION).filter(is_list)
+    named_by(manifest.annotations.as_ref())
+}
+
+/// What the `annotations` of a manifest say of its list.
+pub fn named_by(annotations: Option<&BTreeMap<String, String>>) -> Option<Descriptor> {
+    described(annotations, INDEX_ANNOTATION).filter(is_list)
 }
 
 /// `manifest` with the annotation that names `list`, or without one.
@@ -60,8 +67,7 @@ pub fn annotate(manifest: &str, list: Option<&[u8]>) -> Result<String, EditError
 
 /// The parts that the manifest of `image` names; `None` where it names none.
 pub async fn read(source: &dyn Store, image: &Image) -> Result<Option<Vec<PartDescriptor>>, SourceError> {
-    let named = described(Some(&image.annotations), INDEX_ANNOTATION).filter(is_list);
-    let Some(descriptor) = named else { return Ok(None) };
+    let Some(descriptor) = named_by(Some(&image.annotations)) else { return Ok(None) };
     let bytes = match source.take_expected(&descriptor).await {
         Some(read) => read?,
         None => source::read_small(source, &descriptor).await?,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::annotated::{INDEX_ANNOTATION, LIST_MEDIA_TYPE};
+use super::annotated;
 use super::blocking::blocking;
 use super::error::Error;
 use super::labelled::{ByLabel, Got};
@@ -47,8 +47,10 @@ pub struct Report {
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
     if let Some(store) = source.store().filter(|_| names::may_need_index(&request)) {
-        let (annotation, media_type, artifact_type) = (INDEX_ANNOTATION, LIST_MEDIA_TYPE, ARTIFACT_TYPE);
-        store.expect(Expected { annotation, media_type, artifact_type });
+        store.expect(Box::new(|manifest| match annotated::named_by(manifest.annotations.as_ref()) {
+            Some(list) => Expected { blob: Some(list), ..Expected::default() },
+            None => Expected { artifact_types: vec![ARTIFACT_TYPE], ..Expected::default() },
+        }));
     }
     let image = Arc::new(source.image(&request.platform, &*progress).await?);
     get_from(source, image, request, progress).await

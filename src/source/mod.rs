@@ -23,7 +23,7 @@ pub mod renamed;
 mod select;
 mod trail;
 
-use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
@@ -162,11 +162,10 @@ pub trait Store: Source {
 
     /// Says what will be wanted of the image beside its config. Where asking costs a round trip, the place may ask as soon as it
     /// knows the image's manifest. It changes no answer.
-    fn expect(&self, _expected: Expected) {}
+    fn expect(&self, _expecting: Expecting) {}
 
-    /// Says that the image's manifest is the one of digest `subject`, with these annotations, so that what is expected can be
-    /// asked for.
-    fn begin(&self, _subject: &Digest, _annotations: Option<&BTreeMap<String, String>>) {}
+    /// Says that the image's manifest is this one, of digest `subject`, so that what is expected can be asked for.
+    fn begin(&self, _subject: &Digest, _manifest: &OciImageManifest) {}
 
     /// The blob of this descriptor, where it was expected and asked for early. It is given once.
     fn take_expected<'a>(&'a self, _descriptor: &'a Descriptor) -> BoxFuture<'a, Option<Result<Vec<u8>, SourceError>>> {
@@ -174,15 +173,16 @@ pub trait Store: Source {
     }
 }
 
-/// What is wanted of an image beside its config: a small blob that its manifest may name, or else its referrers.
-#[derive(Clone, Debug)]
+/// What will be wanted of an image, once its manifest is known.
+pub type Expecting = Box<dyn Fn(&OciImageManifest) -> Expected + Send + Sync>;
+
+/// What is wanted of an image beside its config.
+#[derive(Clone, Debug, Default)]
 pub struct Expected {
-    /// The annotation of the manifest that holds the blob's descriptor, in JSON.
-    pub annotation: &'static str,
-    /// The media type that this descriptor has to say.
-    pub media_type: &'static str,
-    /// The artifact type of the referrers that are wanted where the manifest names no such blob.
-    pub artifact_type: &'static str,
+    /// A small blob.
+    pub blob: Option<Descriptor>,
+    /// The artifact types of the referrers that are wanted.
+    pub artifact_types: Vec<&'static str>,
 }
 
 /// A manifest that refers to another one, and has been sent.
@@ -198,6 +198,9 @@ pub struct Referrer {
 pub trait Push: Store {
     /// Sends a blob, and gives its digest.
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, SourceError>>;
+
+    /// Sends a blob of any size, which a file of this machine holds, unless it is there already: whether it was sent.
+    fn push_file<'a>(&'a self, blob: &'a Descriptor, file: &'a Arc<File>) -> BoxFuture<'a, Result<bool, SourceError>>;
 
     /// Sends a manifest, under a tag or under its digest alone, and gives its digest.
     fn push_manifest<'a>(
@@ -249,7 +252,7 @@ pub async fn resolve(source: &dyn Store, choice: &Choice, progress: &dyn Progres
             Manifest::Image(manifest) => {
                 // Of an image that may be passed over, nothing else is asked for.
                 if is_chosen || depth == 0 {
-                    source.begin(&raw.digest, manifest.annotations.as_ref());
+                    source.begin(&raw.digest, &manifest);
                 }
                 let (image, _) = read_image(source, raw.digest, *manifest).await?;
                 let found = image.platform();

@@ -16,6 +16,7 @@ use reqwest::header::{
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, Version, redirect};
 
+use super::body::Body;
 use super::fault::{Failure, Fault, Way};
 use super::proxy::Proxies;
 use super::tls::{self, Certificates};
@@ -156,14 +157,14 @@ impl Clients {
         method: &Method,
         mut url: Url,
         headers: &HeaderMap,
-        body: Option<&Bytes>,
+        body: Option<&Body>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
         let (mut from_origin, mut is_redirected) = (true, false);
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self.for_url(&url)?.request(method.clone(), url.clone()).headers(headers.clone());
             if let Some(body) = body {
-                request = request.body(body.clone());
+                request = body.of(request);
             }
             if let Some(authorization) = authorization.filter(|_| from_origin) {
                 request = request.header(AUTHORIZATION, authorization);
@@ -191,9 +192,9 @@ impl Clients {
         method: &Method,
         request: RequestBuilder,
         url: &Url,
-        body: Option<&Bytes>,
+        body: Option<&Body>,
     ) -> Result<Response, Failure> {
-        let limit = patience(self.stall_timeout, body.map_or(0, Bytes::len));
+        let limit = patience(self.stall_timeout, body.map_or(0, Body::length));
         let sent = tokio::time::timeout(limit, request.send()).await;
         let result = match sent {
             Ok(Ok(response)) => Ok(response),
@@ -239,8 +240,8 @@ impl Clients {
 }
 
 /// How long an answer may take to a request with so many bytes of body, which have to go out before it can begin.
-fn patience(stall_timeout: Duration, body: usize) -> Duration {
-    stall_timeout + Duration::from_secs(body as u64 / SLOWEST_UPLOAD)
+fn patience(stall_timeout: Duration, body: u64) -> Duration {
+    stall_timeout + Duration::from_secs(body / SLOWEST_UPLOAD)
 }
 
 /// Where the answer sends us on to, if it does.

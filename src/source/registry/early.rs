@@ -1,19 +1,18 @@
 //! What is asked for before anybody needs it, so that its answer comes with the config's.
 //!
-//! Where a name is to be got, the range index will be needed as soon as the labels are read; what is asked for is known
-//! earlier, with the manifest: a blob that it names, or else what refers to it. One thing is asked for at a time, and given up
-//! where nobody takes it.
+//! Where a name is to be got, the range index will be needed as soon as the labels are read, and where a path is, what tables of the
+//! layers are attached to the image. What that takes is known earlier, with the manifest: a blob that it names, and what refers to it,
+//! which is one list whatever is wanted of it. What nobody takes is given up.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::task::JoinSet;
 
 use super::Registry;
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
-use crate::image::manifest::{Descriptor, described};
-use crate::source::{self, Expected, SourceError};
+use crate::image::manifest::{Descriptor, OciImageManifest};
+use crate::source::{self, Expected, Expecting, SourceError};
 
 type Listed = Result<Vec<IndexEntry>, SourceError>;
 type Read = Result<Vec<u8>, SourceError>;
@@ -22,65 +21,78 @@ type Read = Result<Vec<u8>, SourceError>;
 #[derive(Default)]
 pub(super) struct Early {
     /// What will be wanted; nothing is asked for without it.
-    expected: OnceLock<Expected>,
-    on_its_way: Mutex<Option<OnItsWay>>,
+    expecting: OnceLock<Expecting>,
+    blob: Mutex<Option<(Descriptor, JoinSet<Read>)>>,
+    lists: tokio::sync::Mutex<Option<Lists>>,
 }
 
-/// What was asked for. Each set has one task, which ends where the set is dropped.
-enum OnItsWay {
-    /// What refers to the manifest of this digest.
-    Referrers(Digest, JoinSet<Listed>),
-    /// The blob of this descriptor.
-    Blob(Descriptor, JoinSet<Read>),
+/// What refers to the manifest `subject`.
+struct Lists {
+    subject: Digest,
+    /// The types that nobody has taken yet.
+    artifact_types: Vec<&'static str>,
+    /// What there is of each of these; `None` before it is there.
+    listed: Option<Vec<Vec<IndexEntry>>>,
+    /// One task, which ends where the set is dropped.
+    task: JoinSet<Result<Vec<Vec<IndexEntry>>, SourceError>>,
 }
 
 impl Early {
     /// This will be wanted.
-    pub fn expect(&self, expected: Expected) {
+    pub fn expect(&self, expecting: Expecting) {
         // The first one stays: nobody asks for two.
-        let _ = self.expected.set(expected);
+        let _ = self.expecting.set(expecting);
     }
 
-    /// Asks `registry` for what is expected to be wanted of the image whose manifest is `subject` and has these annotations.
-    pub fn begin(&self, registry: Registry, subject: &Digest, annotations: Option<&BTreeMap<String, String>>) {
-        let Some(&Expected { annotation, media_type, artifact_type }) = self.expected.get() else { return };
-        let named = described(annotations, annotation).filter(|descriptor| descriptor.media_type == media_type);
-        let begun = match named {
-            Some(descriptor) => {
-                let (mut task, wanted) = (JoinSet::new(), descriptor.clone());
-                task.spawn(async move { source::read_small(&registry, &wanted).await });
-                OnItsWay::Blob(descriptor, task)
-            }
-            None => {
-                let (mut task, wanted) = (JoinSet::new(), subject.clone());
-                task.spawn(async move { registry.list_referrers(&wanted, artifact_type).await });
-                OnItsWay::Referrers(subject.clone(), task)
-            }
-        };
-        *self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
-    }
-
-    /// The list that is on its way, where it is what is asked for here. It is given once.
-    pub async fn take_referrers(&self, subject: &Digest, artifact_type: &str) -> Option<Listed> {
-        let is_expected = self.expected.get().is_some_and(|expected| expected.artifact_type == artifact_type);
-        match self.take()? {
-            OnItsWay::Referrers(asked, mut task) if asked == *subject && is_expected => task.join_next().await?.ok(),
-            _ => None,
+    /// Asks `registry` for what is expected to be wanted of the image with this `manifest`, of digest `subject`.
+    pub fn begin(&self, registry: &Arc<Registry>, subject: &Digest, manifest: &OciImageManifest) {
+        let Some(expecting) = self.expecting.get() else { return };
+        let Expected { blob, artifact_types } = expecting(manifest);
+        let blob = blob.map(|descriptor| {
+            let (mut task, registry, wanted) = (JoinSet::new(), Arc::clone(registry), descriptor.clone());
+            task.spawn(async move { source::read_small(&*registry, &wanted).await });
+            (descriptor, task)
+        });
+        *self.blob.lock().unwrap_or_else(PoisonError::into_inner) = blob;
+        let lists = (!artifact_types.is_empty()).then(|| {
+            let (mut task, registry) = (JoinSet::new(), Arc::clone(registry));
+            let (of, wanted) = (subject.clone(), artifact_types.clone());
+            task.spawn(async move { registry.list_referrers(&of, &wanted).await });
+            Lists { subject: subject.clone(), artifact_types, listed: None, task }
+        });
+        // Nobody waits for a list before the image is known.
+        if let Ok(mut on_its_way) = self.lists.try_lock() {
+            *on_its_way = lists;
         }
+    }
+
+    /// The list that is on its way, where it is what is asked for here. Of each type it is given once.
+    pub async fn take_referrers(&self, subject: &Digest, artifact_type: &str) -> Option<Listed> {
+        let mut on_its_way = self.lists.lock().await;
+        let mut lists = on_its_way.take().filter(|lists| lists.subject == *subject)?;
+        let Some(at) = lists.artifact_types.iter().position(|expected| *expected == artifact_type) else {
+            *on_its_way = Some(lists);
+            return None;
+        };
+        let mut listed = match lists.listed.take() {
+            Some(listed) => listed,
+            None => match lists.task.join_next().await?.ok()? {
+                Ok(listed) => listed,
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        lists.artifact_types.remove(at);
+        let taken = listed.remove(at);
+        lists.listed = Some(listed);
+        *on_its_way = Some(lists);
+        Some(Ok(taken))
     }
 
     /// The blob that is on its way, where it is the one that is asked for here. It is given once.
     pub async fn take_blob(&self, descriptor: &Descriptor) -> Option<Read> {
-        match self.take()? {
-            OnItsWay::Blob(asked, mut task) if asked.digest == descriptor.digest && asked.size == descriptor.size => {
-                task.join_next().await?.ok()
-            }
-            _ => None,
-        }
-    }
-
-    fn take(&self) -> Option<OnItsWay> {
-        self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let (asked, mut task) = self.blob.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let is_asked = asked.digest == descriptor.digest && asked.size == descriptor.size;
+        if is_asked { task.join_next().await?.ok() } else { None }
     }
 }
 
@@ -98,8 +110,7 @@ mod tests {
     use crate::source::{Source, Store};
 
     const TYPE: &str = "application/vnd.test+json";
-    const EXPECTED: Expected =
-        Expected { annotation: "test.index", media_type: "application/vnd.test.list+json", artifact_type: TYPE };
+    const OTHER: &str = "application/vnd.other+json";
     const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
 
     fn manifest() -> String {
@@ -129,28 +140,37 @@ mod tests {
                 _ if waited.timed_out() => Reply::status(400),
                 true => Reply::ok(CONFIG),
                 false if request.target.contains("/manifests/sha256-") => {
-                    let referrer = json!({"digest": Digest::of(b"index"), "size": 1, "artifactType": TYPE});
-                    Reply::ok(json!({"schemaVersion": 2, "manifests": [referrer]}).to_string())
+                    let referrer =
+                        |kind: &str| json!({"digest": Digest::of(kind.as_bytes()), "size": 1, "artifactType": kind});
+                    Reply::ok(json!({"schemaVersion": 2, "manifests": [referrer(TYPE), referrer(OTHER)]}).to_string())
                 }
                 false => Reply::status(404),
             }
         })
     }
 
-    /// Asks for an image of which [`EXPECTED`] will be wanted, and then for what refers to it with this type.
-    async fn referrers(server: &Server, setup: &Setup, artifact_type: &str) -> Vec<IndexEntry> {
+    /// Asks for an image of which two types of referrers will be wanted, and then for what refers to it with these.
+    async fn referrers(server: &Server, setup: &Setup, artifact_types: &[&str]) -> Vec<Vec<Digest>> {
         let registry = setup.open(server);
-        registry.expect(EXPECTED);
+        registry.expect(Box::new(|_| Expected { blob: None, artifact_types: vec![TYPE, OTHER] }));
         let image = registry.image(&Choice::Host, &*setup.recorder).await.unwrap();
-        registry.referrers(image.digest.as_ref().unwrap(), artifact_type).await.unwrap()
+        let subject = image.digest.as_ref().unwrap();
+        let mut found = Vec::new();
+        for artifact_type in artifact_types {
+            let listed = registry.referrers(subject, artifact_type).await.unwrap();
+            found.push(listed.into_iter().map(|entry| entry.digest).collect());
+        }
+        found
     }
 
     #[tokio::test]
-    async fn expected_referrers_are_asked_for_beside_the_config_and_once() {
-        let (server, setup) = (patient(3), Setup::default());
-        let listed = referrers(&server, &setup, TYPE).await;
-        assert_eq!(listed.into_iter().map(|entry| entry.digest).collect::<Vec<_>>(), [Digest::of(b"index")]);
-        assert_eq!(server.received().len(), 4, "{:?}", server.paths());
+    async fn expected_referrers_are_asked_for_beside_the_config_and_once_for_all_types() {
+        for types in [[TYPE, OTHER], [OTHER, TYPE]] {
+            let (server, setup) = (patient(3), Setup::default());
+            let listed = referrers(&server, &setup, &types).await;
+            assert_eq!(listed, types.map(|kind| vec![Digest::of(kind.as_bytes())]));
+            assert_eq!(server.received().len(), 4, "{:?}", server.paths());
+        }
     }
 
     #[tokio::test]
@@ -163,6 +183,6 @@ mod tests {
     #[tokio::test]
     async fn another_list_than_the_expected_one_is_asked_for_anew() {
         let (server, setup) = (patient(1), Setup::default());
-        assert!(referrers(&server, &setup, "another/type").await.is_empty());
+        assert!(referrers(&server, &setup, &["another/type"]).await[0].is_empty());
     }
 }

@@ -10,6 +10,7 @@
 
 mod address;
 mod auth;
+mod body;
 mod challenge;
 mod clients;
 mod credentials;
@@ -30,7 +31,6 @@ mod retry;
 mod tls;
 mod transport;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -52,11 +52,11 @@ use self::early::Early;
 use self::proxy::Proxies;
 use self::tls::Certificates;
 use self::transport::{Address, Asked, Request, Target, Transport, base_url};
-use super::{BlobReader, Expected, LayerBlob, RawManifest, Source, SourceError, Store, resolve};
+use super::{BlobReader, Expecting, LayerBlob, RawManifest, Source, SourceError, Store, resolve};
 use crate::cache::Cache;
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
-use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES};
+use crate::image::manifest::{ACCEPTED_MEDIA_TYPES, Descriptor, MAX_MANIFEST_BYTES, OciImageManifest};
 use crate::image::platform::Choice;
 use crate::image::{Image, Layer};
 use crate::progress::Progress;
@@ -306,26 +306,26 @@ impl Store for Registry {
         Box::pin(async move {
             match self.early.take_referrers(subject, artifact_type).await {
                 Some(listed) => listed,
-                None => self.list_referrers(subject, artifact_type).await,
+                None => Ok(self.list_referrers(subject, &[artifact_type]).await?.pop().unwrap_or_default()),
             }
         })
     }
 
-    fn expect(&self, expected: Expected) {
-        self.early.expect(expected);
+    fn expect(&self, expecting: Expecting) {
+        self.early.expect(expecting);
     }
 
     fn take_expected<'a>(&'a self, descriptor: &'a Descriptor) -> BoxFuture<'a, Option<Result<Vec<u8>, SourceError>>> {
         Box::pin(self.early.take_blob(descriptor))
     }
 
-    fn begin(&self, subject: &Digest, annotations: Option<&BTreeMap<String, String>>) {
+    fn begin(&self, subject: &Digest, manifest: &OciImageManifest) {
         // The same place over the same connections, which the task can own.
-        let Registry { reference, pinned, transport, cache, early } = self;
+        let Registry { reference, pinned, transport, cache, .. } = self;
         let (reference, pinned, transport, cache) =
             (reference.clone(), pinned.clone(), transport.clone(), cache.clone());
-        let same = Registry { reference, pinned, transport, cache, early: Early::default() };
-        early.begin(same, subject, annotations);
+        let registry = Arc::new(Registry { reference, pinned, transport, cache, early: Early::default() });
+        self.early.begin(&registry, subject, manifest);
     }
 }
 

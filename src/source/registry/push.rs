@@ -3,7 +3,9 @@
 //! *Pushing Manifests with Subject*.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -14,7 +16,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::Registry;
+use super::body::{Body, FileBody};
 use super::clients::Answer;
+use super::fault::Failure;
 use super::referrers::tag_of;
 use super::retry::Tries;
 use super::transport::{Asked, Request, Target};
@@ -62,6 +66,12 @@ impl Registry {
 
     /// Ends an upload with its last bytes.
     async fn finish_upload(&self, target: Target, digest: &Digest, bytes: Bytes) -> Result<(), SourceError> {
+        let request = self.last_request(target, digest, Body::Bytes(bytes))?;
+        self.send(&request).await.map(drop)
+    }
+
+    /// The request that ends an upload with its last bytes, or with all of them.
+    fn last_request(&self, target: Target, digest: &Digest, body: Body) -> Result<Request, SourceError> {
         let asked = Asked::Upload(digest.clone());
         let with_digest = |url: &str| {
             let mark = if url.contains('?') { '&' } else { '?' };
@@ -73,8 +83,45 @@ impl Registry {
         };
         let mut request = self.request(Method::PUT, target, asked);
         request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        request.body = Some(bytes);
-        self.send(&request).await.map(drop)
+        request.body = Some(body);
+        Ok(request)
+    }
+
+    /// Whether the registry has the blob of this descriptor.
+    pub async fn has(&self, descriptor: &Descriptor) -> Result<bool, SourceError> {
+        self.has_blob(&self.digest_of(descriptor)?).await
+    }
+
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, SourceError> {
+        let mut request =
+            self.request(Method::HEAD, Target::Registry(format!("blobs/{digest}")), Asked::Blob(digest.clone()));
+        request.operation = RegistryOperation::Pull;
+        match self.send(&request).await {
+            Ok(_) => Ok(true),
+            // Whatever else it says to that, it may take the blob.
+            Err(SourceError::NotFound { .. } | SourceError::Protocol { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the whole blob in one request. What broke off is begun again with another upload, as some registries go on with what
+    /// they have of the first.
+    async fn send_file(&self, digest: &Digest, content: &Arc<FileBody>) -> Result<(), SourceError> {
+        let mut tries = Tries::new(self.transport.retry_pause);
+        loop {
+            let Some(target) = self.begin_upload(digest, None).await? else { return Ok(()) };
+            let request = self.last_request(target, digest, Body::File(Arc::clone(content)))?;
+            let failed = match self.transport.try_once(&request).await {
+                Ok(_) => return Ok(()),
+                Err(failure) => failure,
+            };
+            let what = self.transport.name_of(&request.asked);
+            match (content.failure(), failed) {
+                (Some(error), _) => return Err(SourceError::Io { what, error }),
+                (None, Failure::Final(error)) => return Err(error),
+                (None, Failure::Fault(fault)) => tries.pause_after(fault, &what, &*self.transport.progress).await?,
+            }
+        }
     }
 
     async fn put_manifest(&self, name: &str, media_type: &str, bytes: Bytes) -> Result<Answer, SourceError> {
@@ -85,7 +132,7 @@ impl Registry {
             problem: format!("\"{}\" is no media type", media_type.escape_debug()),
         })?;
         request.headers.insert(CONTENT_TYPE, content_type);
-        request.body = Some(bytes);
+        request.body = Some(Body::Bytes(bytes));
         self.send(&request).await
     }
 
@@ -179,7 +226,7 @@ impl Registry {
         if let Ok(range) = HeaderValue::from_str(&format!("{start}-{}", start + chunk.len() - 1)) {
             request.headers.insert(CONTENT_RANGE, range);
         }
-        request.body = Some(chunk);
+        request.body = Some(Body::Bytes(chunk));
         let answer = self.send(&request).await?;
         self.next_target(&answer, asked)
     }
@@ -193,6 +240,22 @@ impl Push for Registry {
                 self.finish_upload(target, &digest, bytes).await?;
             }
             Ok(digest)
+        })
+    }
+
+    fn push_file<'a>(&'a self, blob: &'a Descriptor, file: &'a Arc<File>) -> BoxFuture<'a, Result<bool, SourceError>> {
+        Box::pin(async move {
+            let digest = self.digest_of(blob)?;
+            if self.has_blob(&digest).await? {
+                return Ok(false);
+            }
+            let (task, length) = (digest.to_string(), u64::try_from(blob.size).unwrap_or_default());
+            let progress = Arc::clone(&self.transport.progress);
+            progress.start(&task, &task, Some(length));
+            let content = FileBody::new(Arc::clone(file), length, task.clone(), Arc::clone(&progress));
+            let sent = self.send_file(&digest, &Arc::new(content)).await;
+            progress.finish(&task);
+            sent.map(|()| true)
         })
     }
 
@@ -278,14 +341,25 @@ impl Registry {
         self.fetch_manifest_named(tag, None).await
     }
 
+    /// Whether both are in one repository, so that what the one has the other has.
+    pub fn shares_repository(&self, other: &Registry) -> bool {
+        let place = |registry: &Registry| {
+            (registry.reference.resolve_registry().to_owned(), registry.reference.repository().to_owned())
+        };
+        place(self) == place(other)
+    }
+
     /// Makes `descriptor`, a blob of the repository `from` of the same registry, one of this repository, too: mounted where the
     /// registry can, copied where it cannot.
     pub async fn take_blob(&self, from: &Registry, descriptor: &Descriptor) -> Result<(), SourceError> {
-        let digest = descriptor.digest.parse().map_err(|_| SourceError::Protocol {
-            what: from.name(),
+        self.copy_blob_from(from, descriptor, &from.digest_of(descriptor)?).await
+    }
+
+    fn digest_of(&self, descriptor: &Descriptor) -> Result<Digest, SourceError> {
+        descriptor.digest.parse().map_err(|_| SourceError::Protocol {
+            what: self.name(),
             problem: format!("\"{}\" is no digest", descriptor.digest.escape_debug()),
-        })?;
-        self.copy_blob_from(from, descriptor, &digest).await
+        })
     }
 }
 

@@ -33,37 +33,57 @@ pub(super) fn tag_of(subject: &Digest) -> String {
     subject.as_str().replacen(':', "-", 1)
 }
 
-/// Of a list, what is of one artifact type, and the first few that may be.
-#[derive(Default)]
-struct Listed {
-    typed: Vec<IndexEntry>,
+/// Of a list, what is of each of some artifact types, and the first few entries that may be of any.
+struct Listed<'a> {
+    types: &'a [&'a str],
+    /// Of each type what there is.
+    typed: Vec<Vec<IndexEntry>>,
     untyped: Vec<IndexEntry>,
 }
 
-impl Listed {
+impl<'a> Listed<'a> {
+    fn new(types: &'a [&'a str]) -> Self {
+        Listed { types, typed: vec![Vec::new(); types.len()], untyped: Vec::new() }
+    }
+
     /// The API may ignore the filter, and the tag schema has none.
-    fn add(&mut self, entries: Vec<IndexEntry>, artifact_type: &str) {
+    fn add(&mut self, entries: Vec<IndexEntry>) {
         for entry in entries {
-            match entry.artifact_type.as_deref() {
-                Some(kind) if kind == artifact_type => self.typed.push(entry),
-                None | Some("" | EMPTY_MEDIA_TYPE) if self.untyped.len() < MAX_UNTYPED => self.untyped.push(entry),
+            let kind = entry.artifact_type.as_deref();
+            let typed = self.types.iter().zip(&mut self.typed).find(|(wanted, _)| kind == Some(**wanted));
+            match (typed, kind) {
+                (Some((_, typed)), _) => typed.push(entry),
+                (None, None | Some("" | EMPTY_MEDIA_TYPE)) if self.untyped.len() < MAX_UNTYPED => {
+                    self.untyped.push(entry);
+                }
                 _ => {}
             }
         }
     }
+
+    /// Whether there is something of each type.
+    fn is_complete(&self) -> bool {
+        self.typed.iter().all(|typed| !typed.is_empty())
+    }
+
+    /// What there is of each type; where that is nothing, what may be.
+    fn finish(self) -> Vec<Vec<IndexEntry>> {
+        let Listed { typed, untyped, .. } = self;
+        typed.into_iter().map(|typed| if typed.is_empty() { untyped.clone() } else { typed }).collect()
+    }
 }
 
 impl Registry {
-    /// What refers to the manifest `subject` and is of this artifact type, by whichever way the registry has: its API, and the
-    /// tag's list where that has nothing. Where neither does, a few entries that may be of the type.
+    /// What refers to the manifest `subject` and is of each of these artifact types, by whichever way the registry has: its API, and the
+    /// tag's list where that lacks one. Where neither has it, a few entries that may be of the type.
     pub(super) async fn list_referrers(
         &self,
         subject: &Digest,
-        artifact_type: &str,
-    ) -> Result<Vec<IndexEntry>, SourceError> {
+        artifact_types: &[&str],
+    ) -> Result<Vec<Vec<IndexEntry>>, SourceError> {
         // Both are asked at once, as most registries have one of the two, and each answer costs a round trip. An API that has
         // what is wanted is not kept waiting for the tag.
-        let mut by_api = pin!(self.referrers_by_api(subject, artifact_type));
+        let mut by_api = pin!(self.referrers_by_api(subject, artifact_types));
         let mut by_tag = pin!(self.referrers_by_tag(subject));
         let mut tagged = None;
         let by_api = loop {
@@ -74,21 +94,21 @@ impl Registry {
             }
         };
         let has_api = by_api.is_some();
-        let mut listed = by_api.unwrap_or_default();
-        if listed.typed.is_empty() {
+        let mut listed = by_api.unwrap_or_else(|| Listed::new(artifact_types));
+        if !listed.is_complete() {
             let tagged = match tagged {
                 Some(tagged) => tagged,
                 None => by_tag.await,
             };
             match tagged {
-                Ok(Some((_, entries))) => listed.add(entries, artifact_type),
+                Ok(Some((_, entries))) => listed.add(entries),
                 Ok(None) => {}
                 // Whoever has the API need not know the tag, whatever it answers.
                 Err(error) if has_api && is_refusal(&error) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(if listed.typed.is_empty() { listed.untyped } else { listed.typed })
+        Ok(listed.finish())
     }
 
     /// Whether the referrers API lists the manifest `referrer`.
@@ -98,16 +118,24 @@ impl Registry {
         artifact_type: &str,
         referrer: &Digest,
     ) -> Result<bool, SourceError> {
-        let listed = self.referrers_by_api(subject, artifact_type).await?.unwrap_or_default();
-        Ok(listed.typed.iter().chain(&listed.untyped).any(|entry| entry.digest == *referrer))
+        let artifact_types = [artifact_type];
+        let Some(listed) = self.referrers_by_api(subject, &artifact_types).await? else { return Ok(false) };
+        Ok(listed.typed.iter().flatten().chain(&listed.untyped).any(|entry| entry.digest == *referrer))
     }
 
     /// The referrers API's answer, all its pages; `None` where the registry has no such API.
-    async fn referrers_by_api(&self, subject: &Digest, artifact_type: &str) -> Result<Option<Listed>, SourceError> {
-        // Of an artifact type's characters only `+` means something else in a query.
-        let filter = artifact_type.replace('+', "%2B");
+    async fn referrers_by_api<'a>(
+        &self,
+        subject: &Digest,
+        artifact_types: &'a [&'a str],
+    ) -> Result<Option<Listed<'a>>, SourceError> {
         let path = format!("referrers/{subject}");
-        let mut next = Some(format!("{path}?artifactType={filter}"));
+        // There is a filter for one type. Of an artifact type's characters only `+` means something else in a query.
+        let first = match artifact_types {
+            [artifact_type] => format!("{path}?artifactType={}", artifact_type.replace('+', "%2B")),
+            _ => path.clone(),
+        };
+        let mut next = Some(first);
         let mut listed = None;
         let mut limit = MAX_MANIFEST_BYTES;
         let mut seen = HashSet::new();
@@ -131,7 +159,7 @@ impl Registry {
                 Err(error) => return Err(error),
             };
             let Some(entries) = entries(&bytes) else { break };
-            listed.get_or_insert_with(Listed::default).add(entries, artifact_type);
+            listed.get_or_insert_with(|| Listed::new(artifact_types)).add(entries);
             limit = limit.saturating_sub(bytes.len() as u64);
             next = match next_page(&headers) {
                 // Relative to what was asked, which the transport does not know.

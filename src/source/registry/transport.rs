@@ -11,6 +11,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 
 use super::auth::Authenticator;
+use super::body::Body;
 use super::challenge::challenges;
 use super::clients::{Answer, Clients};
 use super::fault::{Failure, Fault};
@@ -46,7 +47,7 @@ pub(super) enum Target {
 }
 
 /// A request that can be sent any number of times.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Request {
     /// The HTTP method.
     pub method: Method,
@@ -55,7 +56,7 @@ pub(super) struct Request {
     /// Headers, without authorization.
     pub headers: HeaderMap,
     /// What is sent.
-    pub body: Option<Bytes>,
+    pub body: Option<Body>,
     /// What the registry must allow us.
     pub operation: RegistryOperation,
     /// What it is for.
@@ -155,7 +156,7 @@ impl Transport {
         also: Option<StatusCode>,
     ) -> Result<Answer, SourceError> {
         loop {
-            match self.try_once(request, also).await {
+            match self.attempt(request, also).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Fault(fault)) => {
@@ -216,7 +217,12 @@ impl Transport {
         SourceError::Protocol { what: self.name_of(asked), problem }
     }
 
-    async fn try_once(&self, request: &Request, also: Option<StatusCode>) -> Result<Answer, Failure> {
+    /// Sends `request`, and gives whatever went wrong, which whoever asks may try in another way.
+    pub async fn try_once(&self, request: &Request) -> Result<Answer, Failure> {
+        self.attempt(request, None).await
+    }
+
+    async fn attempt(&self, request: &Request, also: Option<StatusCode>) -> Result<Answer, Failure> {
         let mut granted = match request.target {
             Target::Registry(_) => self.authenticator.current(request.operation).await,
             Target::Elsewhere(_) => None,

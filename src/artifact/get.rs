@@ -9,23 +9,23 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::annotated;
 use super::blocking::blocking;
 use super::error::Error;
+use super::expected::expecting;
 use super::labelled::{ByLabel, Got};
 pub use super::layers::Proof;
 use super::layers::Verify;
 pub use super::look_up::{Fetched, Unverified};
 use super::look_up::{LookUp, Scope, Thing};
 use super::place::{self, Origin, Placed};
-use super::range_index::ARTIFACT_TYPE;
 pub use super::request::Request;
+use super::table_index::beside;
 use super::{merged, names, of_layer};
 use crate::extract::{self, Destination, ExtractError, PublishOptions, Published, Staging};
 use crate::image::Image;
 use crate::image::label::Record;
 use crate::progress::Progress;
-use crate::source::{Expected, LayersFor, Source};
+use crate::source::{LayersFor, Source};
 
 /// What was got.
 #[derive(Debug)]
@@ -46,11 +46,9 @@ pub struct Report {
 /// there and, unless `verify` is off, checked.
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
-    if let Some(store) = source.store().filter(|_| names::may_need_index(&request)) {
-        store.expect(Box::new(|manifest| match annotated::named_by(manifest.annotations.as_ref()) {
-            Some(list) => Expected { blob: Some(list), ..Expected::default() },
-            None => Expected { artifact_types: vec![ARTIFACT_TYPE], ..Expected::default() },
-        }));
+    if let Some(store) = source.store() {
+        let tables = request.tables.carried && may_trust_attached(&*source, &request);
+        store.expect(expecting(names::may_need_index(&request), tables));
     }
     let image = Arc::new(source.image(&request.platform, &*progress).await?);
     get_from(source, image, request, progress).await
@@ -68,6 +66,9 @@ pub async fn get_from(
     let tables = request.tables.clone().with_soci(&image, trusts_attached, &progress);
     let request = Request { tables, ..request };
     let options = PublishOptions { preserve: request.preserve, ..PublishOptions::default() };
+    let trusts_attached = may_trust_attached(&*source, &request);
+    let tables = beside(request.tables.clone(), (&source, &image), trusts_attached, &progress);
+    let request = Request { tables, ..request };
     let merged = merged::of(&*source, &request);
     let mut image = match merged {
         Some(_) => image,
@@ -174,6 +175,11 @@ pub async fn get_from(
         fetched_bytes: source.bytes_fetched(),
         unverified,
     })
+}
+
+/// Whether what is attached to the image, which its digest does not cover, is believed.
+fn may_trust_attached(source: &dyn Source, request: &Request) -> bool {
+    !source.is_pinned() || request.trust_attached
 }
 
 /// Fails where what was asked for by name or path cannot all be written where it is to go, before anything is read for it.

@@ -3,21 +3,18 @@
 //! A writer puts what earlier indexes of the image hold into its own, with a higher revision, so that the highest one alone is
 //! whole; two of the same revision come of two writers at the same time, and are used together. Spec: `docs/formats.md`.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::range_index::{ARTIFACT_TYPE, NAME_ANNOTATION, RECORD_ANNOTATION};
+use super::referrer::{newest_first, revision_of};
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
 use crate::image::label::Record;
 use crate::image::manifest::Descriptor;
 use crate::progress::Progress;
 use crate::source::{self, SourceError, Store};
-
-/// The annotation of a range index's manifest that counts how many others it took the place of, one after the other.
-pub const REVISION_ANNOTATION: &str = "org.docker-artifact.revision";
 
 /// How many manifests that are listed are looked at. Each costs a request, and at most what a manifest may have.
 const MAX_LOOKED_AT: usize = 8;
@@ -105,15 +102,7 @@ struct IndexManifest {
 
 /// The range indexes of the image manifest `subject`. One that is gone, or that cannot be read, is passed over with a notice.
 pub async fn attached(source: &dyn Store, subject: &Digest, progress: &dyn Progress) -> Result<Attached, SourceError> {
-    let mut listed = source.referrers(subject, ARTIFACT_TYPE).await?;
-    // The latest comes last in a list kept by tag; of an API's list any may.
-    listed.reverse();
-    // One that is listed twice is one.
-    let mut seen = HashSet::new();
-    listed.retain(|entry| seen.insert(entry.digest.clone()));
-    listed.sort_by_key(|entry| Reverse(revision_of(Some(&entry.annotations))));
-    // A registry that copies annotations into its list tells all revisions by it.
-    let tells = listed.iter().any(|entry| revision_of(Some(&entry.annotations)) > 0);
+    let (listed, tells) = newest_first(source.referrers(subject, ARTIFACT_TYPE).await?);
     let mut found = Attached::default();
     let mut used = 0;
     let mut looked_at = 0;
@@ -161,9 +150,4 @@ async fn read(source: &dyn Store, entry: &IndexEntry, subject: &Digest) -> Resul
     let manifest = serde_json::from_slice::<IndexManifest>(&raw.bytes).ok();
     Ok(manifest
         .filter(|manifest| manifest.artifact_type == ARTIFACT_TYPE && manifest.subject.digest == subject.as_str()))
-}
-
-fn revision_of(annotations: Option<&BTreeMap<String, String>>) -> u64 {
-    let revision = annotations.and_then(|annotations| annotations.get(REVISION_ANNOTATION));
-    revision.and_then(|revision| revision.parse().ok()).unwrap_or_default()
 }

@@ -2,18 +2,17 @@
 //!
 //! `found` takes apart what a reference names, `wanted` says what is to be labelled in each image, `relabel` finds it and edits
 //! the config, and `prepare` does all of that and mends whatever pointed at something that changed. Where the result goes
-//! is another matter: `push` sends it to a registry, with the range index that `publish` keeps beside the image, and `copy`
-//! writes a copy of an archive or a layout, and `engine` has one loaded.
+//! is another matter: `push` sends it to a registry, with the range index that `publish` keeps beside the image and the `tables` of its
+//! layers, and `copy` writes a copy of an archive or a layout, and `engine` has one loaded.
 
-mod candidate;
 mod copy;
 mod engine;
-mod found;
 mod prepare;
 mod publish;
 mod push;
 mod relabel;
 mod request;
+mod tables;
 mod wanted;
 
 pub use copy::label_copy;

@@ -7,6 +7,7 @@ use super::collect::NoContent;
 use super::error::Error;
 use super::layers::Verify;
 use super::survey::Survey;
+use super::table_index::beside;
 use super::tables::Tables;
 use crate::image::digest::Digest;
 use crate::image::{Image, Layer};
@@ -104,6 +105,8 @@ pub async fn list_files(
     let is_pinned = source.is_pinned();
     let address = source.address(image.digest.as_ref());
     let lookup = Lookup { patterns: Arc::clone(&patterns), lists: true, ..Lookup::default() };
+    let trusts_attached = !source.is_pinned();
+    let tables = beside(tables, (&source, &image), trusts_attached, progress);
     let survey = Survey::new(source, &image, Arc::new(NoContent), lookup, verify);
     let mut survey = survey.telling(progress).told_by(tables.with_soci(&image, !is_pinned, progress));
     let found = survey.outline(&name).await?;

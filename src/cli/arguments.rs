@@ -11,6 +11,7 @@ mod cache;
 mod copy_binary;
 mod flags;
 mod get;
+mod index;
 mod label;
 mod ls;
 
@@ -19,6 +20,7 @@ pub use cache::{CacheArguments, CacheCommand, CacheLsArguments, CachePruneArgume
 pub use copy_binary::CopyBinaryArguments;
 pub use flags::{ProgressMode, RegistryArguments};
 pub use get::GetArguments;
+pub use index::IndexArguments;
 pub use label::LabelArguments;
 pub use ls::LsArguments;
 
@@ -63,6 +65,14 @@ pub enum Command {
         args_override_self = true
     )]
     Label(LabelArguments),
+    /// Keep tables of an image's files beside it, and make each of them cheap to get
+    #[command(
+        override_usage = "[OPTIONS] IMAGE",
+        long_about = index::LONG_ABOUT,
+        before_help = index::EXAMPLES,
+        args_override_self = true
+    )]
+    Index(IndexArguments),
     /// List the artifacts of an image, its files or its layers
     #[command(
         override_usage = "[OPTIONS] IMAGE [NAME|PATH...]",

@@ -18,6 +18,16 @@ pub const LABELLED: Columns = Columns {
 /// The table of them where there is more than one platform.
 pub const LABELLED_WITH_PLATFORM: &str = "table {{.Platform}}\\t{{.Name}}\\t{{.Path}}\\t{{.Size}}\\t{{.Digest}}";
 
+/// What is printed of the layers of an image that was indexed.
+pub const INDEXED: Columns = Columns {
+    table: "{{.Index}}\\t{{.Size}}\\t{{.Entries}}\\t{{.TableSize}}\\t{{.State}}\\t{{.Digest}}",
+    fields: &["Index", "Digest", "Size", "Table", "TableSize", "Entries", "State", "Step", "Platform", "Image"],
+};
+
+/// The table of them where there is more than one platform.
+pub const INDEXED_WITH_PLATFORM: &str =
+    "table {{.Platform}}\\t{{.Index}}\\t{{.Size}}\\t{{.Entries}}\\t{{.TableSize}}\\t{{.State}}\\t{{.Digest}}";
+
 /// What is printed of artifacts, and what names one.
 pub const ARTIFACTS: (&Columns, &str) = (
     &Columns {

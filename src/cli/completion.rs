@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn commands_come_first() {
-        assert_eq!(offered(""), ["get", "label", "ls", "build", "cache", ":4"]);
+        assert_eq!(offered(""), ["get", "label", "index", "ls", "build", "cache", ":4"]);
         assert_eq!(offered("g"), ["get", ":4"]);
         assert_eq!(offered("l"), ["label", "ls", ":4"]);
         assert_eq!(offered("x"), [":4"]);
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(offered("cache p"), ["prune", ":4"]);
         assert_eq!(offered("cache prune --a"), ["--all", ":4"]);
         assert_eq!(answer(&["g".into()], true), "get\tGet files and directories out of an image\n:4\n");
-        assert_eq!(answer(&[], false), "get\nlabel\nls\nbuild\ncache\n:4\n");
+        assert_eq!(answer(&[], false), "get\nlabel\nindex\nls\nbuild\ncache\n:4\n");
     }
 
     #[test]

@@ -14,10 +14,12 @@ use super::format::Rows;
 use super::options::{LsOptions, What};
 use super::output::write_rows;
 use super::progress::Display;
+use crate::artifact::expected::expecting;
 use crate::artifact::list::{ListedArtifact, Listing, Read, list_artifacts};
 use crate::artifact::list_files::{Depth, list_files};
-use crate::artifact::{Error, Tables, may_be_name, told_by_soci};
+use crate::artifact::{Error, Tables, may_be_name, table_index, told_by_soci};
 use crate::image::Layer;
+use crate::image::digest::Digest;
 use crate::image::label::Record;
 use crate::image::platform::Choice;
 use crate::progress::Progress;
@@ -31,6 +33,9 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
     let progress: Arc<dyn Progress> = display.clone();
     let source = access.open(&image, display.clone()).await?;
     let opened = Arc::clone(&source);
+    if let (What::Files(..), Some(store)) = (&what, source.store()) {
+        store.expect(expecting(false, tables.carried && !source.is_pinned()));
+    }
     let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
     let of_platform = |error: Error| error.for_platform(&platform);
     let (rows, columns): (Box<dyn Rows>, _) = match what {
@@ -80,8 +85,13 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
         What::Layers => {
             let image = source.with_layers(&image, LayersFor::Listing).await.map_err(Error::from)?;
             let soci = if tables.carried { told_by_soci(&*source, &image, &progress).await? } else { HashSet::new() };
-            let told = |layer: &Layer| layer.digest().is_some_and(|digest| soci.contains(digest));
-            let layers = image.layers.iter().map(|layer| (layer.clone(), told(layer)));
+            let beside = table_index::beside(tables.clone(), (&source, &image), !source.is_pinned(), &progress);
+            let indexed: HashSet<Digest> = match beside.attached {
+                Some(attached) => attached.tables().await?.into_keys().collect(),
+                None => HashSet::new(),
+            };
+            let offered = |layer: &Layer| offered(layer, &tables, &soci, &indexed);
+            let layers = image.layers.iter().map(|layer| (layer.clone(), offered(layer)));
             let listing = Listing::new(&*source, &image, layers.collect());
             (Box::new(rows(&listing, layer)), LAYERS)
         }
@@ -134,17 +144,28 @@ fn artifact(artifact: &ListedArtifact) -> Value {
     })
 }
 
-/// A layer, of which is said whether a SOCI index tells of it.
-fn layer((layer, is_soci): &(Layer, bool)) -> Value {
-    let carried = Format::of(layer).map(|format| format.to_string());
-    let plain = if *is_soci { "soci" } else { "plain" };
+/// What tells what is in a layer, the cheapest first.
+fn offered(layer: &Layer, tables: &Tables, soci: &HashSet<Digest>, indexed: &HashSet<Digest>) -> String {
+    let is_of = |digests: &HashSet<Digest>| layer.digest().is_some_and(|digest| digests.contains(digest));
+    let is_cached = || layer.digest().zip(tables.cached.as_ref()).is_some_and(|(digest, cached)| cached.has(digest));
+    match Format::of(layer) {
+        _ if is_cached() => "cached".to_owned(),
+        Some(format) => format.to_string(),
+        None if is_of(soci) => "soci".to_owned(),
+        None if is_of(indexed) => "indexed".to_owned(),
+        None => "plain".to_owned(),
+    }
+}
+
+/// The row of a layer, with what tells what is in it.
+fn layer((layer, offered): &(Layer, String)) -> Value {
     json!({
         "Index": layer.index + 1,
         "Size": layer.size(),
         "Digest": layer.digest(),
         "DiffID": layer.diff_id,
         "MediaType": layer.blob.media_type,
-        "Read": carried.as_deref().unwrap_or(plain),
+        "Read": offered,
         "Step": layer.created_by,
     })
 }
@@ -154,7 +175,6 @@ mod tests {
     use super::*;
     use crate::cli::format::{Columns, Format as Template};
     use crate::image::Blob;
-    use crate::image::digest::Digest;
 
     fn listed(read: Read) -> ListedArtifact {
         ListedArtifact { name: "tool".to_owned(), path: None, record: None, layers: Vec::new(), read }
@@ -180,9 +200,14 @@ mod tests {
         has_every_field(&rows(&listing(vec![listed(Read::Range)]), artifact)[0], ARTIFACTS);
         let blob = Blob { digest: Some(Digest::of(b"layer")), size: 7, ..Blob::default() };
         let plain = Layer { index: 0, blob, diff_id: None, created_by: None };
-        let row = &rows(&listing(vec![(plain, false)]), layer)[0];
-        has_every_field(row, LAYERS);
-        assert_eq!(row["Index"], 1);
+        let row = |soci: &HashSet<Digest>, indexed: &HashSet<Digest>| {
+            let offered = offered(&plain, &Tables::default(), soci, indexed);
+            rows(&listing(vec![(plain.clone(), offered)]), layer).remove(0)
+        };
+        let (none, this) = (HashSet::new(), HashSet::from([Digest::of(b"layer")]));
+        has_every_field(&row(&none, &none), LAYERS);
+        assert_eq!((&row(&none, &none)["Index"], &row(&none, &none)["Read"]), (&json!(1), &json!("plain")));
+        assert_eq!((&row(&none, &this)["Read"], &row(&this, &this)["Read"]), (&json!("indexed"), &json!("soci")));
     }
 
     #[test]

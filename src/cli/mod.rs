@@ -17,6 +17,7 @@ mod file_row;
 pub mod format;
 mod get;
 mod help;
+mod index;
 mod label;
 mod local_cache;
 mod ls;
@@ -73,6 +74,7 @@ fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
     match action {
         Action::Get(get) => perform(command, get.display, |display| done(get::run(get, display))),
         Action::Label(label) => perform(command, label.display, |display| done(label::run(label, display))),
+        Action::Index(index) => perform(command, index.display, |display| done(index::run(index, display))),
         Action::Ls(ls) => perform(command, ls.display, |display| done(ls::run(ls, display))),
         Action::Build(build) => perform(command, build.display, |display| build::run(*build, display)),
         Action::Cache(cache) => perform(command, DisplayMode::Notices, |display| done(cache::run(cache, display))),

@@ -4,6 +4,7 @@ mod build;
 mod cache;
 mod copy_binary;
 mod get;
+mod index;
 mod label;
 mod ls;
 mod problem;
@@ -15,6 +16,7 @@ pub use build::BuildOptions;
 pub use cache::CacheOptions;
 pub use copy_binary::CopyBinaryOptions;
 pub use get::GetOptions;
+pub use index::{IndexOptions, IndexOutput};
 pub use label::{LabelOptions, Output};
 pub use ls::{LsOptions, TypedFormat, What};
 use problem::Problem;
@@ -42,6 +44,8 @@ pub enum Action {
     Get(GetOptions),
     /// Name artifacts.
     Label(LabelOptions),
+    /// Keep tables beside an image.
+    Index(IndexOptions),
     /// List what is there.
     Ls(LsOptions),
     /// Build an image.
@@ -63,6 +67,7 @@ impl Options {
         let (name, action) = match command {
             Command::Get(typed) => ("get", GetOptions::new(typed, &surroundings).map(Action::Get)),
             Command::Label(typed) => ("label", LabelOptions::new(typed, &surroundings).map(Action::Label)),
+            Command::Index(typed) => ("index", IndexOptions::new(typed, &surroundings).map(Action::Index)),
             Command::Ls(typed) => ("ls", LsOptions::new(typed, &surroundings).map(Action::Ls)),
             Command::Build(typed) => {
                 let build = BuildOptions::new(&typed.words, debug, &surroundings);

@@ -15,6 +15,7 @@ use crate::artifact::layers::Verify;
 use crate::artifact::look_up::{Stage, item};
 use crate::artifact::shown::show_path;
 use crate::artifact::survey::{Found, Survey};
+use crate::artifact::table_index::beside;
 use crate::artifact::tables::Tables;
 use crate::extract::{Hashing, Item, Metadata, Staging};
 use crate::image::Image;
@@ -89,7 +90,9 @@ impl Taking<'_> {
         let lookup = Lookup { patterns, follow: true, optional, needs_content: true, lists: false };
         let stage = Arc::new(Stage { staging: Arc::clone(self.staging), hashing: Hashing::Skipped });
         let survey = Survey::new(Arc::clone(self.source), self.image, stage, lookup, Verify::Always);
-        let mut survey = survey.keeping_xattrs(true).telling(self.progress).told_by(self.tables.clone());
+        let trusts_attached = !self.source.is_pinned();
+        let tables = beside(self.tables.clone(), (self.source, self.image), trusts_attached, self.progress);
+        let mut survey = survey.keeping_xattrs(true).telling(self.progress).told_by(tables);
         let found = survey.complete(&self.source.name()).await?;
         self.of_layers(asked, &survey, found)
     }

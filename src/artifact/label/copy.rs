@@ -9,12 +9,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::candidate::Candidate;
-use super::found::{Found, Reach};
 use super::prepare::{Prepared, prepare};
 use super::request::{Labelled, Request};
 use crate::artifact::blocking::blocking;
+use crate::artifact::candidate::Candidate;
 use crate::artifact::error::Error;
+use crate::artifact::found::{Found, Reach};
 use crate::extract::{Destination, ExtractError, Item, Metadata, Node, PublishOptions, StageError, Staging, publish};
 use crate::progress::Progress;
 use crate::source::copied::{Assembled, Copied};
@@ -79,11 +79,14 @@ pub async fn prepare_local(
         }
         Some(bare) => {
             let image = Arc::new(bare.image);
-            Found::bare(Candidate { manifest: None, image, config: bare.config, name: from.name() }, request)?
+            Found::bare(
+                Candidate { manifest: None, image, config: bare.config, name: from.name(), also: Vec::new() },
+                &request.platforms,
+            )?
         }
         None => {
             let root = from.manifest(None).await?;
-            Found::of(&**from, root, request, Reach { may_lack: true, ..Reach::default() }).await?
+            Found::of(&**from, root, &request.platforms, Reach { may_lack: true, ..Reach::default() }).await?
         }
     };
     let source: Arc<dyn Source> = Arc::clone(from) as Arc<dyn Source>;

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::candidate::{Candidate, text, unreadable};
-use super::found::Found;
 use super::relabel::{Relabelled, relabel};
 use super::request::{Labelled, Request};
 use super::wanted::Wanted;
+use crate::artifact::candidate::{Candidate, text, unreadable};
 use crate::artifact::error::Error;
+use crate::artifact::found::Found;
 use crate::image::digest::Digest;
 use crate::image::mend::Moved;
 use crate::progress::Progress;
@@ -120,7 +120,7 @@ async fn relabel_all(
             return Err(Error::NotFound { image: from.name(), path, hint });
         }
     }
-    if request.remove.is_empty() && work.iter().all(|(_, wanted)| wanted.is_empty()) {
+    if request.remove.is_empty() && !request.all && work.iter().all(|(_, wanted)| wanted.is_empty()) {
         let hint = "; name a PATH, or write LABEL org.docker-artifact.NAME=/path in its Dockerfile".to_owned();
         return Err(Error::NotFound {
             image: from.name(),
@@ -148,7 +148,11 @@ async fn relabel_all(
         progress.notice(&format!("{image} is listed and not held, and stays as it is"));
     }
     // What nobody asked for by its path stays as it is, unless that is all there is to do.
-    if request.remove.is_empty() && relabelled.iter().all(|image| image.parts.is_empty()) && !stale.is_empty() {
+    if request.remove.is_empty()
+        && !request.all
+        && relabelled.iter().all(|image| image.parts.is_empty())
+        && !stale.is_empty()
+    {
         return Err(stale.swap_remove(0));
     }
     stale.iter().for_each(|error| progress.notice(&format!("{error}; that label stays as it is")));

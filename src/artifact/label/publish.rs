@@ -2,29 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::candidate::{OwnManifest, media_type_of};
 use super::relabel::{Relabelled, embed};
 use super::request::Request;
 use crate::artifact::annotated;
+use crate::artifact::candidate::{OwnManifest, media_type_of};
 use crate::artifact::error::Error;
-use crate::artifact::index_manifest::{Attached, PartDescriptor, REVISION_ANNOTATION, attached};
+use crate::artifact::index_manifest::{Attached, PartDescriptor, attached};
 use crate::artifact::range_index::ARTIFACT_TYPE;
+use crate::artifact::referrer::{MAX_DELETED, REVISION_ANNOTATION, attach, empty};
 use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
 use crate::progress::Progress;
 use crate::source::registry::Registry;
 use crate::source::{self, Push, Source, SourceError, Store};
-
-/// How many manifests that another took the place of are deleted. More than these are of somebody who wants to keep us busy.
-const MAX_DELETED: usize = 16;
-
-/// The empty descriptor's content (image-spec, *Guidance for an Empty Descriptor*).
-const EMPTY: &[u8] = b"{}";
 
 /// Pushes the range index of `image`, unless all that it would hold is there already: its own parts, and those of earlier indexes
 /// of the same image that are about something else; and the list that the image names. Whether anything was sent.
@@ -66,11 +59,10 @@ pub async fn publish(
             (None, _) => {}
         }
     }
-    to.push_blob(Bytes::from_static(EMPTY)).await?;
     embed(&mut parts, &image.parts);
     let list = send_list(from, to, image, document).await?;
     let manifest = manifest(&parts, list, (own, document), &subject, &earlier);
-    let sent = to.push_referrer(&subject, &earlier.listed, Bytes::from(manifest.to_string())).await?;
+    let sent = attach(to, &subject, &earlier.listed, manifest.to_string()).await?;
     if !sent.is_listed {
         let problem =
             "the registry does not list what was attached to the image, so that nobody can find it".to_owned();
@@ -78,11 +70,6 @@ pub async fn publish(
             return Err(Error::Source(SourceError::Protocol { what: to.name(), problem }));
         }
         progress.notice(&format!("{}: {problem}; whole layers will be read for its artifacts", to.name()));
-        return Ok(true);
-    }
-    for replaced in earlier.listed.iter().filter(|digest| **digest != sent.digest).take(MAX_DELETED) {
-        // Many registries do not allow it, and by its revision the new one is told from those that stay.
-        let _ = to.delete_manifest(replaced).await;
     }
     Ok(true)
 }
@@ -135,12 +122,7 @@ fn manifest(
     subject: &Digest,
     earlier: &Attached,
 ) -> Value {
-    let empty = json!({
-        "mediaType": "application/vnd.oci.empty.v1+json",
-        "digest": Digest::of(EMPTY),
-        "size": EMPTY.len(),
-        "data": STANDARD.encode(EMPTY),
-    });
+    let empty = empty();
     // Registries collect what no manifest lists, such as what an annotation names.
     let list = list.map(|list| PartDescriptor { descriptor: list, data: None });
     let listed: Vec<&PartDescriptor> = parts.iter().chain(&list).collect();

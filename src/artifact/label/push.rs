@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::candidate::media_type_of;
-use super::found::{Found, Reach};
 use super::prepare::{Prepared, prepare};
 use super::publish::publish;
 use super::request::{Labelled, Request};
+use super::tables::AllTables;
+use crate::artifact::candidate::media_type_of;
 use crate::artifact::error::Error;
+use crate::artifact::found::{Found, Reach};
 use crate::artifact::range_index::ARTIFACT_TYPE;
+use crate::artifact::table_index;
 use crate::image::digest::Digest;
 use crate::image::manifest::Manifest;
 use crate::progress::Progress;
@@ -46,19 +48,22 @@ pub async fn label(
         target.check(&from, &root.digest).await?;
     }
     let reach = Reach { copies_all: target.elsewhere, may_lack: false, keeps_indexes: true };
-    let found = Found::of(&*from, root, &request, reach).await?;
+    let mut found = Found::of(&*from, root, &request.platforms, reach).await?;
+    let tables = match request.all {
+        true => AllTables::make(&from, &mut found.images, &progress).await?,
+        false => AllTables::default(),
+    };
     let source: Arc<dyn Source> = Arc::clone(&from) as Arc<dyn Source>;
     let prepared = prepare(&source, found, &request, &progress).await?;
-    let pushed = !request.dry_run && push(&from, &to, &target, &prepared, &request, &*progress).await?;
+    let pushed = !request.dry_run && push((&from, &to), &target, (&prepared, &tables), &request, &*progress).await?;
     Ok(prepared.outcome(pushed))
 }
 
 /// Whether anything was sent.
 async fn push(
-    from: &Registry,
-    to: &Registry,
+    (from, to): (&Registry, &Registry),
     target: &Target,
-    prepared: &Prepared,
+    (prepared, tables): (&Prepared, &AllTables),
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<bool, Error> {
@@ -93,6 +98,9 @@ async fn push(
     for image in &prepared.images {
         pushed |= publish(from, to, image, request, target.elsewhere, progress).await?;
     }
+    if !request.attach {
+        pushed |= tables.attach((from, to), prepared, progress).await?;
+    }
     if let Some(tag) = moves {
         if target.is_own {
             target.check(from, &root.digest).await?;
@@ -100,10 +108,12 @@ async fn push(
         to.push_manifest(Some(tag), &media_type_of(root), Bytes::from(new_root.clone())).await?;
         pushed = true;
         if target.is_own {
-            // The tag was what kept the old digest; its index must not outlive it, pointing at nothing. One that is all that
-            // names an artifact stays, for whoever has the digest.
+            // The tag was what kept the old digest; its indexes must not outlive it, pointing at nothing. A range index that is all
+            // that names an artifact stays, for whoever has the digest.
             for image in prepared.images.iter().filter(|image| image.config.is_some() && !image.has_attached_names) {
-                to.unlist_referrers(&image.before.digest(), ARTIFACT_TYPE).await?;
+                for artifact_type in [ARTIFACT_TYPE, table_index::ARTIFACT_TYPE] {
+                    to.unlist_referrers(&image.before.digest(), artifact_type).await?;
+                }
             }
         }
     }
@@ -112,11 +122,7 @@ async fn push(
 
 impl Target {
     fn new(from: &Registry, to: &Registry, request: &Request) -> Result<Self, Error> {
-        let place = |registry: &Registry| {
-            let reference = registry.reference();
-            (reference.resolve_registry().to_owned(), reference.repository().to_owned())
-        };
-        let elsewhere = place(to) != place(from);
+        let elsewhere = !to.shares_repository(from);
         let tag = match (to.reference().tag(), to.reference().digest()) {
             (Some(tag), _) => Some(tag.to_owned()),
             (None, None) => Some("latest".to_owned()),

@@ -7,10 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::candidate::{Candidate, unreadable};
 use super::request::{LabelledImage, Request};
 use super::wanted::{Kept, Sought, Wanted};
 use crate::artifact::annotated;
+use crate::artifact::candidate::{Candidate, unreadable};
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor};
 use crate::artifact::layers::Verify;
@@ -18,6 +18,7 @@ use crate::artifact::measure::Measure;
 use crate::artifact::range_index::{Listed, ListedKind, MAX_EMBEDDED_BYTES, PART_MEDIA_TYPE, Part, annotations};
 use crate::artifact::record::part;
 use crate::artifact::survey::Survey;
+use crate::artifact::table_index::beside;
 use crate::artifact::tables::Tables;
 use crate::extract::MAX_DEPTH;
 use crate::image::digest::Digest;
@@ -117,7 +118,8 @@ pub async fn relabel(
     let (measured, stale) = measure(from, &candidate, &wanted.sought, &request.tables, progress).await?;
     let set = measured.iter().map(|part| (part.name.label_key(), Some(part.record.to_label())));
     let removed = wanted.removed.iter().map(|name| (name.label_key(), None));
-    let changes: Vec<_> = removed.chain(set).collect();
+    let also = candidate.also.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+    let changes: Vec<_> = removed.chain(set).chain(also).collect();
     let mut parts = wanted.kept.into_iter().map(IndexedPart::kept).collect::<Vec<_>>();
     for part in measured {
         parts.push(IndexedPart::new(part, &**progress));
@@ -179,8 +181,10 @@ async fn measure(
     let lookup = Lookup { patterns, follow: true, optional, needs_content: true, lists: false };
     let measure = Arc::new(Measure::default());
     let survey = Survey::new(Arc::clone(from), image, Arc::clone(&measure), lookup, Verify::Always);
+    // What is labelled is covered by the image's digest from then on, and so must what tells of it be.
+    let tables = beside(request.tables.clone(), (from, image), false, progress);
     // Those that the image carries do not tell where in the tar anything is.
-    let mut survey = survey.telling(progress).told_by(Tables { carried: false, ..tables.clone() });
+    let mut survey = survey.telling(progress).told_by(Tables { carried: false, ..tables });
     let found = survey.complete(&candidate.name).await;
     let mut found = found.map_err(|error| hint_at_platforms(error, candidate, &**from))?;
     found.notices.iter().for_each(|notice| progress.notice(notice));

@@ -16,6 +16,8 @@ pub struct Request {
     pub platforms: Vec<Platform>,
     /// Leave the image alone and attach the records as a referrer.
     pub attach: bool,
+    /// Make tables of all layers, attach them, and have the image's config name them.
+    pub all: bool,
     /// Find out what would be written, and write nothing.
     pub dry_run: bool,
     /// The tables of contents that are believed, so that layers need not be read. Only those tell where contents are that a layer may be

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::candidate::Candidate;
 use super::request::Request;
+use crate::artifact::candidate::Candidate;
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor, attached};
 use crate::artifact::labelled::RangeIndex;

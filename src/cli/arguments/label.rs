@@ -40,6 +40,9 @@ pub struct LabelArguments {
     /// Forget the artifact of this name (may be repeated)
     #[arg(long, value_name = "name")]
     pub remove: Vec<String>,
+    /// Make every file cheap, not only those that are named: attach tables of all layers, and let the image's digest cover them
+    #[arg(long)]
+    pub all: bool,
     /// Label only the images for these platforms, as os/arch[/variant],... (default: all)
     #[arg(long, value_name = "string", value_delimiter = ',')]
     pub platform: Vec<String>,

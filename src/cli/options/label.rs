@@ -90,6 +90,15 @@ impl LabelOptions {
             let problem = "--attach leaves the labels and the tag of IMAGE alone; leave out --tag and --print-args";
             return Err(Problem::Other(problem.to_owned()));
         }
+        if typed.all && (typed.attach || typed.print_args) {
+            let problem = match typed.attach {
+                true => {
+                    "--all writes into IMAGE what --attach leaves alone; to attach tables of all files: docker artifact index"
+                }
+                false => "--all attaches tables, which no argument of a build does; leave out --print-args",
+            };
+            return Err(Problem::Other(problem.to_owned()));
+        }
         let dry_run = typed.dry_run || typed.print_args;
         goes.check(&typed, dry_run, &output)?;
         Ok(LabelOptions {
@@ -101,9 +110,10 @@ impl LabelOptions {
                 remove,
                 platforms,
                 attach: typed.attach,
+                all: typed.all,
                 dry_run,
                 expected,
-                tables: Tables::default(),
+                tables: Tables::carried(),
             },
             output,
             display: surroundings.display_mode(typed.progress, typed.quiet),
@@ -145,6 +155,9 @@ impl Goes {
             }
             (Goes::IntoCopy | Goes::Back, _) if typed.attach => {
                 "--attach needs a registry, which keeps records beside an image; leave it out, or push the image first"
+            }
+            (Goes::IntoCopy | Goes::Back, _) if typed.all => {
+                "--all needs a registry, which keeps tables beside an image; leave it out, or push the image first"
             }
             (Goes::IntoCopy, None) if !dry_run => {
                 "IMAGE is not written to; say with --output where the labelled copy goes, as in -o labelled.tar"
@@ -302,6 +315,16 @@ mod tests {
     fn quiet_leaves_the_digest() {
         let label = options("label -q alpine /x");
         assert_eq!((label.output, label.display), (Output::Digest, DisplayMode::Quiet));
+    }
+
+    #[test]
+    fn tables_of_all_files_are_kept_in_a_registry() {
+        assert!(options("label --all alpine").request.all);
+        assert!(message("label --all --attach alpine").contains("docker artifact index"));
+        assert!(message("label --all --print-args alpine").contains("leave out --print-args"));
+        for image in ["local://app", "oci-dir://folder", "archive://app.tar"] {
+            assert!(message(&format!("label --all {image} -o x")).contains("registry"), "{image}");
+        }
     }
 
     #[test]

@@ -1,8 +1,7 @@
-//! What a reference names, taken apart: the images that are to be labelled, and whatever else has to follow when they change.
+//! What a reference names, taken apart: the images that are meant, and whatever else has to follow when they change.
 
 use super::candidate::Candidate;
-use super::request::Request;
-use crate::artifact::error::Error;
+use super::error::Error;
 use crate::image::index::{IndexEntry, available};
 use crate::image::manifest::Manifest;
 use crate::image::platform::{NoSuchPlatform, Platform};
@@ -13,7 +12,7 @@ use crate::source::{self, RawManifest, SourceError, Store};
 pub struct Found {
     /// The manifest, or the index, that it names; `None` where the place keeps no manifests.
     pub root: Option<RawManifest>,
-    /// The images to be labelled.
+    /// The images that are meant.
     pub images: Vec<Candidate>,
     /// Whatever else the index lists, as far as it may change or has to be copied.
     pub others: Vec<RawManifest>,
@@ -42,28 +41,28 @@ pub struct Reach {
 
 impl Found {
     /// An image of a place that keeps no manifests.
-    pub fn bare(candidate: Candidate, request: &Request) -> Result<Self, Error> {
+    pub fn bare(candidate: Candidate, platforms: &[Platform]) -> Result<Self, Error> {
         let (name, mut found) = (candidate.name.clone(), Found::default());
-        let there = found.add_alone(candidate, request);
-        found.checked(&name, request, there)
+        let there = found.add_alone(candidate, platforms);
+        found.checked(&name, platforms, there)
     }
 
-    /// Finds the images that are to be labelled in `root`, which the reference names, and reads their configs.
-    pub async fn of(from: &dyn Store, root: RawManifest, request: &Request, reach: Reach) -> Result<Self, Error> {
+    /// Finds the images for these platforms, or for all where there are none, in `root`, which the reference names, and reads their configs.
+    pub async fn of(from: &dyn Store, root: RawManifest, platforms: &[Platform], reach: Reach) -> Result<Self, Error> {
         let name = from.name();
-        let may_lack = reach.may_lack && request.platforms.is_empty();
+        let may_lack = reach.may_lack && platforms.is_empty();
         let mut found =
             Found { root: Some(root.clone()), may_lack, keeps_indexes: reach.keeps_indexes, ..Found::default() };
         let there = match parse(&name, &root)? {
             Manifest::Image(manifest) => {
                 let candidate = Candidate::read(from, root, *manifest, name.clone()).await?;
-                found.add_alone(candidate, request)
+                found.add_alone(candidate, platforms)
             }
             Manifest::Index(entries) => {
                 found.is_index = true;
                 let mut there = available(&entries);
                 for entry in entries {
-                    match found.add(from, &entry, request, reach).await {
+                    match found.add(from, &entry, platforms, reach).await {
                         Ok(platform) => there.extend(platform),
                         Err(error @ Error::Source(SourceError::NotFound { .. })) if may_lack => {
                             let known = entry.platform.as_ref().filter(|platform| platform.is_known());
@@ -77,13 +76,13 @@ impl Found {
                 there
             }
         };
-        found.checked(&name, request, there)
+        found.checked(&name, platforms, there)
     }
 
     /// Adds the only image, unless it is for another platform than those asked for, which then comes back.
-    fn add_alone(&mut self, candidate: Candidate, request: &Request) -> Vec<Platform> {
+    fn add_alone(&mut self, candidate: Candidate, platforms: &[Platform]) -> Vec<Platform> {
         let platform = candidate.image.platform();
-        if platform.is_known() && !is_wanted(&platform, request) {
+        if platform.is_known() && !is_wanted(&platform, platforms) {
             return vec![platform];
         }
         self.images.push(candidate);
@@ -96,11 +95,11 @@ impl Found {
         &mut self,
         from: &dyn Store,
         entry: &IndexEntry,
-        request: &Request,
+        platforms: &[Platform],
         reach: Reach,
     ) -> Result<Option<Platform>, Error> {
         let known = entry.platform.as_ref().filter(|platform| platform.is_known());
-        let is_other = !entry.is_image() || known.is_some_and(|platform| !is_wanted(platform, request));
+        let is_other = !entry.is_image() || known.is_some_and(|platform| !is_wanted(platform, platforms));
         if is_other && entry.is_image() && !reach.copies_all {
             return Ok(None);
         }
@@ -112,13 +111,13 @@ impl Found {
         }
         let name = from.name();
         let Manifest::Image(manifest) = parse(&name, &raw)? else {
-            let problem = "is an index of indexes; label its images one by one".to_owned();
+            let problem = "is an index of indexes; name its images one by one".to_owned();
             return Err(Error::Unlabelable { what: name, problem });
         };
         let mut candidate = Candidate::read(from, raw.clone(), *manifest, name.clone()).await?;
         let platform = known.cloned().unwrap_or(candidate.image.platform());
         candidate.name = format!("{name} for {platform}");
-        if known.is_none() && !is_wanted(&platform, request) {
+        if known.is_none() && !is_wanted(&platform, platforms) {
             self.others.push(raw);
             return Ok(Some(platform));
         }
@@ -126,16 +125,16 @@ impl Found {
         Ok(None)
     }
 
-    /// Fails where there is nothing to be labelled, or nothing for one of the platforms asked for. Images are `there` for others.
-    fn checked(mut self, name: &str, request: &Request, there: Vec<Platform>) -> Result<Self, Error> {
-        if self.images.is_empty() && request.platforms.is_empty() {
+    /// Fails where no image is meant, or nothing for one of the platforms asked for. Images are `there` for others.
+    fn checked(mut self, name: &str, platforms: &[Platform], there: Vec<Platform>) -> Result<Self, Error> {
+        if self.images.is_empty() && platforms.is_empty() {
             if !self.absent.is_empty() {
                 return Err(self.absent.swap_remove(0).1);
             }
             let detail = "its index lists no image".to_owned();
             return Err(Error::Source(SourceError::NotFound { what: name.to_owned(), detail }));
         }
-        for wanted in &request.platforms {
+        for wanted in platforms {
             let is_there = |platform: Platform| !platform.is_known() || platform.is_same(wanted);
             let in_config = |candidate: &Candidate| is_there(candidate.image.platform());
             if !self.images.iter().any(in_config) && !there.iter().any(|platform| platform.is_same(wanted)) {
@@ -147,8 +146,8 @@ impl Found {
     }
 }
 
-fn is_wanted(platform: &Platform, request: &Request) -> bool {
-    request.platforms.is_empty() || request.platforms.iter().any(|wanted| platform.is_same(wanted))
+fn is_wanted(platform: &Platform, platforms: &[Platform]) -> bool {
+    platforms.is_empty() || platforms.iter().any(|wanted| platform.is_same(wanted))
 }
 
 fn parse(name: &str, raw: &RawManifest) -> Result<Manifest, Error> {

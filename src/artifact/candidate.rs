@@ -1,18 +1,18 @@
-//! An image as it is before it is labelled: its manifest, where the place keeps one, and its config, both as they are written.
+//! An image as it was found: its manifest, where the place keeps one, and its config, both as they are written.
 
 use std::sync::Arc;
 
 use oci_distribution::manifest::OCI_IMAGE_MEDIA_TYPE;
 use serde_json::Value;
 
-use crate::artifact::error::Error;
+use super::error::Error;
 use crate::image::Image;
 use crate::image::digest::Digest;
 use crate::image::edit::EditError;
 use crate::image::manifest::{Descriptor, OciImageManifest};
 use crate::source::{self, RawManifest, SourceError, Store};
 
-/// One image that may be labelled.
+/// One image.
 pub struct Candidate {
     /// Its manifest; `docker save` wrote none before version 25.
     pub manifest: Option<OwnManifest>,
@@ -22,6 +22,8 @@ pub struct Candidate {
     pub config: String,
     /// What messages call it.
     pub name: String,
+    /// Labels that name no artifact and that it is to get.
+    pub also: Vec<(String, String)>,
 }
 
 /// The manifest of one image.
@@ -45,7 +47,7 @@ impl Candidate {
         let text = text(&name, &raw)?;
         let own = OwnManifest { config: manifest.config.clone(), text, raw };
         let (image, config) = source::read_image(from, own.raw.digest.clone(), manifest).await?;
-        Ok(Candidate { manifest: Some(own), image: Arc::new(image), config, name })
+        Ok(Candidate { manifest: Some(own), image: Arc::new(image), config, name, also: Vec::new() })
     }
 
     /// The digest of its manifest, or, where there is none, of its config.

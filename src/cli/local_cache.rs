@@ -1,8 +1,13 @@
 //! The cache of this machine as commands take it: opened once, where it is wanted at all.
 
+use std::fs::File;
+use std::io;
 use std::sync::{Arc, OnceLock};
 
+use crate::artifact::remember::{Remember, Room, TableStore};
+use crate::artifact::{Cached, Tables};
 use crate::cache::Cache;
+use crate::image::digest::Digest;
 use crate::progress::Progress;
 
 /// The cache, unless nothing is to be kept.
@@ -32,3 +37,40 @@ impl PartialEq for LocalCache {
 }
 
 impl Eq for LocalCache {}
+
+impl LocalCache {
+    /// What may tell of an image's layers beside them: those tables that the image brings, if they are `believed`, and those of this machine,
+    /// which also remembers the layers that are read.
+    pub fn tables(&self, believed: bool, progress: &dyn Progress) -> Tables {
+        let carried = if believed { Tables::carried() } else { Tables::default() };
+        let Some(cache) = self.open(progress) else { return carried };
+        let kept = Arc::new(KeptTables(cache));
+        let remember = Remember::new(kept.clone(), |why| tracing::debug!("{why}"));
+        let cached = believed.then(|| kept as Arc<dyn Cached>);
+        Tables { cached, remember: Some(Arc::new(remember)), ..carried }
+    }
+}
+
+/// The cache, as a place for tables.
+struct KeptTables(Arc<Cache>);
+
+impl Cached for KeptTables {
+    fn table(&self, layer: &Digest) -> Option<File> {
+        self.0.table(layer)
+    }
+
+    fn drop_table(&self, layer: &Digest) {
+        self.0.drop_table(layer);
+    }
+}
+
+impl TableStore for KeptTables {
+    fn room(&self, blob: &Digest) -> io::Result<Option<Room>> {
+        if self.0.table(blob).is_some() {
+            return Ok(None);
+        }
+        let table = self.0.new_table()?;
+        let (file, scratch, blob) = (table.file.try_clone()?, table.scratches(), blob.clone());
+        Ok(Some(Room { file, scratch, keep: Box::new(move || table.keep(&blob)) }))
+    }
+}

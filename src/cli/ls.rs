@@ -147,7 +147,7 @@ fn artifact(artifact: &ListedArtifact) -> Value {
 /// What tells what is in a layer, the cheapest first.
 fn offered(layer: &Layer, tables: &Tables, soci: &HashSet<Digest>, indexed: &HashSet<Digest>) -> String {
     let is_of = |digests: &HashSet<Digest>| layer.digest().is_some_and(|digest| digests.contains(digest));
-    let is_cached = || layer.digest().zip(tables.cached.as_ref()).is_some_and(|(digest, cached)| cached.has(digest));
+    let is_cached = || layer.digest().zip(tables.cached.as_ref()).is_some_and(|(digest, cached)| cached.table(digest).is_some());
     match Format::of(layer) {
         _ if is_cached() => "cached".to_owned(),
         Some(format) => format.to_string(),

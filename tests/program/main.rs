@@ -19,6 +19,7 @@ mod faults;
 mod get;
 mod globs;
 mod hostile;
+mod index;
 mod label;
 mod label_adversaries;
 mod label_again;

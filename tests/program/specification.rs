@@ -5,6 +5,7 @@ use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use docker_artifact::artifact::table_index;
 use docker_artifact::artifact::range_index::{Listed, Part, StoredExtent, listing_digest};
 use docker_artifact::image::digest::{ChainId, DiffId, Digest};
 use docker_artifact::image::label::Record;
@@ -148,4 +149,19 @@ fn everybody_who_could_try_something_is_met_by_a_test_that_is_there() {
         }
     }
     assert!(!is_a_test("hostile::paths::a_name_that_no_test_has"));
+}
+
+#[test]
+fn a_table_index_is_read_as_in_the_example() {
+    let text = example("tables");
+    let index: serde_json::Value = serde_json::from_str(text).unwrap();
+    let subject = index["subject"]["digest"].as_str().unwrap().parse().unwrap();
+    let (tables, revision) = table_index::of_manifest(text.as_bytes(), &subject).unwrap();
+    assert_eq!(revision, 1);
+    let [table] = tables.told.as_slice() else { panic!("{:?}", tables.told) };
+    assert_eq!((&table.layer, table.size, table.top.range), (&Digest::of(&blob()), 812_345, (810_100, 812_273)));
+    // And it is written so.
+    let written: serde_json::Value =
+        serde_json::from_str(&table_index::manifest(&tables, None, &index["subject"], revision)).unwrap();
+    assert_eq!(written, index);
 }

@@ -83,7 +83,7 @@ impl Remember {
     }
 
     /// Waits until all layers that were read to their ends have their tables.
-    pub fn settle(&self) {
+    fn settle(&self) {
         let at_work = std::mem::take(&mut *self.at_work());
         for written in at_work {
             match written.join() {
@@ -100,6 +100,13 @@ impl Remember {
 
     fn at_work(&self) -> MutexGuard<'_, Vec<Written<()>>> {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who lets go of it last waits until all layers that were read to their ends have their tables.
+impl Drop for Remember {
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 

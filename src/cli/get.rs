@@ -12,8 +12,8 @@ use super::options::GetOptions;
 use super::output::write_out;
 use super::progress::Display;
 use super::sanitize;
+use crate::artifact::Error;
 use crate::artifact::get::{Fetched, Proof, Report, Request, Unverified, get};
-use crate::artifact::{Error, Tables};
 use crate::extract::Destination;
 
 /// Gets what `options` say, and prints what was asked to be printed.
@@ -32,7 +32,7 @@ pub async fn run(options: GetOptions, display: Arc<Display>) -> Result<(), Failu
         preserve: options.preserve,
         digests: options.format.is_some(),
         trust_attached: options.trust_attached,
-        tables: if options.tables { Tables::carried() } else { Tables::default() },
+        tables: options.access.cache.tables(options.tables, &*display),
         step: options.step,
     };
     let platform = request.platform.clone();

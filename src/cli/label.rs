@@ -58,7 +58,8 @@ enum How {
 
 /// Labels in the way that the place has: what is in a registry is pushed, of what is on this machine a copy is written.
 async fn perform(options: LabelOptions, display: &Arc<Display>) -> Result<(Labelled, Images), Failure> {
-    let LabelOptions { image, tag, copy, request, access, .. } = options;
+    let LabelOptions { image, tag, copy, mut request, access, .. } = options;
+    request.tables = access.cache.tables(true, &**display);
     if let Location::Named(Name::Registry { reference, .. }) = &image {
         let from = access.registry(reference, display.clone()).map_err(Error::from)?;
         let to = match &tag {

@@ -70,7 +70,7 @@ impl TableStore for KeptTables {
             return Ok(None);
         }
         let table = self.0.new_table()?;
-        let (file, scratch, blob) = (table.file.try_clone()?, table.scratches(), blob.clone());
+        let (file, scratch, blob) = (table.file.try_clone()?, Box::new(table.scratches()), blob.clone());
         Ok(Some(Room { file, scratch, keep: Box::new(move || table.keep(&blob)) }))
     }
 }

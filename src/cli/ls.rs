@@ -29,7 +29,7 @@ use crate::table::Format;
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
     let LsOptions { image, what, tables, platform, format, whole, access, .. } = options;
-    let tables = if tables { Tables::carried() } else { Tables::default() };
+    let tables = access.cache.tables(tables, &*display);
     let progress: Arc<dyn Progress> = display.clone();
     let source = access.open(&image, display.clone()).await?;
     let opened = Arc::clone(&source);
@@ -147,7 +147,8 @@ fn artifact(artifact: &ListedArtifact) -> Value {
 /// What tells what is in a layer, the cheapest first.
 fn offered(layer: &Layer, tables: &Tables, soci: &HashSet<Digest>, indexed: &HashSet<Digest>) -> String {
     let is_of = |digests: &HashSet<Digest>| layer.digest().is_some_and(|digest| digests.contains(digest));
-    let is_cached = || layer.digest().zip(tables.cached.as_ref()).is_some_and(|(digest, cached)| cached.table(digest).is_some());
+    let is_cached =
+        || layer.digest().zip(tables.cached.as_ref()).is_some_and(|(digest, cached)| cached.table(digest).is_some());
     match Format::of(layer) {
         _ if is_cached() => "cached".to_owned(),
         Some(format) => format.to_string(),

@@ -5,8 +5,8 @@ use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use docker_artifact::artifact::table_index;
 use docker_artifact::artifact::range_index::{Listed, Part, StoredExtent, listing_digest};
+use docker_artifact::artifact::table_index;
 use docker_artifact::image::digest::{ChainId, DiffId, Digest};
 use docker_artifact::image::label::Record;
 use docker_artifact::layer::checkpoint::ExtentReader;

@@ -182,7 +182,7 @@ async fn measure(
     let measure = Arc::new(Measure::default());
     let survey = Survey::new(Arc::clone(from), image, Arc::clone(&measure), lookup, Verify::Always);
     // What is labelled is covered by the image's digest from then on, and so must what tells of it be.
-    let tables = beside(request.tables.clone(), (from, image), false, progress);
+    let tables = beside(tables.clone(), (from, image), false, progress);
     // Those that the image carries do not tell where in the tar anything is.
     let mut survey = survey.telling(progress).told_by(Tables { carried: false, ..tables });
     let found = survey.complete(&candidate.name).await;

@@ -10,7 +10,6 @@ use serde_json::json;
 use super::super::access::Access;
 use super::super::failure::Failure;
 use super::super::progress::Display;
-use crate::artifact::Tables;
 use crate::artifact::context::{self, Outcome, Report, Wanted};
 use crate::build::kept::{Kept, Record};
 use crate::build::{Context, Left, Use, context_name};
@@ -169,7 +168,8 @@ impl Contexts<'_> {
         let (record, fetched_bytes) = match earlier {
             Some(record) => (record, None),
             None => {
-                let request = context::Request { wanted, is_stage, tables: Tables::default(), folder: new_folder };
+                let tables = self.access.cache.tables(true, &**self.display);
+                let request = context::Request { wanted, is_stage, tables, folder: new_folder };
                 let (record, bytes) = self.fetch(resolved, &uses, &request).await?;
                 self.kept.put(&place, &record).map_err(Failure::Kept)?;
                 (record, Some(bytes))

@@ -7,6 +7,7 @@ use crate::cli::access::{Access, Location, location};
 use crate::cli::arguments::IndexArguments;
 use crate::cli::columns::INDEXED;
 use crate::cli::format::Format;
+use crate::cli::local_cache::LocalCache;
 use crate::cli::progress::DisplayMode;
 use crate::image::platform::Platform;
 use crate::source::name::Name as Place;
@@ -70,7 +71,7 @@ impl IndexOptions {
             output,
             whole: typed.no_trunc,
             display: surroundings.display_mode(typed.progress, typed.quiet),
-            access: Access::new(typed.registry, surroundings.engine.clone()),
+            access: Access::new(typed.registry, surroundings.engine.clone(), LocalCache::new(true)),
         })
     }
 }

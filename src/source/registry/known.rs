@@ -33,7 +33,7 @@ impl Registry {
         let name = self.in_full(':', tag);
         if let Some(last) = cache.last_seen(&name)
             && let Some(kept) = self.kept(&last)
-            && let Some(digest) = self.digest_of(tag).await
+            && let Some(digest) = self.digest_under(tag).await
             && let Some(kept) = if digest == last { Some(kept) } else { self.kept(&digest) }
         {
             cache.see(&name, &digest);
@@ -46,7 +46,7 @@ impl Registry {
     }
 
     /// The digest that the registry says the tag has; `None` where it does not say: GET will tell, or fail for a reason that has words.
-    async fn digest_of(&self, tag: &str) -> Option<Digest> {
+    async fn digest_under(&self, tag: &str) -> Option<Digest> {
         let request = Request {
             method: Method::HEAD,
             target: Target::Registry(format!("manifests/{tag}")),

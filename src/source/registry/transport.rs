@@ -139,7 +139,7 @@ impl Transport {
 
     /// Sends `request` once, for an answer that can be done without: `None` where it is none of success.
     pub async fn send_once(&self, request: &Request) -> Option<Answer> {
-        match self.try_once(request, None).await {
+        match self.try_once(request).await {
             Ok(answer) => Some(answer),
             Err(failure) => {
                 tracing::debug!(what = self.name_of(&request.asked), method = %request.method, ?failure, "not answered");

@@ -64,8 +64,8 @@ pub const FILES: (&Columns, &str) = (
 /// What is printed of the cache, and what names a row.
 pub const CACHED: (&Columns, &str) = (
     &Columns {
-        table: "{{.Type}}\\t{{.Digest}}\\t{{.DiskSize}}\\t{{.LastUsed}}",
-        fields: &["Type", "Digest", "DiskSize", "LastUsed"],
+        table: "{{.Type}}\\t{{.Digest}}\\t{{.Size}}\\t{{.Entries}}\\t{{.DiskSize}}\\t{{.LastUsed}}",
+        fields: &["Type", "Digest", "Size", "Entries", "DiskSize", "LastUsed"],
     },
     "{{.Digest}}",
 );

@@ -1,14 +1,18 @@
 //! All that is kept, of layers and of what builds were given, in one list.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::build::kept::{KeptImage, forget_image, kept_images};
-use crate::cache::{Cache, Contents, Pruned};
+use crate::cache::{Cache, Contents, KeptLayer, Pruned};
 use crate::cli::timestamp;
 use crate::image::digest::Digest;
+use crate::table::own::{OwnTable, Trailer};
 
 /// What is kept, if anything may be.
 pub(super) struct Held {
@@ -24,8 +28,7 @@ impl Held {
     pub(super) fn rows(&self, digests: bool) -> Vec<Value> {
         let Some(cache) = &self.cache else { return Vec::new() };
         let Contents { layers, others } = cache.contents();
-        let mut rows: Vec<Value> =
-            layers.into_iter().map(|layer| row("layer", Some(&layer.digest), layer.bytes, Some(layer.used))).collect();
+        let mut rows: Vec<Value> = layers.iter().map(|kept| layer(cache, kept)).collect();
         rows.extend(self.images().iter().map(|image| row("image", Some(&image.digest), image.bytes, Some(image.used))));
         if others.files > 0 && !digests {
             rows.push(row("manifests", None, others.bytes, others.used));
@@ -67,12 +70,61 @@ impl Held {
     }
 }
 
+/// The row of a layer, with what its table says of it, if that can be read.
+fn layer(cache: &Cache, KeptLayer { digest, bytes, used }: &KeptLayer) -> Value {
+    let mut row = row("layer", Some(digest), *bytes, Some(*used));
+    let table = cache.look_at(digest).and_then(|file| top(&file).ok().flatten());
+    if let Some(table) = table.filter(|table| table.blob().digest == *digest) {
+        row["Size"] = json!(table.blob().size);
+        row["Entries"] = json!(table.rows());
+    }
+    row
+}
+
+/// The table in `file`, as far as its top node tells; `None` where there is none.
+fn top(file: &File) -> io::Result<Option<OwnTable>> {
+    let length = file.metadata()?.len();
+    let mut last = [0; Trailer::LENGTH];
+    let Some(start) = length.checked_sub(Trailer::LENGTH as u64) else { return Ok(None) };
+    file.read_exact_at(&mut last, start)?;
+    let Ok(Trailer { top: part, .. }) = Trailer::read(&last, length) else { return Ok(None) };
+    let mut top = vec![0; usize::try_from(part.length()).unwrap_or(0)];
+    file.read_exact_at(&mut top, part.range.0)?;
+    Ok(OwnTable::of_any(&top, &part).ok())
+}
+
 fn row(kind: &str, digest: Option<&Digest>, bytes: u64, used: Option<SystemTime>) -> Value {
     let seconds = used.and_then(|used| used.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
     json!({
         "Type": kind,
         "Digest": digest,
+        "Size": null,
+        "Entries": null,
         "DiskSize": bytes,
         "LastUsed": seconds.and_then(|seconds| i64::try_from(seconds).ok()).map(timestamp::utc),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::Compression;
+    use crate::table::own::{Blob, Writer};
+
+    #[test]
+    fn a_layer_is_listed_with_what_its_table_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Arc::new(Cache::at(directory.path(), 1 << 30).unwrap());
+        let digest = Digest::of(b"layer");
+        let blob = Blob { digest: digest.clone(), size: 1_234, compression: Compression::Gzip };
+        let table = cache.new_table().unwrap();
+        Writer::new(table.file.try_clone().unwrap(), Box::new(table.scratches()), blob).finish().unwrap();
+        table.keep(&digest).unwrap();
+        let other = cache.new_table().unwrap();
+        other.keep(&Digest::of(b"other")).unwrap();
+        let rows = Held::new(Some(cache)).rows(false);
+        let row = |digest: &Digest| rows.iter().find(|row| row["Digest"] == json!(digest)).unwrap().clone();
+        assert_eq!((&row(&digest)["Size"], &row(&digest)["Entries"]), (&json!(1_234), &json!(0)));
+        assert_eq!(row(&Digest::of(b"other"))["Size"], Value::Null);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::leaf::{self, Context, Leaf};
 use super::node::{self, Child, Head, MAX_TOP};
 use super::record::{HARD_LINK, MARK, SUPERSEDED};
-use super::row::{Part, Row, Wanted};
+use super::row::{Blob, Part, Row, Wanted};
 use super::wants::Wants;
 use crate::image::digest::Digest;
 use crate::layer::Compression;
@@ -35,15 +35,26 @@ pub struct OwnTable {
 impl OwnTable {
     /// The table with this top node, which has to be what `part` says; it has to be one of the layer in `blob`.
     pub fn of(top: &[u8], part: &Part, blob: (&Digest, u64)) -> Result<Self, Unusable> {
+        let table = OwnTable::of_any(top, part)?;
+        if (&table.head.blob.digest, table.head.blob.size) != blob {
+            return Err(Unusable::new("the table is of another layer"));
+        }
+        Ok(table)
+    }
+
+    /// The same, of whatever layer it says.
+    pub fn of_any(top: &[u8], part: &Part) -> Result<Self, Unusable> {
         if part.length() > MAX_TOP {
             return Err(Unusable::new("the top node of the table is too long"));
         }
         part.check(top)?;
         let (head, children) = node::top(top, part.range.0)?;
-        if (&head.blob.digest, head.blob.size) != blob {
-            return Err(Unusable::new("the table is of another layer"));
-        }
         Ok(OwnTable { head, children: children.into(), end: part.range.0 })
+    }
+
+    /// The layer's blob.
+    pub fn blob(&self) -> &Blob {
+        &self.head.blob
     }
 
     /// How the layer is compressed.

@@ -91,7 +91,7 @@ impl Trail {
             Some((end, hasher)) => (*end, hasher.clone().finish()),
             None => (length, digest.clone()),
         };
-        Some(Part { range: *start..end, hasher: hasher.clone(), expected })
+        Some(Part::new(*start..end, hasher.clone(), expected))
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -139,7 +139,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The bytes `range` of a blob, in front of which its hash has come to `hasher`, and at whose end to `expected`.
+    /// The bytes `range` of a blob, where the hash of all bytes before is known, and the digest of all up to their end.
     pub fn new(range: Range<u64>, hasher: Hasher, expected: Digest) -> Self {
         Part { range, hasher, expected }
     }

@@ -36,13 +36,11 @@ fn a_labelled_file_costs_little_more_than_itself() {
 }
 
 #[test]
-fn a_name_asks_once_for_what_refers_to_the_image_if_at_all_and_an_unlabelled_path_never() {
+fn a_name_asks_once_for_what_refers_to_the_image_if_at_all() {
     for registry in both_kinds() {
         let reference = push_labelled(&registry);
         let asked = || (registry.count("GET", "/referrers/"), registry.count("GET", "/manifests/sha256-"));
         let (dir, (api, tag)) = (WorkDir::new(), asked());
-        artifact(&["get", &reference, "/etc/app/b.conf"]).run_in(&dir).exits(0);
-        assert_eq!(asked(), (api, tag));
         artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0);
         assert_eq!(asked(), (api, tag), "the manifest names what a name needs");
         lose_list(&registry);
@@ -51,6 +49,22 @@ fn a_name_asks_once_for_what_refers_to_the_image_if_at_all_and_an_unlabelled_pat
         let (by_api, by_tag) = asked();
         assert_eq!(by_api, api + 1);
         assert!(by_tag <= tag + 1, "{by_tag}");
+    }
+}
+
+#[test]
+fn a_path_asks_once_for_what_refers_to_a_large_image_and_never_where_that_is_not_believed() {
+    for registry in both_kinds() {
+        let (large, small) = (push_labelled(&registry), registry.push("team/small:1", &tools()));
+        let pinned = format!("{large}@{}", subject_of(&registry));
+        let asked = || registry.count("GET", "/referrers/") + registry.count("GET", "/manifests/sha256-");
+        let before = asked();
+        for flags in [&[&small, "/bin/tool"][..], &[&pinned, "/etc/app/b.conf"], &["--no-index", &large, "/bin/tool"]] {
+            artifact(&[&["get"], flags].concat()).run_in(&WorkDir::new()).exits(0);
+        }
+        assert_eq!(asked(), before);
+        artifact(&["get", &large, "/etc/app/b.conf"]).run_in(&WorkDir::new()).exits(0);
+        assert!(asked() <= before + 2);
     }
 }
 

@@ -308,9 +308,9 @@ fn large(number: usize, name: &str, more: usize) -> (Layer, Vec<u8>, docker_arti
     for more in 0..more {
         let path = format!("usr/share/packages/d{:04}/some-file-{more}.txt", more / 100);
         // What is told of lies in the layer, wherever that is.
-        let (at, data) = (1_000_000 + more as u64 * 2_048, 512 + more as u64 % 50_000);
+        let at = 512 * (more as u64 % 100);
         let digest = Digest::of(path.as_bytes());
-        writer.entry(&entry(path, Kind::File { size: 700, sparse: false }, at, data), Some(digest)).unwrap();
+        writer.entry(&entry(path, Kind::File { size: 700, sparse: false }, at, at + 512), Some(digest)).unwrap();
     }
     let mut written = writer.finish().unwrap();
     let mut table = Vec::new();

@@ -149,6 +149,11 @@ impl Tables {
         lengths.fold(0, u64::saturating_add) <= MAX_EMBEDDED
     }
 
+    /// Whether it says nothing of any layer.
+    pub fn is_empty(&self) -> bool {
+        self.told.is_empty() && self.untold.is_empty()
+    }
+
     /// Whether it says the same as `other`, in whichever order.
     pub fn is_same(&self, other: &Self) -> bool {
         self.untold == other.untold

@@ -109,7 +109,9 @@ pub async fn index(from: Arc<Registry>, request: Request, progress: Arc<dyn Prog
         let known = fitting(&earlier.tables, image);
         workshop.make(&from, (image, &candidate.name), &known, &progress).await?;
         let tables = workshop.tables(image);
-        let was_indexed = earlier.newest.is_some() && tables.is_same(&earlier.tables);
+        // Where no layer is worth a table, nothing need be attached.
+        let is_there = earlier.newest.is_some() || tables.is_empty();
+        let was_indexed = is_there && tables.is_same(&earlier.tables);
         if request.dry_run {
             indexed.bytes += bytes_of_new(&tables, &workshop);
         } else if !was_indexed {

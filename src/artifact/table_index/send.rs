@@ -37,9 +37,8 @@ pub async fn send(from: &Registry, to: &Registry, tables: &Tables, workshop: &Wo
         let descriptor = table.descriptor();
         match workshop.get(&table.layer) {
             Some(Made::New(_, file, _)) => {
-                if to.push_file(&descriptor, file).await? {
-                    bytes += table.size;
-                }
+                let was_sent = to.push_file(&descriptor, file).await?;
+                bytes += if was_sent { table.size } else { 0 };
             }
             _ if !from.shares_repository(to) => to.take_blob(from, &descriptor).await?,
             _ => {}

@@ -60,6 +60,17 @@ pub(in crate::artifact) struct Fetching<'a, C> {
 /// What came of what was wanted: all of it, or why the layer has to be read.
 pub(in crate::artifact) type Fetched<K> = ControlFlow<NotTold, HashMap<DataOffset, K>>;
 
+/// The same error, with what to try where content is not what a table says that the image's digest covers.
+fn hinting(error: Error) -> Error {
+    match error {
+        Error::Source(SourceError::Mismatch { what, expected, actual }) => {
+            let actual = format!("{actual} (--no-index reads the layer, and no table)");
+            SourceError::Mismatch { what, expected, actual }.into()
+        }
+        error => error,
+    }
+}
+
 impl<C: Collect> Fetching<'_, C> {
     /// Fetches what was `missed`.
     pub(in crate::artifact) async fn fetch(self, missed: Missed) -> Result<Fetched<C::Kept>, Error> {
@@ -88,7 +99,7 @@ impl<C: Collect> Fetching<'_, C> {
         match self.told.origin {
             _ if gives_no_parts(&error) => NotTold::NoParts(error),
             Origin::Cached | Origin::Attached if is_wrong => NotTold::Unusable(Unusable::new(error.to_string())),
-            _ => NotTold::Failed(error),
+            _ => NotTold::Failed(hinting(error)),
         }
     }
 

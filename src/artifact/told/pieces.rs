@@ -236,7 +236,6 @@ impl<R: Read> Joined<'_, R> {
     fn mismatch(&self, expected: Option<&Digest>, actual: String) -> io::Error {
         let expected = expected.or(self.whole.as_ref().map(|(_, digest)| digest));
         let expected = expected.map_or_else(|| "as many bytes as it says".to_owned(), Digest::to_string);
-        let actual = format!("{actual} (--no-index reads the layer, and no table)");
         SourceError::Mismatch { what: self.decoding.what.clone(), expected, actual }.into()
     }
 

@@ -1,5 +1,6 @@
 //! Tables, written and read.
 
+mod example;
 mod hostile;
 mod layers;
 mod places;

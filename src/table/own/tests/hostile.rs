@@ -165,8 +165,8 @@ fn a_table_that_is_made_to_do_harm_gives_rows_that_a_tar_could_have_or_none() {
             let mut length = 0;
             apart.together(at, &mut |content| length = content.0.len() + content.1.len());
             for place in 0..length {
-                for way in 0..6 {
-                    let number = random.next();
+                for _ in 0..2 {
+                    let (way, number) = (random.below(6), random.next());
                     let other = apart.together(at, &mut |(content, digests)| {
                         let (bytes, place) = match place.checked_sub(content.len()) {
                             None => (content, place),
@@ -193,7 +193,7 @@ fn a_table_that_is_made_to_do_harm_gives_rows_that_a_tar_could_have_or_none() {
             }
         }
     }
-    assert!(refused > 5000 && rows > 1000, "{refused} {rows}");
+    assert!(refused > 1500 && rows > 300, "{refused} {rows}");
 }
 
 #[test]

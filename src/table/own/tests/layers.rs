@@ -143,7 +143,7 @@ fn implied() -> Node {
 #[test]
 fn all_rows_of_a_table_make_the_index_of_the_layer() {
     let (mut simple, mut others) = (0, 0);
-    for seed in 0..3000 {
+    for seed in 0..800 {
         let mut random = Random::new(seed);
         let entries = if random.one_in(4) {
             numbered((0..random.below(30)).map(|_| any(&mut random)).collect())
@@ -167,13 +167,13 @@ fn all_rows_of_a_table_make_the_index_of_the_layer() {
         }
         *(if expected { &mut simple } else { &mut others }) += 1;
     }
-    assert!(simple > 1000 && others > 500, "{simple} {others}");
+    assert!(simple > 250 && others > 150, "{simple} {others}");
 }
 
 #[test]
 fn the_rows_that_come_for_some_paths_tell_of_them_what_the_layer_does() {
     let mut compared = 0;
-    for seed in 0..6000 {
+    for seed in 0..1000 {
         let mut random = Random::new(!seed);
         let entries = layer(&mut random);
         let sizes = Sizes { rows: 1 + random.below(4) as u64, ..SMALL };
@@ -217,5 +217,5 @@ fn the_rows_that_come_for_some_paths_tell_of_them_what_the_layer_does() {
             compared += 1;
         }
     }
-    assert!(compared > 20_000, "{compared}");
+    assert!(compared > 4_000, "{compared}");
 }

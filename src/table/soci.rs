@@ -123,10 +123,14 @@ impl WholeTable for Ztoc {
 
     /// No two stretches have a span in common.
     fn contents(&self, wanted: &HashSet<DataOffset>) -> Result<Contents, Unusable> {
-        let mut stretches: Vec<(Range<usize>, Vec<(DataOffset, u64)>)> = Vec::new();
+        let (mut stretches, mut empty): (Vec<Neighbours>, Vec<_>) = Default::default();
         self.entries(&mut |entry| {
             let (Kind::File { size, .. }, data) = (&entry.kind, DataOffset(entry.data_offset)) else { return Ok(()) };
             if !wanted.contains(&data) {
+                return Ok(());
+            }
+            if *size == 0 {
+                empty.push((data, 0));
                 return Ok(());
             }
             let spans = self.spans.holding(&self.stored, data.0..data.0 + size);
@@ -141,9 +145,14 @@ impl WholeTable for Ztoc {
         })?;
         let info = Fields::root(&self.stored)?.fields(ztoc::COMPRESSION_INFO)?.ok_or(Damaged)?;
         let stretch = |(spans, contents)| self.spans.stretch(&self.stored, &info, spans, contents);
-        stretches.into_iter().map(stretch).collect::<Result<_, _>>().map(Contents::Spans)
+        let stretches =
+            stretches.into_iter().map(stretch).chain((!empty.is_empty()).then(|| Ok(Stretch::of_nothing(empty))));
+        stretches.collect::<Result<_, _>>().map(Contents::Spans)
     }
 }
+
+/// Spans that lie side by side, and what is wanted of them: where it is in the tar, and its length in bytes.
+type Neighbours = (Range<usize>, Vec<(DataOffset, u64)>);
 
 /// The entry that these `fields` tell, which does not begin before `position` in the tar. What it takes to read it comes off `cost`.
 fn entry(fields: &Fields<'_>, position: u64, cost: &mut usize) -> Result<Entry, Unusable> {
@@ -161,6 +170,9 @@ fn entry(fields: &Fields<'_>, position: u64, cost: &mut usize) -> Result<Entry, 
     };
     let named =
         |raw, at_root| canonical(raw, at_root).map_err(|_| contradiction(raw, "is a name that no layer can have"));
+    if name.contains(&0) || target.contains(&0) {
+        return Err(contradiction(name, "is a name that no layer can have"));
+    }
     let path = named(name, AtRoot::Stay)?;
     let kind = match fields.bytes(file::TYPE)? {
         b"reg" => Kind::File { size: number(file::UNCOMPRESSED_SIZE)?, sparse: false },
@@ -197,6 +209,9 @@ fn entry(fields: &Fields<'_>, position: u64, cost: &mut usize) -> Result<Entry, 
             return Err(contradiction(name, "is stored with holes, of which it does not tell"));
         }
         if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {
+            if attribute.contains(&0) {
+                return Err(contradiction(name, "has an attribute that no file can have"));
+            }
             xattrs.insert(attribute.to_vec(), value.to_vec());
         }
     }

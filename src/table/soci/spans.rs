@@ -58,7 +58,7 @@ enum Form {
 /// Neighbouring spans, which come in one request, and what is wanted of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// Which bytes of the blob they are.
+    /// Which bytes of the blob they are; none where nothing is wanted that has any.
     pub compressed: Range<u64>,
     /// Where in the tar the first begins.
     pub uncompressed: u64,
@@ -79,6 +79,13 @@ struct Begin {
     uncompressed: u64,
     /// How many bits of the byte before belong to it.
     bits: u8,
+}
+
+impl Stretch {
+    /// What has no bytes, and needs no span.
+    pub(super) fn of_nothing(contents: Vec<(DataOffset, u64)>) -> Self {
+        Stretch { compressed: 0..0, uncompressed: 0, checkpoint: Checkpoint::Plain, spans: Vec::new(), contents }
+    }
 }
 
 impl Begin {

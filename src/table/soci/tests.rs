@@ -26,11 +26,16 @@ fn file(name: &str, offset: i64, size: i64) -> ZtocFile {
 /// A layer with three files, the second of which reaches over several spans, and its zTOC.
 fn sample() -> Sample {
     let (one, two, three) = (noise(1, 1_000), noise(2, 120_000), noise(3, 70));
-    let tar = tar_of(&[("one", &one), ("two", &two), ("three", &three)]);
+    let tar = tar_of(&[("one", &one), ("two", &two), ("three", &three), ("empty", &[])]);
     let (blob, begins) = gzip_in_spans(&tar, SPAN);
     let ends = begins.iter().skip(1).map(|begin| begin.compressed as usize).chain([blob.len()]);
     let digests = begins.iter().zip(ends).map(|(begin, end)| Digest::of(&blob[begin.compressed as usize..end]));
-    let files = vec![file("one", 512, 1_000), file("two", 2_048, 120_000), file("three", 122_880, 70)];
+    let files = vec![
+        file("one", 512, 1_000),
+        file("two", 2_048, 120_000),
+        file("three", 122_880, 70),
+        file("empty", 123_904, 0),
+    ];
     let ztoc = writer::Ztoc {
         version: b"0.9".to_vec(),
         compressed_size: blob.len() as i64,
@@ -72,7 +77,7 @@ fn decoded(blob: &[u8], stretches: &[Stretch]) -> Vec<(u64, Vec<u8>)> {
         let mut tar = Vec::new();
         ExtentReader::new(&stretch.checkpoint, Cursor::new(&blob[range])).unwrap().read_to_end(&mut tar).unwrap();
         for (data, size) in &stretch.contents {
-            let at = (data.0 - stretch.uncompressed) as usize;
+            let at = ((data.0 - stretch.uncompressed) as usize).min(tar.len());
             contents.push((data.0, tar[at..at + *size as usize].to_vec()));
         }
     }
@@ -137,6 +142,7 @@ fn contents_come_by_the_spans_that_hold_them() {
             (&[122_880], vec![1]),
             (&[512, 122_880], vec![1, 1]),
             (&[512, 2_048, 122_880], vec![3]),
+            (&[122_880, 123_904], vec![1, 0]),
         ] {
             let stretches = stretches(&table, &wanted.iter().map(|data| DataOffset(*data)).collect());
             assert_eq!(stretches.iter().map(|stretch| stretch.spans.len()).collect::<Vec<_>>(), spans, "{wanted:?}");
@@ -238,6 +244,7 @@ fn what_contradicts_itself_is_not_believed() {
         (changed(&|ztoc| ztoc.files[1].size = 121_000), "behind"),
         (changed(&|ztoc| ztoc.files[1].mtime.clear()), "time"),
         (changed(&|ztoc| ztoc.files[1].name = b"../f".to_vec()), "no layer can have"),
+        (changed(&|ztoc| ztoc.files[1].name = b"a\0b".to_vec()), "no layer can have"),
         (changed(&|ztoc| ztoc.files[1].name = b"./".to_vec()), "root"),
         (changed(&|ztoc| ztoc.files[1].kind = b"socket".to_vec()), "not known"),
         (

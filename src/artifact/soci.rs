@@ -26,7 +26,7 @@ use crate::table::{Format, MAX_STORED, Unusable};
 const INDEX_ANNOTATION: &str = "com.amazon.soci.index-digest";
 
 /// What indexes are: their config's media type, or their artifact type.
-const TYPE_1: &str = "application/vnd.amazon.soci.index.v1+json";
+pub const ATTACHED_TYPE: &str = "application/vnd.amazon.soci.index.v1+json";
 const TYPE_2: &str = "application/vnd.amazon.soci.index.v2+json";
 
 /// The annotation of a zTOC's descriptor that has the digest of its layer.
@@ -46,6 +46,11 @@ const LEAST_RATIO: u64 = 4;
 
 /// How many indexes that refer to an image are looked at.
 const MAX_LOOKED_AT: usize = 4;
+
+/// Whether it is worth looking for an index of an image with layers of these sizes.
+pub fn is_worth_asking(mut sizes: impl Iterator<Item = u64>) -> bool {
+    sizes.any(|size| size >= LEAST_ATTACHED)
+}
 
 /// The SOCI index of an image, which is asked for when it is needed first.
 pub struct SociIndex {
@@ -187,16 +192,16 @@ async fn named_index(store: &dyn Store, named: &str) -> Result<Listed, Error> {
 /// not told where it cannot be had.
 async fn attached_index(store: &dyn Store, subject: &Digest) -> Result<Listed, Error> {
     let local = |error: SourceError| Some(Error::from(error)).filter(Error::is_local);
-    let listed = match store.referrers(subject, TYPE_1).await {
+    let listed = match store.referrers(subject, ATTACHED_TYPE).await {
         Ok(listed) => listed,
         Err(error) => return local(error).map_or_else(|| Ok(Listed::none()), Err),
     };
     // What does not say its type is nothing of SOCI's, whose manifests have it in two places.
-    let typed = listed.iter().rev().filter(|entry| entry.artifact_type.as_deref() == Some(TYPE_1));
+    let typed = listed.iter().rev().filter(|entry| entry.artifact_type.as_deref() == Some(ATTACHED_TYPE));
     for entry in typed.take(MAX_LOOKED_AT) {
         match source::listed_manifest(store, entry).await {
             Ok(raw) => {
-                if let Some(ztocs) = ztocs(&raw.bytes, TYPE_1, Some(subject)) {
+                if let Some(ztocs) = ztocs(&raw.bytes, ATTACHED_TYPE, Some(subject)) {
                     return Ok(Listed { ztocs });
                 }
             }

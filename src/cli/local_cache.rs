@@ -46,7 +46,7 @@ impl LocalCache {
         let Some(cache) = self.open(progress) else { return carried };
         let kept = Arc::new(KeptTables(cache));
         let remember = Remember::new(kept.clone(), |why| tracing::debug!("{why}"));
-        let cached = believed.then(|| kept as Arc<dyn Cached>);
+        let cached = believed.then_some(kept as Arc<dyn Cached>);
         Tables { cached, remember: Some(Arc::new(remember)), ..carried }
     }
 }

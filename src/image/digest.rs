@@ -190,7 +190,7 @@ impl Hasher {
         state.get_mut(32..40)?.copy_from_slice(&(bytes / SHA256_BLOCK).to_le_bytes());
         let hasher = Sha256::deserialize(&state).ok()?;
         // It counts bits, in 64 of them.
-        (bytes % SHA256_BLOCK == 0 && bytes < 1 << 60).then_some(Hasher::Sha256(hasher))
+        (bytes.is_multiple_of(SHA256_BLOCK) && bytes < 1 << 60).then_some(Hasher::Sha256(hasher))
     }
 
     /// The digest of all bytes taken in.

@@ -222,7 +222,7 @@ impl Query {
 
     /// Puts the leaves in their order, the last one first.
     fn sort(&mut self) {
-        self.leaves.sort_unstable_by(|one, other| other.range.cmp(&one.range));
+        self.leaves.sort_unstable_by_key(|leaf| std::cmp::Reverse(leaf.range));
     }
 
     fn leaf(&mut self, bytes: &[u8], each: &mut dyn FnMut(Row) -> Result<(), Unusable>) -> Result<(), Unusable> {

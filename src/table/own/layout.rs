@@ -4,10 +4,10 @@
 //! entry of a directory supersedes an earlier one), nothing is below what is no directory in the same layer, and each hard link leads to
 //! a regular file of an earlier entry.
 
-use super::not_written::{NotWritten, TOO_DEEP, TOO_MANY};
+use super::not_written::{NotWritten, TOO_DEEP, TOO_LONG, TOO_MANY};
 use super::numbers::shared;
 use super::record::*;
-use super::shelf::{Shelf, read};
+use super::shelf::{Shelf, peek, read};
 use super::sorted::Merge;
 
 /// A layer that is not simple has no table if it has more entries than this: all of its rows are read whenever one is wanted.
@@ -17,22 +17,30 @@ const MAX_NOT_SIMPLE: u64 = 200_000;
 const MAX_IMPLIED: u64 = 4;
 const FREE_IMPLIED: u64 = 10_000;
 
+/// How many bytes the rows of all directories on the way to a path have at most, as leaves repeat them.
+const MAX_ABOVE: usize = 256 << 10;
+
 /// A row that is held back.
 #[derive(Debug, Default)]
 struct Held {
     is_there: bool,
     /// The written record.
     record: Vec<u8>,
-    kind: u8,
+    /// What it is, and where its header is.
+    what: u8,
     header_offset: u64,
 }
 
 impl Held {
-    fn hold(&mut self, record: &Record<'_>, written: &[u8]) {
+    fn hold(&mut self, written: &[u8], (what, header_offset): (u8, u64)) {
         self.is_there = true;
         self.record.clear();
         self.record.extend_from_slice(written);
-        (self.kind, self.header_offset) = (record.kind(), record.header_offset);
+        (self.what, self.header_offset) = (what, header_offset);
+    }
+
+    fn kind(&self) -> u8 {
+        self.what & KIND
     }
 }
 
@@ -48,6 +56,8 @@ struct Above {
     key: usize,
     /// Its rows.
     rows: Vec<Vec<u8>>,
+    /// How many bytes these have, with those of all directories above.
+    length: usize,
 }
 
 /// Makes groups of rows.
@@ -84,28 +94,28 @@ impl Layout {
 
     /// Takes in the next row.
     pub(super) fn push(&mut self, key: &[u8], written: &[u8]) -> Result<(), NotWritten> {
-        let record = read(written)?;
+        let (what, header_offset) = peek(written)?;
         if !self.is_there || self.key != key {
-            self.close(Some((key, record.header_offset)))?;
-            self.open(key, record.header_offset)?;
+            self.close(Some((key, header_offset)))?;
+            self.open(key, header_offset)?;
         }
-        let at = match record.mark() {
+        let at = match what & MARK {
             WHITEOUT => HELD_WHITEOUT,
             OPAQUE => HELD_OPAQUE,
             _ => ENTRY,
         };
         let held = &mut self.held[at];
         if held.is_there {
-            let are_directories = held.kind == DIRECTORY && record.kind() == DIRECTORY;
+            let are_directories = held.kind() == DIRECTORY && what & KIND == DIRECTORY;
             if at == ENTRY && !are_directories {
                 self.is_simple = false;
-            } else if let Some(what) = held.record.first_mut() {
-                *what |= SUPERSEDED;
+            } else if let Some(held) = held.record.first_mut() {
+                *held |= SUPERSEDED;
             }
             self.make_room()?;
             self.shelve(at)?;
         }
-        self.held[at].hold(&record, written);
+        self.held[at].hold(written, (what, header_offset));
         Ok(())
     }
 
@@ -132,7 +142,7 @@ impl Layout {
             self.make_room()?;
             self.shelf.push(&above, &read(&record)?);
             self.rows += 1;
-            self.above.push(Above { key: length, rows: vec![record] });
+            self.go_down(length, vec![record])?;
         }
         self.key.clear();
         self.key.extend_from_slice(key);
@@ -148,37 +158,37 @@ impl Layout {
         let below = next.filter(|(next, _)| is_below(next, &self.key));
         let is_opaque = self.held[HELD_OPAQUE].is_there;
         let entry = &self.held[ENTRY];
-        if entry.is_there && entry.kind != DIRECTORY && (below.is_some() || is_opaque) {
+        if entry.is_there && entry.kind() != DIRECTORY && (below.is_some() || is_opaque) {
             self.is_simple = false;
         }
         if self.is_simple {
-            let file = (entry.is_there && matches!(entry.kind, FILE | SPARSE)).then_some(entry.header_offset);
+            let file = (entry.is_there && matches!(entry.kind(), FILE | SPARSE)).then_some(entry.header_offset);
             self.is_simple = self.links.are_met(&self.key, file)?;
         }
         if !entry.is_there && !self.key.is_empty() && (below.is_some() || is_opaque) {
             let header_offset = below.map_or(self.held[HELD_OPAQUE].header_offset, |(_, header_offset)| header_offset);
             let record = self.imply(header_offset)?;
-            self.held[ENTRY].hold(&read(&record)?, &record);
+            self.held[ENTRY].hold(&record, (DIRECTORY | IMPLIED, header_offset));
         }
-        if below.is_some() {
-            let rows = self.held.iter().filter(|held| held.is_there).map(|held| held.record.clone()).collect();
-            self.make_room()?;
-            self.shelve_all()?;
-            self.above.push(Above { key: self.key.len(), rows });
-        } else {
-            self.make_room()?;
-            self.shelve_all()?;
-        }
-        self.check(self.is_simple)
-    }
-
-    fn shelve_all(&mut self) -> Result<(), NotWritten> {
+        self.make_room()?;
+        let rows = self.held.iter().filter(|held| held.is_there && below.is_some());
+        let rows: Vec<Vec<u8>> = rows.map(|held| held.record.clone()).collect();
         for at in [ENTRY, HELD_WHITEOUT, HELD_OPAQUE] {
             if self.held[at].is_there {
                 self.shelve(at)?;
             }
         }
-        Ok(())
+        if below.is_some() {
+            self.go_down(self.key.len(), rows)?;
+        }
+        self.check(self.is_simple)
+    }
+
+    /// Takes note of a directory in which there is something.
+    fn go_down(&mut self, key: usize, rows: Vec<Vec<u8>>) -> Result<(), NotWritten> {
+        let length = self.above.last().map_or(0, |above| above.length) + rows.iter().map(Vec::len).sum::<usize>();
+        self.above.push(Above { key, rows, length });
+        if length <= MAX_ABOVE { Ok(()) } else { Err(NotWritten::Untold(TOO_LONG)) }
     }
 
     fn shelve(&mut self, at: usize) -> Result<(), NotWritten> {

@@ -17,6 +17,9 @@ pub(super) const MAX_TOP: u64 = 256 << 10;
 /// The longest middle node, as it is stored.
 pub(super) const MAX_MIDDLE: u64 = 4 << 20;
 
+/// How many children a node has at most.
+pub(super) const MAX_CHILDREN: u64 = 1 << 15;
+
 /// A leaf or a node, as the node above it names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Child {
@@ -137,9 +140,8 @@ pub(super) fn middle(bytes: &[u8], end: u64, most: u64) -> Result<Vec<Child>, Un
 fn children(bytes: Bytes<'_>, digests: block::Digests<'_>, (end, most): (u64, u64)) -> Result<Vec<Child>, Unusable> {
     let (mut bytes, mut digests) = (bytes, digests);
     let (count, mut start) = (bytes.number()?, bytes.number()?);
-    // Each takes three bytes at least, and has its digest.
-    if count != (digests.rest().len() / DIGEST) as u64 || count > (bytes.0.len() / 3) as u64 {
-        return Err(Unusable::new("a node of the table does not have the digests of what is below it"));
+    if count > MAX_CHILDREN || count != (digests.rest().len() / DIGEST) as u64 {
+        return Err(Unusable::new("a node of the table has too much below it, or too few digests"));
     }
     let (mut all, mut key, mut keys) = (Vec::<Child>::new(), Vec::new(), 0);
     for _ in 0..count {

@@ -126,27 +126,32 @@ impl<'a> Record<'a> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.push(self.what);
         out.push(u8::from(self.digest.is_some()));
-        for number in [self.mode.into(), self.uid, self.gid, self.nanoseconds.into()] {
+        let headers = self.data_offset.wrapping_sub(self.header_offset);
+        for number in [self.header_offset, headers, self.mode.into(), self.uid, self.gid, self.nanoseconds.into()] {
             put(out, number);
         }
         put_signed(out, self.seconds);
-        for number in [self.header_offset, self.data_offset.wrapping_sub(self.header_offset), self.size] {
-            put(out, number);
-        }
+        put(out, self.size);
         put_string(out, self.target);
         put_string(out, self.xattrs);
         out.extend_from_slice(self.digest.as_ref().map_or(&[], |digest| digest));
+    }
+
+    /// What the record in `bytes` is, and where its header is.
+    pub(super) fn peek(bytes: &[u8]) -> Result<(u8, u64), Unusable> {
+        let mut bytes = Bytes(bytes);
+        let (what, _) = (bytes.byte()?, bytes.byte()?);
+        Ok((what, bytes.number()?))
     }
 
     /// The record in `bytes`, which [`Record::write`] wrote.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, Unusable> {
         let mut bytes = Bytes(bytes);
         let (what, has_digest) = (bytes.byte()?, bytes.byte()? == 1);
-        let (mode, uid, gid) = (bytes.number32()?, bytes.number()?, bytes.number()?);
-        let (nanoseconds, seconds) = (bytes.number32()?, bytes.signed()?);
         let header_offset = bytes.number()?;
         let data_offset = header_offset.wrapping_add(bytes.number()?);
-        let size = bytes.number()?;
+        let (mode, uid, gid) = (bytes.number32()?, bytes.number()?, bytes.number()?);
+        let (nanoseconds, seconds, size) = (bytes.number32()?, bytes.signed()?, bytes.number()?);
         let (target, xattrs) = (bytes.string(usize::MAX)?, bytes.string(usize::MAX)?);
         let digest = if has_digest { Some(bytes.array()?) } else { None };
         Ok(Record {

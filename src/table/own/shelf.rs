@@ -1,6 +1,6 @@
 //! Puts rows, which come in the order of their keys, into leaves, and the leaves below nodes.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::block::DIGEST;
 use super::leaf::{self, LeafWriter, Place};
@@ -179,7 +179,8 @@ impl Shelf {
                 first.clone_from(&child.key);
             }
             middle.push(&child);
-            if middle.count() == per || middle.length() >= FULL_NODE || number + 1 == self.count {
+            if middle.count() == per.min(node::MAX_CHILDREN) || middle.length() >= FULL_NODE || number + 1 == self.count
+            {
                 let (content, digests) = std::mem::take(&mut middle).finish(Vec::new());
                 let part = self.output.block(&content, &digests)?;
                 top.push(&Child { key: std::mem::take(&mut first), part });
@@ -204,7 +205,7 @@ fn next_child(children: &mut impl Read, bytes: &mut Vec<u8>, start: &mut u64) ->
     children.read_exact(&mut length)?;
     bytes.resize(u32::from_le_bytes(length) as usize, 0);
     children.read_exact(bytes)?;
-    let lost = |_| std::io::Error::from(std::io::ErrorKind::InvalidData);
+    let lost = |_| lost();
     let mut rest = super::numbers::Bytes(bytes);
     let key = rest.string(usize::MAX).map_err(lost)?.to_vec();
     let length = rest.number().map_err(lost)?;
@@ -216,5 +217,15 @@ fn next_child(children: &mut impl Read, bytes: &mut Vec<u8>, start: &mut u64) ->
 
 /// The record that was written so.
 pub(super) fn read(record: &[u8]) -> Result<Record<'_>, NotWritten> {
-    Record::read(record).map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData).into())
+    Record::read(record).map_err(|_| lost())
+}
+
+/// What the record that was written so is, and where its header is.
+pub(super) fn peek(record: &[u8]) -> Result<(u8, u64), NotWritten> {
+    Record::peek(record).map_err(|_| lost())
+}
+
+/// What was put away has not come back.
+fn lost() -> NotWritten {
+    io::Error::from(io::ErrorKind::InvalidData).into()
 }

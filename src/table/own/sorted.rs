@@ -9,6 +9,7 @@ use std::collections::binary_heap::PeekMut;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::numbers::{put, put_string, shared};
 
@@ -19,7 +20,7 @@ pub(super) type Scratch = Box<dyn Fn() -> io::Result<File> + Send>;
 const BUFFER: usize = 64 << 10;
 
 /// How many runs are merged at a time.
-const MAX_MERGED: usize = 48;
+const MAX_MERGED: usize = 24;
 
 /// Puts records in the order of their keys; those of one key stay as they came.
 #[derive(Default)]
@@ -120,7 +121,7 @@ impl Sorter {
 
 /// Runs in a file.
 struct Runs {
-    file: File,
+    file: Arc<File>,
     /// What is not in the file yet.
     buffer: Vec<u8>,
     /// How many bytes are.
@@ -133,7 +134,13 @@ struct Runs {
 
 impl Runs {
     fn new(file: File) -> Self {
-        Runs { file, buffer: Vec::with_capacity(2 * BUFFER), length: 0, runs: Vec::new(), last: Vec::new() }
+        Runs {
+            file: Arc::new(file),
+            buffer: Vec::with_capacity(2 * BUFFER),
+            length: 0,
+            runs: Vec::new(),
+            last: Vec::new(),
+        }
     }
 
     /// Begins a run whose first key is `key`, or goes on with the last one.
@@ -159,7 +166,7 @@ impl Runs {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.buffer)?;
+        (&*self.file).write_all(&self.buffer)?;
         self.length += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -185,7 +192,7 @@ impl Runs {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<(File, Vec<(u64, u64)>)> {
+    fn finish(mut self) -> io::Result<(Arc<File>, Vec<(u64, u64)>)> {
         self.flush()?;
         Ok((self.file, self.runs))
     }
@@ -258,10 +265,10 @@ impl PartialEq for Head {
 impl Eq for Head {}
 
 impl Heads {
-    fn new(file: &File, runs: &[(u64, u64)]) -> io::Result<Self> {
+    fn new(file: &Arc<File>, runs: &[(u64, u64)]) -> io::Result<Self> {
         let mut heads = BinaryHeap::with_capacity(runs.len());
         for (number, (start, end)) in runs.iter().enumerate() {
-            let run = RunReader { file: file.try_clone()?, next: *start, end: *end, buffer: Vec::new(), at: 0 };
+            let run = RunReader { file: Arc::clone(file), next: *start, end: *end, buffer: Vec::new(), at: 0 };
             let mut head = Head { key: Vec::new(), value: Vec::new(), number, run };
             if head.run.next(&mut head.key, &mut head.value)? {
                 heads.push(head);
@@ -284,7 +291,7 @@ impl Heads {
 
 /// Reads one run.
 struct RunReader {
-    file: File,
+    file: Arc<File>,
     /// Where in the file the next bytes are, and where the run ends.
     next: u64,
     end: u64,

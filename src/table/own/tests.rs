@@ -210,7 +210,14 @@ fn what_would_cost_too_much_has_no_table() {
     assert!(one_of(file(&"d/".repeat(1100))));
     assert!(one_of(file("a\0b")));
     let with = |length| Entry { xattrs: vec![(b"user.x".to_vec(), vec![7; length])], ..file("f") };
-    assert!(!one_of(with(500_000)) && one_of(with(1_000_000)));
+    assert!(!one_of(with(200_000)) && one_of(with(300_000)));
+    // Directories in one another, all of which each leaf would have to repeat.
+    let chain = |i: usize| Entry {
+        kind: Kind::Directory,
+        path: "d/".repeat(i + 1).trim_end_matches('/').into(),
+        ..with(20_000)
+    };
+    assert!(!refused(&mut (0..10).map(chain)) && refused(&mut (0..20).map(chain)));
     // Entries of one path: up to 200,000 are told.
     let twice = |count: usize| (0..count).map(|i| file(&(i / 2).to_string()));
     assert!(!refused(&mut twice(200_000)) && refused(&mut twice(200_001)));

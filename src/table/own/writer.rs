@@ -17,8 +17,8 @@ use crate::image::digest::{Digest, Hasher};
 use crate::layer::checkpoint::Checkpoint;
 use crate::layer::entry::{Entry, Kind};
 
-/// The longest record: more would be no leaf.
-const MAX_RECORD: usize = 768 << 10;
+/// The longest record in bytes: some are held in memory.
+const MAX_RECORD: usize = 256 << 10;
 
 /// The deepest path, in components: deeper ones are not read of a layer either.
 const MAX_DEPTH: usize = 1024;

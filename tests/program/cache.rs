@@ -286,3 +286,82 @@ fn a_beginning_that_several_digests_have_names_none() {
     artifact(&["cache", "rm", "ab"]).run_in(&dir).exits(2).says("several digests begin with ab");
     assert_eq!(artifact(&["cache", "rm", "ab0", "ab1"]).run_in(&dir).exits(0).out().lines().count(), 2);
 }
+
+/// A layer of several files, compressed in each way.
+fn stored() -> [Layer; 4] {
+    let layer = || {
+        let files = (0..40).map(|number: usize| file(format!("usr/lib/{number}"), noise(number as u64, 50_000)));
+        Layer::new(files.chain([file("etc/motd", "hello"), symlink("bin/first", "../usr/lib/0")]))
+    };
+    [layer(), layer().zstd(), layer().zstd_frames(20), layer().plain()]
+}
+
+#[test]
+fn any_file_of_a_layer_that_was_read_costs_a_head_and_its_range() {
+    for layer in stored() {
+        let (registry, reference, packed) = Registry::serving(&Image::new().layer(layer));
+        let dir = WorkDir::new();
+        artifact(&["get", "-o", "-", &reference, "/etc/motd"]).run_in(&dir).exits(0);
+        for (path, content) in [("/usr/lib/7", noise(7, 50_000)), ("/bin/first", noise(0, 50_000))] {
+            let get = || {
+                let run = artifact(&["get", "-o", "file", &reference, path]).run_in(&dir).exits(0);
+                assert!(dir.read("file") == content, "{path}: {}", run.stderr);
+            };
+            let asked = asked(&registry, get);
+            assert_eq!(asked, ["HEAD manifests/1".to_owned(), format!("GET blobs/{}", packed.layers[0].digest())]);
+        }
+    }
+}
+
+#[test]
+fn all_files_of_an_image_that_was_seen_are_listed_for_a_head() {
+    for layer in stored() {
+        let (registry, reference, _) = Registry::serving(&Image::new().layer(layer));
+        let dir = WorkDir::new();
+        let ls = |flags: &[&str]| artifact(&[&["ls", "-a", &reference], flags].concat()).run_in(&dir).exits(0).out();
+        let before = ls(&["--no-cache"]);
+        assert_eq!(ls(&[]), before);
+        assert_eq!(asked(&registry, || assert_eq!(ls(&[]), before)), ["HEAD manifests/1"]);
+    }
+}
+
+#[test]
+fn a_table_that_was_damaged_costs_the_layer_and_nothing_else() {
+    let [layer, ..] = stored();
+    let (_registry, reference, _) = Registry::serving(&Image::new().layer(layer));
+    let dir = WorkDir::new();
+    let get = || artifact(&["get", "-o", "file", &reference, "/usr/lib/7"]).run_in(&dir).exits(0);
+    get();
+    let [table] = &files_of(&dir, "tables")[..] else { panic!("one table") };
+    let whole = fs::read(table).unwrap();
+    let altered = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let end = whole.len();
+    let damaged = [Vec::new(), whole[..end / 2].to_vec(), altered(end - 10), altered(end - 100), altered(end / 2)];
+    for (number, damaged) in damaged.into_iter().chain([altered(10)]).enumerate() {
+        fs::write(table, damaged).unwrap();
+        get();
+        assert!(dir.read("file") == noise(7, 50_000), "{number}");
+    }
+}
+
+#[test]
+fn ten_that_read_one_layer_at_once_leave_one_whole_table() {
+    let [layer, ..] = stored();
+    let (registry, reference, _) = Registry::serving(&Image::new().layer(layer));
+    let dir = WorkDir::new();
+    let get = |number: usize| artifact(&["get", "-o", "-", &reference, &format!("/usr/lib/{number}")]);
+    let running: Vec<_> = (0..10).map(|number| (number, get(number).start_in(&dir))).collect();
+    for (number, running) in running {
+        assert!(running.wait().exits(0).stdout == noise(number as u64, 50_000));
+    }
+    assert_eq!(files_of(&dir, "tables").len(), 1);
+    let second = asked(&registry, || assert!(get(20).run_in(&dir).exits(0).stdout == noise(20, 50_000)));
+    assert_eq!(second.len(), 2, "{second:?}");
+    let listed = artifact(&["cache", "ls", "--format", "{{.Type}} {{.Entries}}"]).run_in(&dir).exits(0).out();
+    assert!(listed.starts_with("layer 4"), "{listed}");
+    assert!(!files(&dir).iter().any(|file| file.to_string_lossy().contains(".new-")));
+}

@@ -74,10 +74,12 @@ fn rows(table: &[u8], blob: (&Digest, u64)) -> Vec<Row> {
     let mut rows = Vec::new();
     while let Step::Read(parts) = query.step() {
         for part in parts {
-            query.give(&part, bytes(&part), &mut |row| {
-                rows.push(row);
-                Ok(())
-            }).unwrap();
+            query
+                .give(&part, bytes(&part), &mut |row| {
+                    rows.push(row);
+                    Ok(())
+                })
+                .unwrap();
         }
     }
     rows

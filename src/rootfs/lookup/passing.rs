@@ -60,6 +60,9 @@ pub struct Wanting {
     pub patterns: Vec<usize>,
 }
 
+/// The canonical paths of two matches that have one base name.
+pub type Namesakes = (Vec<u8>, Vec<u8>);
+
 /// One layer that is being read.
 #[derive(Debug)]
 pub struct Passing {
@@ -117,7 +120,7 @@ impl Passing {
 
     /// Takes in the layer as `more` tells of it: as much as can matter, and all else when it does. Where names are to be kept `apart`,
     /// it says which two matches have one base name, where there are such.
-    pub fn ask(&mut self, more: &Arc<dyn More>, apart: bool) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refused> {
+    pub fn ask(&mut self, more: &Arc<dyn More>, apart: bool) -> Result<Option<Namesakes>, Refused> {
         let kept = self.candidates.keep();
         self.layer = std::mem::take(&mut self.layer).asking(more, &kept);
         let (mut clash, mut links) = (None, Vec::new());
@@ -171,7 +174,7 @@ impl Passing {
 
     /// Where the file at the canonical `path`, which is wanted, is, or lies in, a match of a glob that has the base name of an earlier
     /// match at another path: that one and this one.
-    pub fn namesake(&mut self, path: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub fn namesake(&mut self, path: &[u8]) -> Option<Namesakes> {
         self.candidates.namesake(path)
     }
 

@@ -127,10 +127,13 @@ struct Runs {
     /// How many bytes are.
     length: u64,
     /// Where each run begins and ends.
-    runs: Vec<(u64, u64)>,
+    runs: Stretches,
     /// The last key of the last run.
     last: Vec<u8>,
 }
+
+/// Where runs are in their file, each from a byte to another.
+type Stretches = Vec<(u64, u64)>;
 
 impl Runs {
     fn new(file: File) -> Self {
@@ -192,7 +195,7 @@ impl Runs {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<(Arc<File>, Vec<(u64, u64)>)> {
+    fn finish(mut self) -> io::Result<(Arc<File>, Stretches)> {
         self.flush()?;
         Ok((self.file, self.runs))
     }

@@ -84,7 +84,7 @@ fn is_simple(entries: &[Entry]) -> bool {
     }
     things.iter().all(|(path, all)| {
         let are_directories = all.iter().all(|entry| entry.kind == Kind::Directory);
-        (all.len() == 1 || are_directories) && (are_directories || !inside.contains(path))
+        are_directories || (all.len() == 1 && !inside.contains(path))
     }) && things.values().flatten().all(|entry| match &entry.kind {
         Kind::HardLink(target) => things.get(&target[..]).is_some_and(|all| {
             matches!(all[..], [file] if matches!(file.kind, Kind::File { .. }) && file.header_offset < entry.header_offset)

@@ -47,8 +47,8 @@ pub struct Report {
 pub async fn get(source: Arc<dyn Source>, request: Request, progress: Arc<dyn Progress>) -> Result<Report, Error> {
     request.check()?;
     if let Some(store) = source.store() {
-        let tables = request.tables.carried && may_trust_attached(&*source, &request);
-        store.expect(expecting(names::may_need_index(&request), tables));
+        let attached = may_trust_attached(&*source, &request);
+        store.expect(expecting(names::may_need_index(&request), attached, &request.tables));
     }
     let image = Arc::new(source.image(&request.platform, &*progress).await?);
     get_from(source, image, request, progress).await

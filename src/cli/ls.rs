@@ -34,7 +34,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
     let source = access.open(&image, display.clone()).await?;
     let opened = Arc::clone(&source);
     if let (What::Files(..), Some(store)) = (&what, source.store()) {
-        store.expect(expecting(false, tables.carried && !source.is_pinned()));
+        store.expect(expecting(false, !source.is_pinned(), &tables));
     }
     let image = Arc::new(source.image(&platform, &*display).await.map_err(Error::from)?);
     let of_platform = |error: Error| error.for_platform(&platform);

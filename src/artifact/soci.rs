@@ -10,7 +10,6 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use super::blocking::blocking;
 use super::collect::NamedLayer;
 use super::error::Error;
 use super::told::{NotTold, Origin};
@@ -131,12 +130,12 @@ impl SociIndex {
         let listed = self.listed(source).await.map_err(NotTold::Failed)?;
         let Some(descriptor) = listed.of(&layer.layer) else { return Ok(None) };
         self.progress.name(&descriptor.digest, &format!("table of {}", layer.name));
-        let stored = read(store, descriptor).await.map_err(|error| match error {
+        let stored = source::read_whole(store, descriptor).await.map_err(|error| match error {
             // Somebody may have copied the image alone.
-            Error::Source(
-                error @ (SourceError::NotFound { .. } | SourceError::Mismatch { .. } | SourceError::Protocol { .. }),
-            ) => NotTold::Unusable(Unusable::new(error.to_string())),
-            error => NotTold::Failed(error),
+            SourceError::NotFound { .. } | SourceError::Mismatch { .. } | SourceError::Protocol { .. } => {
+                NotTold::Unusable(Unusable::new(error.to_string()))
+            }
+            error => NotTold::Failed(error.into()),
         })?;
         let ztoc = Ztoc::new(stored, layer.layer.size()).map_err(NotTold::Unusable)?;
         Ok(Some(Arc::new(ztoc)))
@@ -244,15 +243,4 @@ fn ztocs(manifest: &[u8], of_type: &str, subject: Option<&Digest>) -> Option<Has
     let listed = manifest.layers.into_iter().filter(|ztoc| ztoc.media_type == ZTOC && ztoc.size > 0);
     let listed = listed.filter_map(|ztoc| Some((ztoc.annotations.as_ref().and_then(of_layer)?, ztoc)));
     Some(listed.collect())
-}
-
-/// All of the zTOC of this `descriptor`, whose digest is compared.
-async fn read(store: &dyn Store, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-    let mut blob = store.blob(descriptor).await?;
-    blocking(move || {
-        let mut bytes = Vec::new();
-        blob.read_to_end(&mut bytes).map_err(SourceError::from)?;
-        Ok(bytes)
-    })
-    .await
 }

@@ -345,6 +345,11 @@ pub async fn read_small(source: &dyn Store, descriptor: &Descriptor) -> Result<V
         let (digest, size) = (&descriptor.digest, descriptor.size);
         return Err(malformed(format!("{digest} of {size} bytes is larger than any config may be")));
     }
+    read_whole(source, descriptor).await
+}
+
+/// A whole blob, of which the caller knows that it is not too long to be held; it is kept for the next time.
+pub async fn read_whole(source: &dyn Store, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
     let digest: Option<Digest> = descriptor.digest.parse().ok();
     let cache = source.cache().zip(digest.as_ref());
     if let Some((cache, digest)) = cache

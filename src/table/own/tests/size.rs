@@ -1,7 +1,5 @@
 //! What a table costs.
 
-use std::time::Instant;
-
 use super::*;
 
 /// A usual layer of `count` files, in the order of its tar.
@@ -52,41 +50,6 @@ fn usual_entries_take_few_bytes() {
     for (with_digests, most) in [(false, 24), (true, 60)] {
         let (written, windows) = written(usual(20_000), with_digests);
         let each = (written.length - windows) / written.rows;
-        println!("{each} bytes for each of {} rows", written.rows);
         assert!(each <= most, "{each} bytes");
-    }
-}
-
-#[test]
-#[ignore = "measures time, which means something only where nothing else runs"]
-fn a_million_entries() {
-    for with_digests in [false, true] {
-        let entries: Vec<Entry> = usual(1_000_000).collect();
-        let digests = Instant::now();
-        let mut random = Random::new(1);
-        let digest = |random: &mut Random| {
-            let mut digest = [0; 32];
-            digest.copy_from_slice(&random.bytes(32));
-            Digest::of_sha256(digest)
-        };
-        let all: Vec<Option<Digest>> = entries.iter().map(|_| with_digests.then(|| digest(&mut random))).collect();
-        println!("(digests: {:?})", digests.elapsed());
-        let start = Instant::now();
-        let mut writer = writer(Compression::None, Sizes::default());
-        for (entry, digest) in entries.iter().zip(all) {
-            writer.entry(entry, digest).unwrap();
-        }
-        println!("taken in: {:?}", start.elapsed());
-        let written = writer.finish().unwrap();
-        let (each, top) = (written.length / written.rows, written.top.length());
-        println!("written: {:?}, {} bytes, {each} for each row, top {top}", start.elapsed(), written.length);
-        let table = Bytes { bytes: Vec::new(), compression: Compression::None };
-        let mut file = written.file;
-        let mut table = Bytes { bytes: Vec::with_capacity(written.length as usize), ..table };
-        file.seek(SeekFrom::Start(0)).unwrap();
-        file.read_to_end(&mut table.bytes).unwrap();
-        let start = Instant::now();
-        assert_eq!(table.all().len() as u64, written.rows);
-        println!("read: {:?}", start.elapsed());
     }
 }

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::rootfs::lookup::Passing;
 use crate::rootfs::{Candidates, KnownLayer, Refused, split};
 use crate::source::LayerBlob;
-use crate::table::is_own_member;
+use crate::table::own_members;
 
 /// Where at least so many bytes of a layer are left when all has been found, it is worth saying that they are read only to be compared
 /// with its digest.
@@ -143,11 +143,12 @@ impl<C: Collect> Collecting<C> {
         let noting = Noting { extents: C::TRACKS, observers };
         let mut finding = Finding { layer, noted: noted.as_ref(), asked: 0 };
         let mut is_cut = false;
+        let hidden = own_members(&layer.layer);
         let vouched = layers::scan_noting(blob, &layer.name, self.verify, noting, &mut |entry, data| {
             if let Some(filling) = filling {
                 filling.entry(entry);
             }
-            if is_own_member(&layer.layer, &entry.path) {
+            if hidden.contains(&entry.path.as_slice()) {
                 return Ok(Flow::Continue);
             }
             let wanting = passing.take(entry);

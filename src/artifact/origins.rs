@@ -21,7 +21,7 @@ use crate::image::Layer;
 use crate::image::digest::Digest;
 use crate::source::{Source, SourceError};
 use crate::table::own::{OwnTable, Trailer};
-use crate::table::{Format, Unusable};
+use crate::table::{Format, Unusable, own_members};
 
 /// A layer of fewer bytes, as stored, is read: asking for its table would take as long.
 const WORTHWHILE: u64 = 64 << 10;
@@ -85,6 +85,7 @@ impl Origins {
             let own = blocking(move || Ok(cached(&file, blob, locates)));
             let own = own.await.map_err(NotTold::Failed).and_then(|own| own);
             let own = own.map_err(|why| (Some(Origin::Cached), why))?;
+            let own = own.hiding(own_members(&layer.layer));
             return Ok(Some(Told { origin: Origin::Cached, by: By::Own(Arc::new(own)) }));
         }
         if self.is_carried(&**source, &layer.layer) {
@@ -98,7 +99,7 @@ impl Origins {
         if let Some(table) = self.attached(&**source, &layer.layer).cloned() {
             let origin = origin_of(&table);
             let own = own(source, table, blob(&layer.layer), self.locates).await;
-            let own = own.map_err(|why| (Some(origin), why))?;
+            let own = own.map_err(|why| (Some(origin), why))?.hiding(own_members(&layer.layer));
             return Ok(Some(Told { origin, by: By::Own(Arc::new(own)) }));
         }
         self.by_soci(&**source, layer, Origin::Attached).await

@@ -221,10 +221,12 @@ impl Table {
     }
 }
 
-/// Whether the tar member at the canonical `path` of `layer` belongs to the layer's format, and is nothing that the image's maker put there.
-pub fn is_own_member(layer: &Layer, path: &[u8]) -> bool {
-    estargz::OWN_MEMBERS.contains(&path)
-        && annotations(layer).is_some_and(|annotations| annotations.contains_key(estargz::TOC_DIGEST))
+/// The canonical paths of the tar members of `layer` that belong to the layer's format, and are nothing that the image's maker put there.
+pub fn own_members(layer: &Layer) -> &'static [&'static [u8]] {
+    match annotations(layer) {
+        Some(annotations) if annotations.contains_key(estargz::TOC_DIGEST) => &estargz::OWN_MEMBERS,
+        _ => &[],
+    }
 }
 
 fn annotations(layer: &Layer) -> Option<&BTreeMap<String, String>> {

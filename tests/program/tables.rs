@@ -152,6 +152,25 @@ fn a_lookup_comes_out_the_same_as_when_layers_are_read() {
 }
 
 #[test]
+fn what_belongs_to_the_format_shows_nowhere_once_the_layer_was_read() {
+    for format in TABLE_FORMATS {
+        let (registry, reference, image) = served(format);
+        let dir = WorkDir::new();
+        let ls = |flags: &[&str]| artifact(&[&["ls", "-a", &reference], flags].concat()).run_in(&dir).exits(0).out();
+        let read = ls(&["--no-index"]);
+        let before = registry.log().len();
+        assert_eq!(ls(&[]), read, "{format:?}");
+        artifact(&["get", &reference, "/", "-o", "all/"]).run_in(&dir).exits(0).never_says("own table");
+        assert!(!dir.path("all/stargz.index.json").exists() && dir.path("all/usr/bin/tool").exists(), "{format:?}");
+        artifact(&["get", &reference, "/stargz.index.json"]).run_in(&dir).exits(3);
+        let log = registry.log();
+        let mut layers =
+            log[before..].iter().filter(|one| image.layers.iter().any(|layer| one.target.contains(&layer.digest())));
+        assert!(layers.all(|one| !one.header("range").is_empty()), "{format:?}: the layers are known");
+    }
+}
+
+#[test]
 fn ls_tells_what_each_layer_offers_and_costs_tables_alone() {
     for (format, name) in TABLE_FORMATS.into_iter().zip(["estargz", "zstd:chunked"]) {
         let image = Image::new().layer(base().with_table(format)).layer([file("plain", "")]);

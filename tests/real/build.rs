@@ -95,7 +95,6 @@ impl Machine {
     fn docker(&self) -> Command {
         let mut docker = self.plugin.docker();
         docker.env("DOCKER_HOST", newer::engine(self.engine));
-        docker.env("DOCKER_ARTIFACT_CACHE", self.work.path().join("cache"));
         docker
     }
 

@@ -28,10 +28,11 @@ impl Plugin {
         self.config.path()
     }
 
-    /// `docker`, with this configuration.
+    /// `docker`, with this configuration and a cache that nobody else fills.
     pub fn docker(&self) -> Command {
         let mut docker = Command::new("docker");
         docker.env("DOCKER_CONFIG", self.config.path());
+        docker.env("DOCKER_ARTIFACT_CACHE", self.config.path().join("cache"));
         docker
     }
 

@@ -13,7 +13,7 @@ use crate::plugin::Plugin;
 use crate::registry::Registry;
 use crate::tools::{ESTARGZ, NEWER_DEBIAN, can_run, estargz, finish, json_lines, run, skopeo_copy};
 use crate::tree::Metadata;
-use crate::whole_image::assert_get_shows;
+use crate::whole_image::{assert_get_shows, assert_plugin_gets};
 
 /// What vouches for a file where the manifest covers a table.
 pub const OWN: &str = ", by the image's own table";
@@ -38,12 +38,15 @@ pub fn assert_tables_tell_the_built_image(image: &str, format: &str, vouched: &s
     };
     let by_tables = listed(&[]);
     assert_eq!(json_lines(by_tables.as_bytes()), engine::built().tree.0.len(), "ls -a {image}");
-    assert!(by_tables == listed(&["--no-index"]), "ls -a {image}");
     // One file costs less than its layer, and says what vouches for it.
     let work = TempDir::new().unwrap();
     let get = finish(plugin.get(image).args(["/usr/bin/env", "-o"]).arg(work.path().join("env")));
     let said = String::from_utf8(get.stderr).unwrap();
     assert!(get.status.success() && said.contains(vouched), "{said}");
+    // The layers that are read now are known from then on.
+    assert!(by_tables == listed(&["--no-index"]), "ls -a {image}");
+    assert!(by_tables == listed(&[]), "ls -a {image}, as this machine knows it");
+    assert_plugin_gets(&plugin, image, &[], &expected, Metadata::Permissions, &format!("{image}, known"));
 }
 
 #[test]

@@ -11,8 +11,19 @@ use crate::tree::{Metadata, Tree};
 
 /// Gets the whole of `image` and compares it with `expected`.
 pub fn assert_get_shows(image: &str, options: &[&str], expected: &Tree, metadata: Metadata, what: &str) {
+    assert_plugin_gets(&Plugin::installed(), image, options, expected, metadata, what);
+}
+
+/// The same, by what this plugin has in its cache.
+pub fn assert_plugin_gets(
+    plugin: &Plugin,
+    image: &str,
+    options: &[&str],
+    expected: &Tree,
+    metadata: Metadata,
+    what: &str,
+) {
     let destination = TempDir::new().unwrap();
-    let plugin = Plugin::installed();
     let directory = format!("{}/", destination.path().display());
     run(plugin.get(image).args(["/", "--quiet", "-o", &directory]).args(options));
     Tree::from_directory(destination.path()).assert_same(expected, metadata, what);

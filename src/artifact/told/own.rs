@@ -29,6 +29,8 @@ pub(in crate::artifact) struct Own {
     trail: Option<(File, std::ops::Range<u64>)>,
     /// Where the contents are of files that it was asked for; `None` where nobody will want any.
     places: Option<Mutex<Places>>,
+    /// Paths that the layer has and nobody is shown.
+    hidden: &'static [&'static [u8]],
     /// Why it could not tell what it was asked last.
     trouble: Mutex<Option<NotTold>>,
 }
@@ -76,7 +78,12 @@ impl Own {
         locates: bool,
     ) -> Self {
         let (places, trouble) = (locates.then(Mutex::default), Mutex::default());
-        Own { blob, table, parts, trail, places, trouble }
+        Own { blob, table, parts, trail, places, hidden: &[], trouble }
+    }
+
+    /// The same table, which tells of none of these paths.
+    pub(in crate::artifact) fn hiding(self, hidden: &'static [&'static [u8]]) -> Self {
+        Own { hidden, ..self }
     }
 
     /// Whether a layer can be known by asking for what matters. Otherwise all of it has to be taken in, in the order of the tar.
@@ -150,9 +157,13 @@ impl Own {
     /// Hands the rows that are `wanted`, and maybe others, to `each`.
     fn rows(&self, wanted: Wanted, each: &mut dyn FnMut(Row) -> Result<(), Unusable>) -> Result<(), NotTold> {
         let mut query = self.table.query(wanted);
+        let mut shown = |row: Row| match self.hidden.contains(&row.entry.path.as_slice()) {
+            true => Ok(()),
+            false => each(row),
+        };
         while let Step::Read(parts) = query.step() {
             for (part, bytes) in parts.iter().zip(self.parts.read(&parts)?) {
-                query.give(part, &bytes, each).map_err(NotTold::Unusable)?;
+                query.give(part, &bytes, &mut shown).map_err(NotTold::Unusable)?;
             }
         }
         Ok(())

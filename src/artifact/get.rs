@@ -105,9 +105,25 @@ pub async fn get_from(
         staging: &staging,
         progress: &*progress,
     };
+    let look_up = LookUp {
+        source: &source,
+        name: &name,
+        image: &image,
+        staging: &staging,
+        request: &request,
+        progress: &progress,
+    };
     let mut by_path = asked.by_path;
     for labelled in asked.by_label {
-        match by_label.get(&labelled.record).await? {
+        let mut got = by_label.indexed(&labelled.record).await?;
+        if got.is_none() {
+            if let Some(thing) = look_up.told(&labelled, &mut unverified).await? {
+                things.push(thing);
+                continue;
+            }
+            got = by_label.read(&labelled.record).await?;
+        }
+        match got {
             Some(got) => things.push(thing_of_label(labelled, got, request.parents)),
             None => {
                 let path = labelled.record.path();
@@ -119,14 +135,6 @@ pub async fn get_from(
     let (legacy, by_path): (Vec<_>, Vec<_>) = by_path.into_iter().partition(|wanted| wanted.only_in.is_some());
     // A legacy label names one layer; what else the image holds does not matter.
     let rounds = legacy.into_iter().map(|wanted| vec![wanted]).chain((!by_path.is_empty()).then_some(by_path));
-    let look_up = LookUp {
-        source: &source,
-        name: &name,
-        image: &image,
-        staging: &staging,
-        request: &request,
-        progress: &progress,
-    };
     for asked in rounds {
         let found = match layers.as_slice() {
             [] => {

@@ -180,17 +180,29 @@ pub struct ByLabel<'a> {
 }
 
 impl ByLabel<'_> {
-    /// Gets what `record` describes; `None` where the image has no such thing, so that the record is of no use.
+    /// Gets what `record` describes by the range index, or by reading its layer; `None` where the image has no such thing, so that the
+    /// record is of no use.
     pub async fn get(&self, record: &Record) -> Result<Option<Got>, Error> {
+        match self.indexed(record).await? {
+            Some(got) => Ok(Some(got)),
+            None => self.read(record).await,
+        }
+    }
+
+    /// Gets what `record` describes by the range index; `None` where that does not serve.
+    pub async fn indexed(&self, record: &Record) -> Result<Option<Got>, Error> {
         match self.by_index(record).await {
-            Ok(Some(got)) => return Ok(Some(got)),
-            Ok(None) => {}
-            Err(error) if error.is_local() => return Err(error),
-            Err(error) => {
+            Err(error) if !error.is_local() => {
                 let layers = if matches!(record, Record::File { .. }) { "layer" } else { "layers" };
                 self.progress.notice(&format!("{}: {error}; reading its {layers} instead", record.path()));
+                Ok(None)
             }
+            got => got,
         }
+    }
+
+    /// Gets the file that `record` describes by reading its layer; `None` where the layer has no such file.
+    pub async fn read(&self, record: &Record) -> Result<Option<Got>, Error> {
         match record {
             Record::File { size, digest, layer, offset, mode, .. } => {
                 let Some(layer) = self.image.layer_of(layer) else { return Ok(None) };

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::error::Error;
 use super::labelled::RangeIndex;
 use super::names::no_such_artifact;
+use super::offers::{Offer, Offers};
 use super::shown::show;
 use crate::image::digest::Digest;
 use crate::image::label::{Artifact, Label, Mode, Record, artifacts};
@@ -48,6 +49,8 @@ pub enum Read {
         /// The layer's length in bytes, as stored.
         size: u64,
     },
+    /// The bytes of its layer that hold it, found by this table.
+    Table(Offer),
     /// As any path, for its label does not say where in the image it is.
     Path,
     /// As any path: the label is only that, until the image is labelled.
@@ -129,6 +132,22 @@ impl<T> Listing<T> {
 }
 
 impl Listing<ListedArtifact> {
+    /// Whether there is one whose layer would be read.
+    pub fn reads_layers(&self) -> bool {
+        self.items.iter().any(|artifact| matches!(artifact.read, Read::Layer { .. }))
+    }
+
+    /// Takes in what the layers of `image` offer: of one that a table tells of, an artifact costs its own bytes.
+    pub fn offered(&mut self, image: &Image, offers: &Offers) {
+        for artifact in self.items.iter_mut().filter(|artifact| matches!(artifact.read, Read::Layer { .. })) {
+            let layer =
+                image.layers.iter().find(|layer| layer.digest().is_some_and(|blob| artifact.layers == [blob.clone()]));
+            if let Some(offer) = layer.map(|layer| offers.of(layer)).filter(|offer| *offer != Offer::Plain) {
+                artifact.read = Read::Table(offer);
+            }
+        }
+    }
+
     /// Whether there is one with a label that can be read, so that a word is the name of one and no path.
     pub fn has_names(&self) -> bool {
         self.items.iter().any(|artifact| !matches!(artifact.read, Read::Malformed { .. }))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::collect::NoContent;
 use super::error::Error;
 use super::layers::Verify;
+use super::offers::Offer;
 use super::survey::Survey;
 use super::table_index::beside;
 use super::tables::Tables;
@@ -36,6 +37,8 @@ pub struct ListedFile<'a> {
     pub mtime: i64,
     /// The blob digest of the layer that it comes from; `None` for a directory that no layer has an entry of.
     pub layer: Option<&'a Digest>,
+    /// What told of that layer.
+    pub read: Option<Offer>,
     /// The build step that made that layer, where the history says.
     pub step: Option<&'a str>,
 }
@@ -137,7 +140,8 @@ impl FileListing {
     }
 
     fn each_of<E>(&self, view: &View<'_>, row: &mut impl FnMut(&ListedFile<'_>) -> Result<(), E>) -> Result<(), E> {
-        let mut rows = Rows { layers: &self.layers, path: Vec::new(), row };
+        let offer = |depth| self.survey.offer(depth);
+        let mut rows = Rows { layers: &self.layers, offer: &offer, path: Vec::new(), row };
         let mut earlier = Earlier::default();
         for (Planned { real_path, tree, .. }, extent) in &self.things {
             if extent.itself && !earlier.has(real_path) {
@@ -208,6 +212,8 @@ impl<'a> Earlier<'a> {
 /// Where rows go.
 struct Rows<'a, 'r, R> {
     layers: &'a [Layer],
+    /// What told of the layer at a depth.
+    offer: &'a dyn Fn(LayerDepth) -> Option<Offer>,
     /// The path of the row at hand.
     path: Vec<u8>,
     row: &'r mut R,
@@ -273,6 +279,7 @@ impl<R> Rows<'_, '_, R> {
         self.path.clear();
         self.path.push(b'/');
         self.path.extend_from_slice(path);
+        let read = layer.and_then(self.offer);
         let layer = layer.and_then(|depth| self.layers.iter().rev().nth(depth.0));
         (self.row)(&ListedFile {
             path: &self.path,
@@ -282,6 +289,7 @@ impl<R> Rows<'_, '_, R> {
             gid: metadata.gid,
             mtime: metadata.mtime.0,
             layer: layer.and_then(Layer::digest),
+            read,
             step: layer.and_then(|layer| layer.created_by.as_deref()),
         })
     }

@@ -10,12 +10,14 @@ use super::error::Error;
 use super::labelled::mismatch;
 use super::layers::{Proof, Vouched};
 use super::names;
+use super::origins::Origins;
 use super::place::{self, Origin, Placed};
 use super::request::Request;
 use super::shown::show_path;
 use super::survey::Survey;
 use crate::extract::{Hashing, Item, Node, StageError, Staged, Staging};
 use crate::image::digest::Digest;
+use crate::image::label::Record;
 use crate::image::{Image, Layer, LayerPosition};
 use crate::layer::Content;
 use crate::progress::Progress;
@@ -124,6 +126,30 @@ impl LookUp<'_> {
         unverified: &mut Unverified,
     ) -> Result<Vec<Thing>, Error> {
         self.find(scope, asked, (0..asked.len()).collect(), unverified).await
+    }
+
+    /// Gets a labelled file where a table tells of its layer; `None` where none does, or not of the file that the label promises.
+    pub(super) async fn told(
+        &self,
+        labelled: &names::Labelled,
+        unverified: &mut Unverified,
+    ) -> Result<Option<Thing>, Error> {
+        let Record::File { layer, path, .. } = &labelled.record else { return Ok(None) };
+        let Some(layer) = self.image.layer_of(layer) else { return Ok(None) };
+        let Some(blob) = layer.digest() else { return Ok(None) };
+        let origins = Origins::new(self.request.tables.clone(), true);
+        origins.find(&**self.source, layer).await?;
+        if !origins.is_told_surely(&**self.source, layer) {
+            return Ok(None);
+        }
+        let asked = names::ByPath { only_in: Some(blob.clone()), ..names::ByPath::of_label(labelled.clone()) };
+        match self.optional_things(&Scope::Blob(blob.clone()), &[asked], unverified).await {
+            Err(error) if !error.is_local() => {
+                self.progress.notice(&format!("{path}: {error}; reading its layer instead"));
+                Ok(None)
+            }
+            things => Ok(things?.pop()),
+        }
     }
 
     /// Where as much of it is as is there, without any content.

@@ -28,6 +28,7 @@ pub struct Asked {
 }
 
 /// An artifact with a record.
+#[derive(Clone)]
 pub struct Labelled {
     /// Where it stands among what was asked for.
     pub position: usize,

@@ -59,7 +59,7 @@ impl Origins {
     }
 
     /// Whether there is one, and nobody need be asked for that first.
-    fn is_told_surely(&self, source: &dyn Source, layer: &Layer) -> bool {
+    pub(super) fn is_told_surely(&self, source: &dyn Source, layer: &Layer) -> bool {
         self.cached(layer).is_some()
             || self.is_carried(source, layer)
             || self.soci(source, layer).is_some_and(|soci| soci.origin() == Origin::Covered)

@@ -22,6 +22,7 @@ use super::blocking::{blocking, joined};
 use super::collect::{Collect, Collecting, NamedLayer, Reading, Turn, lost};
 use super::error::Error;
 use super::layers::{Verify, Vouched};
+use super::offers::Offer;
 use super::origins::Origins;
 use super::pace::Pace;
 use super::remember::Remember;
@@ -200,6 +201,11 @@ impl<C: Collect> Survey<C> {
     /// The layer at this depth.
     pub fn layer(&self, depth: Depth) -> Option<&Layer> {
         self.layers.get(depth.0)
+    }
+
+    /// What told of the layer at this depth, where it was needed.
+    pub fn offer(&self, depth: Depth) -> Option<Offer> {
+        Some(Offer::of(self.layer(depth)?, self.told.get(depth.0)?.as_ref()))
     }
 
     /// The layer at this depth, as messages name it.

@@ -84,7 +84,7 @@ pub struct CommandLine {
     pub tags: Vec<String>,
     /// `--label`, in order; the last of a name wins.
     pub labels: Vec<(String, String)>,
-    /// `--pull`: nothing that is there already is used.
+    /// `--pull`: no files that are there already are used.
     pub pull: bool,
     /// `--quiet`: Docker prints the image's ID alone.
     pub quiet: bool,

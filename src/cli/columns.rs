@@ -54,6 +54,7 @@ pub const FILES: (&Columns, &str) = (
             "Mode",
             "Uid",
             "Gid",
+            "Read",
             "Step",
             "Image",
         ],

@@ -57,6 +57,7 @@ impl FileRow<'_> {
             "Permissions" => Some(file_mode::text(&file.kind, file.mode).into()),
             "Mode" => Some(format!("{:04o}", file.mode).into()),
             "Modified" => Some(timestamp::utc(file.mtime).into()),
+            "Read" => file.read.map(|offer| offer.to_string().into()),
             "Step" => file.step.map(Cow::Borrowed),
             "Image" => Some(self.image.into()),
             _ => None,
@@ -115,6 +116,7 @@ impl Row for FileRow<'_> {
             "Mode": self.text("Mode"),
             "Uid": file.uid,
             "Gid": file.gid,
+            "Read": self.text("Read"),
             "Step": file.step,
             "Image": self.image,
         }))
@@ -141,7 +143,7 @@ mod tests {
     use crate::cli::format::Format;
 
     fn file<'a>(path: &'a [u8], kind: FileKind<'a>) -> ListedFile<'a> {
-        ListedFile { path, kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None, step: None }
+        ListedFile { path, kind, mode: 0o644, uid: 1000, gid: 50, mtime: 0, layer: None, read: None, step: None }
     }
 
     /// Files as rows.

@@ -1,6 +1,5 @@
 //! `docker artifact ls`: the artifacts, files or layers of an image as rows.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use indicatif::DecimalBytes;
@@ -17,14 +16,13 @@ use super::progress::Display;
 use crate::artifact::expected::expecting;
 use crate::artifact::list::{ListedArtifact, Listing, Read, list_artifacts};
 use crate::artifact::list_files::{Depth, list_files};
-use crate::artifact::{Error, Tables, may_be_name, table_index, told_by_soci};
-use crate::image::Layer;
-use crate::image::digest::Digest;
+use crate::artifact::offers::{Offer, Offers};
+use crate::artifact::{Error, Tables, may_be_name};
 use crate::image::label::Record;
 use crate::image::platform::Choice;
+use crate::image::{Image, Layer};
 use crate::progress::Progress;
-use crate::source::LayersFor;
-use crate::table::Format;
+use crate::source::{LayersFor, Source};
 
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
@@ -56,6 +54,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                 ));
                 return Ok(());
             }
+            let listing = offered(listing, (&source, &image), &tables, &progress).await?;
             (Box::new(rows(&listing, artifact)), ARTIFACTS)
         }
         What::Named(words) => {
@@ -72,6 +71,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                     .into());
                 }
                 let named = listing.named(words.iter().map(Vec::as_slice)).map_err(of_platform)?;
+                let named = offered(named, (&source, &image), &tables, &progress).await?;
                 (Box::new(rows(&named, artifact)), ARTIFACTS)
             } else {
                 let listing = list_files(source, image, &words, Depth::Children, tables.clone(), &progress).await;
@@ -84,14 +84,8 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
         }
         What::Layers => {
             let image = source.with_layers(&image, LayersFor::Listing).await.map_err(Error::from)?;
-            let soci = if tables.carried { told_by_soci(&*source, &image, &progress).await? } else { HashSet::new() };
-            let beside = table_index::beside(tables.clone(), (&source, &image), !source.is_pinned(), &progress);
-            let indexed: HashSet<Digest> = match beside.attached {
-                Some(attached) => attached.tables().await?.into_keys().collect(),
-                None => HashSet::new(),
-            };
-            let offered = |layer: &Layer| offered(layer, &tables, &soci, &indexed);
-            let layers = image.layers.iter().map(|layer| (layer.clone(), offered(layer)));
+            let offers = Offers::ask((&source, &image), tables, &progress).await?;
+            let layers = image.layers.iter().map(|layer| (layer.clone(), offers.of(layer)));
             let listing = Listing::new(&*source, &image, layers.collect());
             (Box::new(rows(&listing, layer)), LAYERS)
         }
@@ -100,6 +94,20 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
     tell_rate_limit(&*opened);
     let format = format.of(columns).map_err(|invalid| Error::Usage(invalid.to_string()))?;
     write_rows(|out| format.write(&*rows, whole, out)).map_err(Failure::Output)
+}
+
+/// The same artifacts, with what is offered by the layers that would have to be read.
+async fn offered(
+    mut listing: Listing<ListedArtifact>,
+    (source, image): (&Arc<dyn Source>, &Arc<Image>),
+    tables: &Tables,
+    progress: &Arc<dyn Progress>,
+) -> Result<Listing<ListedArtifact>, Error> {
+    if listing.reads_layers() {
+        let offers = Offers::ask((source, image), tables.clone(), progress).await?;
+        listing.offered(image, &offers);
+    }
+    Ok(listing)
 }
 
 fn rows<T>(listing: &Listing<T>, row: impl Fn(&T) -> Value) -> Vec<Value> {
@@ -128,6 +136,7 @@ fn artifact(artifact: &ListedArtifact) -> Value {
         "Read": match &artifact.read {
             Read::Range => "range".to_owned(),
             Read::Layer { size } => format!("layer ({})", DecimalBytes(*size)),
+            Read::Table(offer) => offer.to_string(),
             Read::Path => "path".to_owned(),
             Read::Declared => "declared".to_owned(),
             Read::Inherited => "inherited".to_owned(),
@@ -144,29 +153,15 @@ fn artifact(artifact: &ListedArtifact) -> Value {
     })
 }
 
-/// What tells what is in a layer, the cheapest first.
-fn offered(layer: &Layer, tables: &Tables, soci: &HashSet<Digest>, indexed: &HashSet<Digest>) -> String {
-    let is_of = |digests: &HashSet<Digest>| layer.digest().is_some_and(|digest| digests.contains(digest));
-    let is_cached =
-        || layer.digest().zip(tables.cached.as_ref()).is_some_and(|(digest, cached)| cached.table(digest).is_some());
-    match Format::of(layer) {
-        _ if is_cached() => "cached".to_owned(),
-        Some(format) => format.to_string(),
-        None if is_of(soci) => "soci".to_owned(),
-        None if is_of(indexed) => "indexed".to_owned(),
-        None => "plain".to_owned(),
-    }
-}
-
 /// The row of a layer, with what tells what is in it.
-fn layer((layer, offered): &(Layer, String)) -> Value {
+fn layer((layer, offer): &(Layer, Offer)) -> Value {
     json!({
         "Index": layer.index + 1,
         "Size": layer.size(),
         "Digest": layer.digest(),
         "DiffID": layer.diff_id,
         "MediaType": layer.blob.media_type,
-        "Read": offered,
+        "Read": offer.to_string(),
         "Step": layer.created_by,
     })
 }
@@ -176,6 +171,7 @@ mod tests {
     use super::*;
     use crate::cli::format::{Columns, Format as Template};
     use crate::image::Blob;
+    use crate::image::digest::Digest;
 
     fn listed(read: Read) -> ListedArtifact {
         ListedArtifact { name: "tool".to_owned(), path: None, record: None, layers: Vec::new(), read }
@@ -201,14 +197,7 @@ mod tests {
         has_every_field(&rows(&listing(vec![listed(Read::Range)]), artifact)[0], ARTIFACTS);
         let blob = Blob { digest: Some(Digest::of(b"layer")), size: 7, ..Blob::default() };
         let plain = Layer { index: 0, blob, diff_id: None, created_by: None };
-        let row = |soci: &HashSet<Digest>, indexed: &HashSet<Digest>| {
-            let offered = offered(&plain, &Tables::default(), soci, indexed);
-            rows(&listing(vec![(plain.clone(), offered)]), layer).remove(0)
-        };
-        let (none, this) = (HashSet::new(), HashSet::from([Digest::of(b"layer")]));
-        has_every_field(&row(&none, &none), LAYERS);
-        assert_eq!((&row(&none, &none)["Index"], &row(&none, &none)["Read"]), (&json!(1), &json!("plain")));
-        assert_eq!((&row(&none, &this)["Read"], &row(&this, &this)["Read"]), (&json!("indexed"), &json!("soci")));
+        has_every_field(&rows(&listing(vec![(plain, Offer::Plain)]), layer)[0], LAYERS);
     }
 
     #[test]

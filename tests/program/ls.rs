@@ -101,6 +101,47 @@ fn without_a_range_index_a_label_costs_its_layer() {
 }
 
 #[test]
+fn without_a_range_index_a_label_costs_its_file_where_a_table_tells_of_the_layer() {
+    let content = noise(7, 200_000);
+    let layer = Layer::new([
+        file("before", noise(1, 3_000_000)),
+        file("bin/tool", content.clone()),
+        file("after", noise(2, 3_000_000)),
+    ]);
+    let plain = Image::new().layer(layer.clone());
+    let carried = Image::new().layer(layer.with_table(TableFormat::ZstdChunked));
+    for (image, offer) in [(&plain, "cached"), (&carried, "zstd:chunked")] {
+        let registry = Registry::start();
+        let dir = WorkDir::new();
+        let reference = registry.push("team/app:1", image);
+        let run = artifact(&["label", "--print-args", "--no-cache", &reference, "/bin/tool"]).run_in(&dir).exits(0);
+        let printed = run.out();
+        let (key, value) = printed.split('\'').find(|part| part.contains('=')).unwrap().split_once('=').unwrap();
+        let labelled = image.clone().label(key, value);
+        let reference = registry.push("team/app:2", &labelled);
+        if offer == "cached" {
+            artifact(&["ls", "-a", &reference]).run_in(&dir).exits(0);
+        }
+        let read = artifact(&["ls", &reference, "--format", "{{.Read}}"]).run_in(&dir).exits(0).out();
+        assert_eq!(read, format!("{offer}\n"));
+        let before = registry.log().len();
+        artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0).never_says("unverified");
+        assert!(dir.read("tool") == content);
+        let sent: u64 = registry.log()[before..].iter().map(|request| request.sent()).sum();
+        assert!(sent < 1_300_000, "{offer}: {sent} bytes");
+        let files = artifact(&["ls", &reference, "/bin/tool", "--format", "{{.Read}}"]).run_in(&dir).exits(0).out();
+        assert_eq!(files, format!("{offer}\n"));
+        // A label that is of another file gives none of them.
+        let wrong = value.replacen("\"digest\":\"sha256:", "\"digest\":\"sha256:00", 1);
+        assert_ne!(wrong, value, "{value}");
+        let wrong = wrong.replacen(&sha256(&content)[7..], &sha256(&content)[7..69], 1);
+        let other = registry.push("team/app:3", &image.clone().label(key, &wrong));
+        artifact(&["get", &other, "tool", "-o", "other"]).run_in(&dir).exits(5).says("reading its layer instead");
+        assert!(!dir.path("other").exists());
+    }
+}
+
+#[test]
 fn what_is_only_attached_is_marked() {
     let registry = Registry::options().referrers().start();
     let reference = registry.push("team/app:1", &Image::new().layer([file("bin/tool", "hello")]));

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn each_list_has_fields_of_its_own() {
         assert!(message("ls --format {{.Step}} alpine").contains("{{.Read}}"));
-        assert!(message("ls --format {{.Read}} alpine /").contains("{{.Target}}"));
+        assert!(message("ls --format {{.DiffID}} alpine /").contains("{{.Target}}"));
         assert!(message("ls --layers --format {{.Target}} alpine").contains("{{.Step}}"));
         assert_eq!(what("ls --layers --format {{.Step}} alpine"), What::Layers);
         for field in ["{{.Read}}", "{{.Target}}"] {

@@ -96,3 +96,22 @@ fn a_build_that_was_stopped_has_not_succeeded() {
     running.signal(Signal::TERM);
     running.wait().exits(143);
 }
+
+#[test]
+fn a_build_profits_from_layers_that_were_read_and_so_do_others_from_what_it_read() {
+    let tool = noise(5, 100_000);
+    let layer = [file("a", noise(1, 3_000_000)), file("tool", tool.clone()), file("z", noise(2, 3_000_000))];
+    let (registry, reference, image) = Registry::serving(&Image::new().layer(layer));
+    let dir = with_docker(":");
+    fs::write(dir.path("Dockerfile"), format!("FROM scratch\nCOPY --from={reference} /tool /\n")).unwrap();
+    let cost = |words: &[&str]| {
+        let before = registry.log().len();
+        artifact(words).run_in(&dir).exits(0);
+        registry.log()[before..].iter().map(|request| request.sent()).sum::<u64>()
+    };
+    let layer = image.layers[0].bytes.len() as u64;
+    assert!(cost(&["build", "."]) >= layer, "nothing was known");
+    assert!(cost(&["get", &reference, "/tool"]) < 1_300_000, "the build read the layer");
+    assert!(cost(&["build", "--pull", "."]) < 1_300_000, "and the next one need not");
+    assert!(dir.read("tool") == tool);
+}

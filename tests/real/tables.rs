@@ -19,7 +19,7 @@ use crate::whole_image::{assert_get_shows, assert_plugin_gets};
 pub const OWN: &str = ", by the image's own table";
 
 /// Compares every path of `image`, whose layers have tables of this `format`, with what the engine shows. What vouches for a file is said
-/// in these words. Small layers have no zTOC of SOCI that is worth it.
+/// in these words. Small layers have no table of their own beside the image that is worth it.
 pub fn assert_tables_tell_the_built_image(image: &str, format: &str, vouched: &str) {
     let expected = without_special_files(&engine::built().tree);
     for options in [&[][..], &["--no-index"], &["--preserve"]] {
@@ -29,7 +29,8 @@ pub fn assert_tables_tell_the_built_image(image: &str, format: &str, vouched: &s
     let plugin = Plugin::installed();
     let layers = run(plugin.docker().args(["artifact", "ls", "--layers", "--format", "{{.Read}}", image]));
     let layers = String::from_utf8(layers).unwrap();
-    assert!(layers.lines().all(|read| read == format || (format == "soci" && read == "plain")), "{image}: {layers}");
+    let is_beside = ["soci", "indexed"].contains(&format);
+    assert!(layers.lines().all(|read| read == format || (is_beside && read == "plain")), "{image}: {layers}");
     assert!(layers.lines().any(|read| read == format), "{image}: {layers}");
     let listed = |options: &[&str]| {
         let list = ["artifact", "ls", "-a", "--format", "{{json .}}", image];
@@ -149,4 +150,26 @@ fn what_stargz_snapshotter_writes_is_the_same_tree_by_its_tables() {
         assert_tables_tell_the_built_image(&image, "estargz", OWN);
         assert_tables_tell_the_built_image(&format!("oci-dir://{}:1", to.display()), "estargz", OWN);
     }
+}
+
+#[test]
+fn an_image_that_was_indexed_is_the_same_tree_by_its_tables() {
+    if !can_run("an_image_that_was_indexed_is_the_same_tree_by_its_tables", &[NEEDS, &["crane"]].concat()) {
+        return;
+    }
+    let registry = Registry::open();
+    let (image, labelled) = (format!("{}/indexed/app:1", registry.host), format!("{}/indexed/app:2", registry.host));
+    for copy in [&image, &labelled] {
+        run(Command::new("crane").args(["copy", "--insecure", &engine::pushed().reference, copy]));
+    }
+    let index = || run(Plugin::installed().docker().args(["artifact", "index", "--quiet", &image]));
+    let digest = index();
+    assert_eq!(index(), digest, "the image stays what it is");
+    assert_tables_tell_the_built_image(&image, "indexed", ", by a table attached to the image");
+    let label = ["artifact", "label", "--all", &labelled, "/usr/bin/env"];
+    run(Plugin::installed().docker().args(label));
+    assert_tables_tell_the_built_image(&labelled, "indexed", "");
+    let pinned = String::from_utf8(run(Command::new("crane").args(["digest", "--insecure", &labelled]))).unwrap();
+    let pinned = format!("{}@{}", labelled.rsplit_once(':').unwrap().0, pinned.trim());
+    assert_tables_tell_the_built_image(&pinned, "indexed", "");
 }

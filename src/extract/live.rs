@@ -92,7 +92,7 @@ impl Live {
     }
 
     /// There is nobody to tell of a failure, and nothing to do about it.
-    fn remove(self) {
+    pub(super) fn remove(self) {
         let Live { parent, name, directory, mut entries, spare, created, .. } = self;
         drop(spare);
         let mut idle = 0;

@@ -9,6 +9,7 @@
 //! Everything below the destination is reached through directory handles, one component at a time and never through a
 //! symbolic link, so neither a name from an image nor a link planted on disk leads outside.
 
+mod abandoned;
 mod attributes;
 mod descent;
 mod destination;

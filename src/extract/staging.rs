@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom, mkdirat, open, openat, seek, u
 use rustix::io::Errno;
 
 use super::BUFFER;
+use super::abandoned;
 use super::attributes::{Stamp, give};
 use super::destination::Destination;
 use super::error::{ExtractError, StageError};
@@ -36,7 +37,7 @@ const READABLE: u32 = 0o400;
 const NAMES: usize = 64;
 
 /// A hidden directory (`.docker-artifact-*`, mode 0700) for new content, on the destination's file system, or in
-/// `TMPDIR` for standard output. It is removed when this is dropped, and by [`discard_all`](super::discard_all).
+/// `TMPDIR` for standard output. It is removed when this is dropped, by [`discard_all`](super::discard_all), and, if the process is killed, by the next one in that place.
 #[derive(Debug)]
 pub struct Staging {
     destination: Destination,
@@ -408,25 +409,38 @@ fn remove(created: &[PathBuf]) {
 fn create_hidden(target_path: &Path, created: &[PathBuf]) -> io::Result<Live> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let target = Arc::new(open(target_path, flags, Mode::empty())?);
-    let name = make_hidden(target.as_fd())?;
-    let opened = open_directory(target.as_fd(), &name)
-        .map_err(io::Error::from)
-        .and_then(|directory| Live::new(target_path.join(&name), (&target, directory), name.clone(), created.to_vec()));
-    opened.inspect_err(|_| unlinkat(&target, &name, AtFlags::REMOVEDIR).unwrap_or_default())
+    abandoned::remove(&target, target_path);
+    let (name, directory) = make_hidden(target.as_fd())?;
+    Live::new(target_path.join(&name), (&target, directory), name.clone(), created.to_vec())
+        .inspect_err(|_| unlinkat(&target, &name, AtFlags::REMOVEDIR).unwrap_or_default())
 }
 
-/// Makes a hidden directory that is nobody else's, and gives its name.
-fn make_hidden(target: BorrowedFd<'_>) -> rustix::io::Result<String> {
+/// Makes a hidden directory that is nobody else's, and gives its name and a handle.
+fn make_hidden(target: BorrowedFd<'_>) -> rustix::io::Result<(String, OwnedFd)> {
     let mut attempts = 0..NAMES;
     loop {
         // The standard library's hashers are the randomness at hand. No name has to be a secret, as an existing one is
         // never taken, but nobody should be able to take them all first.
-        let name = format!(".docker-artifact-{:06x}", RandomState::new().build_hasher().finish() & 0xff_ffff);
-        match mkdirat(target, &name, Mode::RWXU) {
-            Err(Errno::EXIST) if attempts.next().is_some() => {}
-            made => return made.map(|()| name),
+        let name = format!("{}{:06x}", abandoned::PREFIX, RandomState::new().build_hasher().finish() & 0xff_ffff);
+        let made = mkdirat(target, &name, Mode::RWXU).and_then(|()| take(target, &name));
+        match made {
+            Ok(Some(directory)) => return Ok((name, directory)),
+            Ok(None) | Err(Errno::EXIST) if attempts.next().is_some() => {}
+            Ok(None) => return Err(Errno::EXIST),
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// Opens the hidden directory `name`, which was just made, for this process alone; `None` where somebody was faster, who took it for an
+/// abandoned one.
+fn take(target: BorrowedFd<'_>, name: &str) -> rustix::io::Result<Option<OwnedFd>> {
+    let taken = match open_directory(target, name) {
+        Ok(directory) => abandoned::hold(target, name, directory.as_fd()).map(|held| held.then_some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    };
+    taken.inspect_err(|_| unlinkat(target, name, AtFlags::REMOVEDIR).unwrap_or_default())
 }
 
 /// Fills `buffer`, or as much of it as there is.

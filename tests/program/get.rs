@@ -1,6 +1,7 @@
 //! `docker artifact get`: what comes out, where, and under which name.
 
 use crate::support::*;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// An image with one tool in it, in a registry.
@@ -340,4 +341,27 @@ fn a_wrong_command_line_is_exit_code_2_and_says_what_to_type() {
         let run = artifact(arguments).run().exits(2);
         assert!(run.out().is_empty() && !run.stderr.is_empty(), "{arguments:?}");
     }
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_by_the_next_one_in_that_place_and_a_running_one_is_left_alone() {
+    let (registry, reference, packed) = Registry::serving(&Image::new().layer([file("big", noise(1, 5 << 20))]));
+    registry.requests_for(&packed.layers[0].digest()).first(2).fail(Fault::StallAfter(3 << 20));
+    let dir = WorkDir::new();
+    let hidden = || dir.listing().iter().filter(|line| line.starts_with(".docker-artifact-")).count();
+    let get =
+        |to: &str| artifact(&["get", "--no-cache", &reference, "/big", "-o", to]).heeding_signals().start_in(&dir);
+    let killed = get("killed");
+    registry.wait_for_stall();
+    let running = get("running");
+    registry.wait_for_stalls(2);
+    assert!(hidden() > 2, "{:?}", dir.listing());
+    killed.signal(Signal::KILL);
+    killed.wait().exits(137);
+    artifact(&["get", &reference, "/big"]).run_in(&dir).exits(0);
+    assert!(hidden() > 0, "one goes on: {:?}", dir.listing());
+    running.signal(Signal::TERM);
+    running.wait().exits(143);
+    assert_eq!(hidden(), 0, "{:?}", dir.listing());
+    assert!(dir.read("big") == noise(1, 5 << 20));
 }

@@ -344,8 +344,13 @@ impl Registry {
 
     /// Waits until an answer has stalled.
     pub fn wait_for_stall(&self) {
+        self.wait_for_stalls(1);
+    }
+
+    /// Waits until so many answers have stalled.
+    pub fn wait_for_stalls(&self, count: usize) {
         let stalled = self.shared.stalled.lock().expect("no thread panics here");
-        drop(self.shared.stall.wait_while(stalled, |count| *count == 0).expect("no thread panics here"));
+        drop(self.shared.stall.wait_while(stalled, |stalled| *stalled < count).expect("no thread panics here"));
     }
 
     /// Every request so far.

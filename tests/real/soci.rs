@@ -98,7 +98,10 @@ fn what_soci_says_of_layers_is_the_same_tree() {
         // Other than skopeo, it lets a manifest stay that is no image's.
         run(Command::new("crane").arg("push").arg(&to).arg(&image));
         assert_tables_tell_the_built_image(&image, "soci", OWN);
-        assert_tables_tell_the_built_image(&format!("oci-dir://{}:1", to.display()), "soci", OWN);
+        // Small plain layers in a file are stepped through, and not read.
+        let in_a_file =
+            |vouched| if *algorithm == "gzip" { vouched } else { "; not checked against the layers' digests" };
+        assert_tables_tell_the_built_image(&format!("oci-dir://{}:1", to.display()), "soci", in_a_file(OWN));
         // As the first has it: the index refers to the image.
         let to = work.path().join(format!("attached{number}"));
         let layers = std::cell::RefCell::new(Vec::new());
@@ -112,7 +115,7 @@ fn what_soci_says_of_layers_is_the_same_tree() {
         let descriptor = index(&to, &layers.into_inner(), algorithm, span, kind, Some(&subject));
         listed["manifests"].as_array_mut().unwrap().push(descriptor);
         fs::write(to.join("index.json"), listed.to_string()).unwrap();
-        let attached = ", by a table attached to the image";
+        let attached = in_a_file(", by a table attached to the image");
         assert_tables_tell_the_built_image(&format!("oci-dir://{}:1", to.display()), "soci", attached);
     }
 }

@@ -18,7 +18,7 @@ mod ls;
 pub use build::BuildArguments;
 pub use cache::{CacheArguments, CacheCommand, CacheLsArguments, CachePruneArguments, CacheRmArguments};
 pub use copy_binary::CopyBinaryArguments;
-pub use flags::{ProgressMode, RegistryArguments};
+pub use flags::{ColorMode, ProgressMode, RegistryArguments};
 pub use get::GetArguments;
 pub use index::IndexArguments;
 pub use label::LabelArguments;

@@ -7,16 +7,28 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::format::{Held, Row, Rows};
+use super::paint::Paint;
+use super::time_style::TimeStyle;
 use super::{file_mode, sanitize, timestamp};
 use crate::artifact::list_files::{FileKind, FileListing, ListedFile};
 use crate::image::digest::Digest;
 
 /// The rows of a listing.
-pub struct FileRows(pub FileListing);
+pub struct FileRows {
+    /// The files.
+    pub listing: FileListing,
+    /// How times are shown.
+    pub time: TimeStyle,
+    /// How names are painted, if they are.
+    pub paint: Option<Paint>,
+}
 
 impl Rows for FileRows {
     fn each(&self, row: &mut dyn FnMut(&dyn Row) -> io::Result<()>) -> io::Result<()> {
-        self.0.each(&mut |file| row(&FileRow { file, image: &self.0.image })).map_err(io::Error::other)?
+        let FileRows { listing, time, paint } = self;
+        let image = &listing.image;
+        let show = |file: &ListedFile<'_>| row(&FileRow { file, image, time, paint: paint.as_ref() });
+        listing.each(&mut { show }).map_err(io::Error::other)?
     }
 }
 
@@ -24,6 +36,8 @@ impl Rows for FileRows {
 struct FileRow<'a> {
     file: &'a ListedFile<'a>,
     image: &'a str,
+    time: &'a TimeStyle,
+    paint: Option<&'a Paint>,
 }
 
 impl FileRow<'_> {
@@ -36,27 +50,20 @@ impl FileRow<'_> {
         }
     }
 
-    fn target(&self) -> Option<Cow<'_, str>> {
-        match self.file.kind {
-            FileKind::Symlink(target) => Some(shown(target)),
-            FileKind::File { .. } | FileKind::Directory | FileKind::Special(_) => None,
-        }
-    }
-
     /// What `field`, which is text or nothing, holds.
     fn text(&self, field: &str) -> Option<Cow<'_, str>> {
         let file = self.file;
         match field {
-            "Name" => match self.target() {
+            "Name" => match target(file) {
                 Some(target) => Some(format!("{} -> {target}", shown(file.path)).into()),
                 None => Some(shown(file.path)),
             },
             "Path" => Some(shown(file.path)),
-            "Target" => self.target(),
+            "Target" => target(file),
             "Type" => Some(file_mode::kind(&file.kind).into()),
             "Permissions" => Some(file_mode::text(&file.kind, file.mode).into()),
             "Mode" => Some(format!("{:04o}", file.mode).into()),
-            "Modified" => Some(timestamp::utc(file.mtime).into()),
+            "Modified" => Some(self.time.show(file.mtime).into()),
             "Read" => file.read.map(|offer| offer.to_string().into()),
             "Step" => file.step.map(Cow::Borrowed),
             "Image" => Some(self.image.into()),
@@ -95,9 +102,20 @@ impl Row for FileRow<'_> {
             "Permissions" => Some("-rwxr-xr-x".len()),
             "Owner" => Some(digits(self.file.uid) + "/".len() + digits(self.file.gid)),
             "Size" if self.size() < 1000 => Some(digits(self.size()) + " B".len()),
-            "Modified" => timestamp::has_four_digits(self.file.mtime).then_some("2023-11-14T22:13:20Z".len()),
+            "Modified" if *self.time == TimeStyle::Utc => {
+                timestamp::has_four_digits(self.file.mtime).then_some("2023-11-14T22:13:20Z".len())
+            }
             "Layer" if !whole => Some(self.file.layer.map_or(0, |_| Digest::SHORT)),
             _ => None,
+        }
+    }
+
+    fn paint(&self, field: &str, text: &mut String, start: usize) {
+        let file = self.file;
+        if let (Some(paint), "Name" | "Path") = (self.paint, field) {
+            // What a link leads to may be anything.
+            let end = start + displayed(file.path).len();
+            paint.paint((&file.kind, file.mode, file.path), text, (start, end));
         }
     }
 
@@ -107,11 +125,11 @@ impl Row for FileRow<'_> {
             "Permissions": self.text("Permissions"),
             "Owner": format!("{}/{}", file.uid, file.gid),
             "Size": self.size(),
-            "Modified": self.text("Modified"),
+            "Modified": timestamp::utc(file.mtime),
             "Layer": file.layer,
             "Name": self.text("Name"),
             "Path": self.text("Path"),
-            "Target": self.target(),
+            "Target": target(file),
             "Type": self.text("Type"),
             "Mode": self.text("Mode"),
             "Uid": file.uid,
@@ -126,6 +144,19 @@ impl Row for FileRow<'_> {
 /// How many digits `number` has.
 fn digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// What a link leads to.
+pub fn target<'a>(file: &ListedFile<'a>) -> Option<Cow<'a, str>> {
+    match file.kind {
+        FileKind::Symlink(target) => Some(shown(target)),
+        FileKind::File { .. } | FileKind::Directory | FileKind::Special(_) => None,
+    }
+}
+
+/// A path as a terminal shows it.
+pub fn displayed(path: &[u8]) -> String {
+    sanitize::for_terminal(&*shown(path))
 }
 
 /// A path that is not UTF-8 has no exact form in JSON.
@@ -151,7 +182,7 @@ mod tests {
 
     impl Rows for Files<'_> {
         fn each(&self, row: &mut dyn FnMut(&dyn Row) -> io::Result<()>) -> io::Result<()> {
-            self.0.iter().try_for_each(|file| row(&FileRow { file, image: "a:1" }))
+            self.0.iter().try_for_each(|file| row(&FileRow { file, image: "a:1", time: &TimeStyle::Utc, paint: None }))
         }
     }
 
@@ -185,10 +216,14 @@ mod tests {
                 let cells = written(&format!("table {columns}"), &files, whole);
                 let rows: Vec<Vec<&str>> = cells.lines().map(|line| line.split('|').collect()).collect();
                 let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap();
+                let size = rows[0].iter().position(|heading| *heading == "SIZE").unwrap();
                 let mut expected = String::new();
                 for row in &rows {
-                    let line: String =
-                        (0..row.len()).map(|column| format!("{:1$}   ", row[column], width(column))).collect();
+                    let cell = |column: usize| match (row[column], width(column)) {
+                        (cell, width) if column == size => format!("{cell:>width$}   "),
+                        (cell, width) => format!("{cell:width$}   "),
+                    };
+                    let line: String = (0..row.len()).map(cell).collect();
                     expected += &format!("{}\n", line.trim_end());
                 }
                 assert_eq!(written("table", &files, whole), expected);
@@ -200,7 +235,7 @@ mod tests {
     fn a_field_by_itself_is_what_the_object_has() {
         for kind in [FileKind::Directory, FileKind::Symlink(b"x"), FileKind::File { size: 7 }] {
             let file = file(b"/x", kind);
-            let row = FileRow { file: &file, image: "a:1" };
+            let row = FileRow { file: &file, image: "a:1", time: &TimeStyle::Utc, paint: None };
             let object = row.json();
             let mut found: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
             let mut fields = FILES.0.fields.to_vec();
@@ -220,12 +255,12 @@ mod tests {
     #[test]
     fn a_link_shows_where_it_leads_and_a_name_is_never_obeyed() {
         let link = file(b"/bin/sh", FileKind::Symlink(b"da\xffsh"));
-        let row = FileRow { file: &link, image: "a:1" };
+        let row = FileRow { file: &link, image: "a:1", time: &TimeStyle::Utc, paint: None };
         assert_eq!(row.json()["Name"], "/bin/sh -> da\\xffsh");
         assert_eq!((&row.json()["Path"], &row.json()["Size"]), (&json!("/bin/sh"), &json!(5)));
         let table = written("table", &[file(b"/e\x1b[2Jvil", FileKind::File { size: 3 })], false);
         assert!(
-            table.ends_with("-rw-r--r--    1000/50   3 B    1970-01-01T00:00:00Z           /e\\x1b[2Jvil\n"),
+            table.ends_with("-rw-r--r--    1000/50    3 B   1970-01-01T00:00:00Z           /e\\x1b[2Jvil\n"),
             "{table}"
         );
     }

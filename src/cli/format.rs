@@ -3,6 +3,9 @@
 //! Of Go's templates this reads fields and `json`: what people write after `--format`. Anything else is refused with the
 //! list of what there is, never printed as an empty string.
 
+mod aligned;
+mod template;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -10,6 +13,9 @@ use std::io::{self, Write};
 use indicatif::DecimalBytes;
 use serde_json::Value;
 
+use self::aligned::{Widths, width};
+pub use self::template::Piece;
+use self::template::{columns, heading, pieces};
 use super::sanitize;
 use crate::image::digest::Digest;
 
@@ -25,9 +31,6 @@ pub struct Columns {
 /// How many characters a table shows of a build step, as `docker history` does.
 const STEP_WIDTH: usize = 45;
 
-/// Blanks between the columns of a table, as in Docker's.
-const GAP: usize = 3;
-
 /// How to print rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -37,19 +40,6 @@ pub enum Format {
     Json,
     /// `TEMPLATE`: one line each, with sizes in bytes.
     Template(Vec<Piece>),
-}
-
-/// A piece of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// Text printed as it is.
-    Text(String),
-    /// `{{.Field}}`
-    Field(&'static str),
-    /// `{{json .Field}}`
-    JsonField(&'static str),
-    /// `{{json .}}`
-    JsonAll,
 }
 
 /// A template that cannot be read.
@@ -107,13 +97,18 @@ impl Format {
             }),
             Format::Table(pieces) => {
                 let reader = if whole { Reader::Person } else { Reader::Glancer };
-                let heading = heading(pieces);
-                let mut widths = Widths::default();
-                widths.widen(&heading);
+                let mut widths = Widths::of(pieces);
                 let columns = columns(pieces);
                 rows.each(&mut |row| {
                     match &columns {
-                        Some(fields) => widths.widen_by(fields, row, reader, &mut text),
+                        Some(fields) => widths.widen_by(fields.len(), |column| {
+                            let Some(field) = fields.get(column) else { return 0 };
+                            row.width(field, whole).unwrap_or_else(|| {
+                                text.clear();
+                                append_field(field, row, reader, &mut text);
+                                width(&text)
+                            })
+                        }),
                         None => {
                             text.clear();
                             line(pieces, row, reader, &mut text);
@@ -123,7 +118,7 @@ impl Format {
                     Ok(())
                 })?;
                 let mut aligned = String::new();
-                widths.align(&heading, &mut aligned);
+                widths.align(&heading(pieces), &mut aligned);
                 out.write_all(aligned.as_bytes())?;
                 rows.each(&mut |row| {
                     text.clear();
@@ -152,6 +147,9 @@ pub trait Row {
     fn width(&self, _field: &str, _whole: bool) -> Option<usize> {
         None
     }
+
+    /// Gives what a person is shown of `field`, which begins at `start` of `text`, its colours.
+    fn paint(&self, _field: &str, _text: &mut String, _start: usize) {}
 
     /// All fields, as a JSON object.
     fn json(&self) -> Cow<'_, Value>;
@@ -212,47 +210,6 @@ enum Reader {
     Glancer,
 }
 
-fn pieces(template: &str, columns: &'static Columns) -> Result<Vec<Piece>, InvalidFormat> {
-    // Docker, too, reads these two escapes outside of the template's language, for shells that cannot type them.
-    let template = template.replace("\\t", "\t").replace("\\n", "\n");
-    let mut rest = template.as_str();
-    let mut pieces = Vec::new();
-    while let Some((text, after)) = rest.split_once("{{") {
-        let (action, after) = after.split_once("}}").ok_or_else(|| InvalidFormat::Unclosed(template.clone()))?;
-        if !text.is_empty() {
-            pieces.push(Piece::Text(text.to_owned()));
-        }
-        pieces.push(piece(action.trim(), columns).ok_or_else(|| InvalidFormat::Unknown {
-            action: action.trim().to_owned(),
-            fields: columns.fields.iter().map(|field| format!("{{{{.{field}}}}}")).collect::<Vec<_>>().join(", "),
-        })?);
-        rest = after;
-    }
-    if !rest.is_empty() {
-        pieces.push(Piece::Text(rest.to_owned()));
-    }
-    Ok(pieces)
-}
-
-fn piece(action: &str, columns: &'static Columns) -> Option<Piece> {
-    let field = |name: &str| columns.fields.iter().copied().find(|field| name.strip_prefix('.') == Some(field));
-    match action.strip_prefix("json ").map(str::trim) {
-        Some(".") => Some(Piece::JsonAll),
-        Some(name) => field(name).map(Piece::JsonField),
-        None => field(action).map(Piece::Field),
-    }
-}
-
-/// The fields of a table whose columns are one field each.
-fn columns(pieces: &[Piece]) -> Option<Vec<&'static str>> {
-    let is_tab = |piece: &Piece| matches!(piece, Piece::Text(text) if text == "\t");
-    let field = |column: &[Piece]| match column {
-        [Piece::Field(field)] => Some(*field),
-        _ => None,
-    };
-    pieces.split(is_tab).map(field).collect()
-}
-
 /// Appends the line of `row` to `text`.
 fn line(pieces: &[Piece], row: &dyn Row, reader: Reader, text: &mut String) {
     for piece in pieces {
@@ -301,6 +258,9 @@ fn append_field(field: &str, row: &dyn Row, reader: Reader, text: &mut String) {
         },
         Held::Nothing | Held::Digest | Held::Number(_) | Held::Other => {}
     }
+    if reader != Reader::Program {
+        row.paint(field, text, start);
+    }
 }
 
 /// A digest's first digits, each where there are several, and the beginning of a build step; nothing where the text stays as it is.
@@ -330,78 +290,6 @@ fn digests(text: &str) -> Option<String> {
     Some(all)
 }
 
-fn heading(pieces: &[Piece]) -> String {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => text.clone(),
-            Piece::Field(field) | Piece::JsonField(field) => field.to_uppercase(),
-            Piece::JsonAll => "JSON".to_owned(),
-        })
-        .collect()
-}
-
-/// What stands between tabs.
-fn cells(line: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(line);
-    std::iter::from_fn(move || {
-        let line = rest?;
-        // Cells are short: looking at each byte is faster than a search that gets ready for long ones.
-        let (cell, after) = match line.bytes().position(|byte| byte == b'\t') {
-            Some(tab) => (&line[..tab], Some(&line[tab + 1..])),
-            None => (line, None),
-        };
-        rest = after;
-        Some(cell)
-    })
-}
-
-/// How many characters `cell` has.
-fn width(cell: &str) -> usize {
-    if cell.is_ascii() { cell.len() } else { cell.chars().count() }
-}
-
-/// How wide the columns of a table are, in characters, as Go's `tabwriter` counts what stands between tabs.
-#[derive(Default)]
-struct Widths(Vec<usize>);
-
-impl Widths {
-    fn widen(&mut self, line: &str) {
-        for (column, cell) in cells(line).enumerate() {
-            let width = width(cell);
-            match self.0.get_mut(column) {
-                Some(widest) => *widest = width.max(*widest),
-                None => self.0.push(width),
-            }
-        }
-    }
-
-    /// Takes in a row whose columns are these fields. The last one's width does not matter: nothing stands behind it.
-    fn widen_by(&mut self, fields: &[&'static str], row: &dyn Row, reader: Reader, text: &mut String) {
-        self.0.resize(fields.len().max(self.0.len()), 0);
-        let Some((_, fields)) = fields.split_last() else { return };
-        for (field, widest) in fields.iter().zip(&mut self.0) {
-            let width = row.width(field, reader != Reader::Glancer).unwrap_or_else(|| {
-                text.clear();
-                append_field(field, row, reader, text);
-                width(text)
-            });
-            *widest = width.max(*widest);
-        }
-    }
-
-    /// Appends `line` to `text`, its cells below those of the other lines.
-    fn align(&self, line: &str, text: &mut String) {
-        for (cell, widest) in cells(line).zip(&self.0) {
-            text.push_str(cell);
-            let blanks = widest.saturating_sub(width(cell)) + GAP;
-            text.extend(std::iter::repeat_n(' ', blanks));
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -429,9 +317,9 @@ mod tests {
     fn a_table_has_a_heading_and_sizes_for_people() {
         assert_eq!(
             rendered("table"),
-            "PATH        DESTINATION        SIZE        MODE\n\
+            "PATH        DESTINATION             SIZE   MODE\n\
              /bin/ls     ls                 138.21 kB   0755\n\
-             /e\\x1bvil   e\\x1bvil\\u{202e}   3 B         0755\n"
+             /e\\x1bvil   e\\x1bvil\\u{202e}         3 B   0755\n"
         );
         assert_eq!(rendered("table {{.Index}}\\t{{.Mode}}").lines().nth(1), Some("12      0755"));
     }

@@ -202,7 +202,7 @@ mod tests {
     fn a_table_has_a_column_of_platforms_only_where_there_are_several() {
         let digest = Digest::of(b"tool");
         let short = digest.short();
-        let expected = format!("NAME   PATH        SIZE      DIGEST\ntool   /bin/tool   1.05 MB   {short}\n");
+        let expected = format!("NAME   PATH           SIZE   DIGEST\ntool   /bin/tool   1.05 MB   {short}\n");
         assert_eq!(table(&labelled(&["/bin/tool"]), "a:1"), expected);
         assert!(table(&labelled(&["/a", "/b"]), "a:1").starts_with("PLATFORM      NAME"));
         assert_eq!(table(&labelled(&[]), "a:1"), "");

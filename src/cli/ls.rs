@@ -12,7 +12,9 @@ use super::file_row::{FileRows, shown};
 use super::format::Rows;
 use super::options::{LsOptions, What};
 use super::output::write_rows;
+use super::paint::Paint;
 use super::progress::Display;
+use super::tree;
 use crate::artifact::expected::expecting;
 use crate::artifact::list::{ListedArtifact, Listing, Read, list_artifacts};
 use crate::artifact::list_files::{Depth, list_files};
@@ -26,7 +28,7 @@ use crate::source::{LayersFor, Source};
 
 /// Lists what `options` say.
 pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failure> {
-    let LsOptions { image, what, tables, platform, format, whole, access, .. } = options;
+    let LsOptions { image, what, tables, platform, format, tree: is_tree, time, color, whole, access, .. } = options;
     let tables = access.cache.tables(tables, &*display);
     let progress: Arc<dyn Progress> = display.clone();
     let source = access.open(&image, display.clone()).await?;
@@ -75,12 +77,19 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                 (Box::new(rows(&named, artifact)), ARTIFACTS)
             } else {
                 let listing = list_files(source, image, &words, Depth::Children, tables.clone(), &progress).await;
-                (Box::new(FileRows(listing.map_err(of_platform)?)), FILES)
+                let listing = listing.map_err(of_platform)?;
+                (Box::new(FileRows { listing, time, paint: Paint::wanted(color) }), FILES)
             }
         }
         What::Files(paths, depth) => {
             let listing = list_files(source, image, &paths, depth, tables, &progress).await;
-            (Box::new(FileRows(listing.map_err(of_platform)?)), FILES)
+            let (listing, paint) = (listing.map_err(of_platform)?, Paint::wanted(color));
+            if is_tree {
+                display.clear();
+                tell_rate_limit(&*opened);
+                return write_rows(|out| tree::write(&listing, paint.as_ref(), out)).map_err(Failure::Output);
+            }
+            (Box::new(FileRows { listing, time, paint }), FILES)
         }
         What::Layers => {
             let image = source.with_layers(&image, LayersFor::Listing).await.map_err(Error::from)?;

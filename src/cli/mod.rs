@@ -24,10 +24,13 @@ mod ls;
 mod metadata_file;
 pub mod options;
 mod output;
+mod paint;
 pub mod progress;
 mod running;
 pub mod sanitize;
+pub mod time_style;
 mod timestamp;
+mod tree;
 
 use std::ffi::OsString;
 use std::io;

@@ -406,3 +406,51 @@ fn what_several_paths_name_is_listed_once_in_the_order_of_the_paths() {
         ["/a/b/c", "/a/b/y", "/a/b", "/a/b/c/z", "/a/x", "/d", "/a"]
     );
 }
+
+#[test]
+fn files_are_drawn_as_a_tree_with_the_colours_of_ls() {
+    let layer = [
+        dir("bin"),
+        file("bin/tool", "hello").mode(0o755),
+        symlink("bin/t", "tool"),
+        dir("etc"),
+        dir("etc/app"),
+        file("etc/app/a.conf", "a"),
+        file("etc/e\x1bvil", ""),
+    ];
+    let (_registry, reference, _) = Registry::serving(&Image::new().layer(layer));
+    let ls = |words: &[&str]| {
+        artifact(&[&["ls", &reference][..], words].concat()).env("LC_ALL", "C.UTF-8").env("LS_COLORS", "di=01;34:ex=32")
+    };
+    let whole = ls(&["--tree"]).run().exits(0).out();
+    assert_eq!(
+        whole,
+        "/\n├── bin\n│   ├── t -> tool\n│   └── tool\n└── etc\n    ├── app\n    │   └── a.conf\n    └── e\\x1bvil\n\n\
+         3 directories, 4 files\n"
+    );
+    let ascii = ls(&["--tree", "/bin"]).env("LC_ALL", "C").run().exits(0).out();
+    assert_eq!(ascii, "/bin\n|-- t -> tool\n`-- tool\n\n0 directories, 2 files\n");
+    let painted = ls(&["--tree", "--color", "/bin"]).run().exits(0).out();
+    assert!(painted.contains("└── \x1b[32mtool\x1b[0m\n"), "{painted:?}");
+    let table = |words: &[&str]| ls(&[&["/", "-d", "/bin/tool"][..], words].concat()).run().exits(0).out();
+    assert!(!table(&[]).contains('\x1b') && !table(&["--color=auto"]).contains('\x1b'), "this is no terminal");
+    assert!(table(&["--color=always"]).contains("   \x1b[32m/bin/tool\x1b[0m\n"));
+    ls(&["--tree", "-q"]).run().exits(2).says("--tree");
+    ls(&["--color=some", "/"]).run().exits(2).says("color");
+}
+
+#[test]
+fn times_and_sizes_are_shown_as_in_ls() {
+    let layer = [file("small", "12345").mtime(1_700_000_000), file("large", noise(1, 12_345)).mtime(1_700_000_000)];
+    let (_registry, reference, _) = Registry::serving(&Image::new().layer(layer));
+    let ls = |words: &[&str]| artifact(&[&["ls", &reference, "/"][..], words].concat()).run();
+    let table =
+        ls(&["--time-style", "long-iso", "--format", "table {{.Size}}\\t{{.Modified}}\\t{{.Name}}"]).exits(0).out();
+    assert_eq!(
+        table,
+        "    SIZE   MODIFIED           NAME\n12.35 kB   2023-11-14 22:13   /large\n     5 B   2023-11-14 22:13   /small\n"
+    );
+    assert_eq!(ls(&["--time-style=+%s", "--format", "{{.Modified}}"]).exits(0).out(), "1700000000\n1700000000\n");
+    assert!(ls(&["--time-style=+%s", "--format", "json"]).exits(0).out().contains("2023-11-14T22:13:20Z"));
+    ls(&["--time-style", "mine"]).exits(2).says("long-iso");
+}

@@ -26,3 +26,15 @@ pub enum ProgressMode {
     /// Nothing.
     None,
 }
+
+/// When names are painted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorMode {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}

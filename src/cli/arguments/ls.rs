@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::flags::{ProgressMode, RegistryArguments};
+use super::flags::{ColorMode, ProgressMode, RegistryArguments};
 
 /// What the command is about.
 pub const LONG_ABOUT: &str = "\
@@ -45,6 +45,24 @@ pub struct LsArguments {
     /// List layers, with the build step that made each
     #[arg(long)]
     pub layers: bool,
+    /// Draw files, and all that is below each PATH, as a tree
+    #[arg(long)]
+    pub tree: bool,
+    /// Show times as "utc", "full-iso", "long-iso", "iso", "locale" or +FORMAT, as GNU ls does, in UTC
+    #[arg(long, value_name = "string", default_value = "utc")]
+    pub time_style: String,
+    /// Paint names: on a terminal ("auto"), "always" or "never"
+    #[arg(
+        long,
+        value_name = "when",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "always"
+    )]
+    pub color: ColorMode,
     /// Read whole layers, although the image may carry tables of what is in them
     #[arg(long)]
     pub no_index: bool,

@@ -7,11 +7,12 @@ use super::surroundings::Surroundings;
 use crate::artifact::list_files::Depth;
 use crate::artifact::may_be_name;
 use crate::cli::access::{Access, Location, location};
-use crate::cli::arguments::LsArguments;
+use crate::cli::arguments::{ColorMode, LsArguments};
 use crate::cli::columns::{ARTIFACTS, FILES, LAYERS};
 use crate::cli::format::{Columns, Format, InvalidFormat};
 use crate::cli::local_cache::LocalCache;
 use crate::cli::progress::DisplayMode;
+use crate::cli::time_style::TimeStyle;
 use crate::image::platform::Choice;
 
 /// The options of `ls`.
@@ -27,6 +28,12 @@ pub struct LsOptions {
     pub platform: Choice,
     /// How to print it.
     pub format: TypedFormat,
+    /// Whether files are drawn as a tree.
+    pub tree: bool,
+    /// How times are shown.
+    pub time: TimeStyle,
+    /// When names are painted.
+    pub color: ColorMode,
     /// Whether nothing is shortened.
     pub whole: bool,
     /// What is shown while it goes on.
@@ -76,7 +83,12 @@ impl LsOptions {
         if words.iter().any(Vec::is_empty) {
             return Err(Problem::Other("a PATH is empty; write / for the whole image".to_owned()));
         }
-        let depth = match (typed.directory, typed.all || typed.recursive) {
+        if typed.tree && (typed.directory || typed.layers || typed.quiet || typed.format.is_some()) {
+            let problem =
+                "--tree draws files and all that is below them; leave out --directory, --layers, --quiet and --format";
+            return Err(Problem::Other(problem.to_owned()));
+        }
+        let depth = match (typed.directory, typed.all || typed.recursive || typed.tree) {
             (true, _) => Some(Depth::Itself),
             (false, true) => Some(Depth::All),
             (false, false) => None,
@@ -110,6 +122,10 @@ impl LsOptions {
             image: location(&image)?,
             platform: surroundings.platform(typed.platform)?,
             format,
+            tree: typed.tree,
+            time: TimeStyle::parse(&typed.time_style)
+                .map_err(|problem| Problem::Other(format!("--time-style: {problem}")))?,
+            color: typed.color,
             what,
             tables: !typed.no_index,
             whole: typed.no_trunc,

@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     let exit = match Call::parse(std::env::args_os()) {
         Ok(Call::Metadata) => cli::print(&plugin::metadata()),
         Ok(Call::Complete { words, describe }) => cli::print(&cli::completion::answer(&words, describe)),
+        Ok(Call::Hook(request)) => cli::print(&plugin::hook::answer(&request.to_string_lossy()).unwrap_or_default()),
         Ok(Call::Command(invocation)) => cli::run(invocation),
         Ok(Call::CopyBinary(words)) => cli::copy_binary(&words),
         Err(invalid) => cli::refuse("docker-artifact", &invalid.to_string()),

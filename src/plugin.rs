@@ -5,6 +5,8 @@
 //! -D artifact get …`. Without the word `artifact` the program was started by its own name, and works the same.
 //! Spec: docker/cli, `cli-plugins/metadata`, `cli-plugins/manager` and `cli-plugins/socket`.
 
+pub mod hook;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -37,6 +39,8 @@ pub enum Call {
         /// Whether candidates come with a description.
         describe: bool,
     },
+    /// A command of Docker's has run: print what there is to say ([`hook::answer`]).
+    Hook(OsString),
     /// A command to run.
     Command(Invocation),
     /// Started under the name `copy_binary`, with these words after it.
@@ -130,7 +134,12 @@ impl Call {
                 let words = Invocation::parse(&words[1..])?.words;
                 Ok(Call::Complete { words, describe: request == "__complete" })
             }
-            _ => Invocation::parse(&words).map(Call::Command),
+            _ => match words.as_slice() {
+                [plugin, request, told] if plugin == "artifact" && request == hook::REQUEST => {
+                    Ok(Call::Hook(told.clone()))
+                }
+                words => Invocation::parse(words).map(Call::Command),
+            },
         }
     }
 }

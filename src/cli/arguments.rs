@@ -11,6 +11,7 @@ mod cache;
 mod copy_binary;
 mod flags;
 mod get;
+mod hook;
 mod index;
 mod label;
 mod ls;
@@ -20,6 +21,7 @@ pub use cache::{CacheArguments, CacheCommand, CacheLsArguments, CachePruneArgume
 pub use copy_binary::CopyBinaryArguments;
 pub use flags::{ColorMode, ProgressMode, RegistryArguments};
 pub use get::GetArguments;
+pub use hook::{HookArguments, HookState};
 pub use index::IndexArguments;
 pub use label::LabelArguments;
 pub use ls::LsArguments;
@@ -96,6 +98,15 @@ pub enum Command {
         args_override_self = true
     )]
     Cache(CacheArguments),
+    /// Say after a failed "docker cp" how to copy out of an image, or stop doing so
+    #[command(
+        override_usage = "on|off",
+        long_about = hook::LONG_ABOUT,
+        before_help = hook::EXAMPLES,
+        hide = true,
+        args_override_self = true
+    )]
+    Hook(HookArguments),
 }
 
 /// Why there are no arguments to work with.

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use super::exit::Exit;
+use super::hook::HookError;
 use crate::artifact;
 use crate::extract::ExtractError;
 
@@ -46,6 +47,9 @@ pub enum Failure {
     /// Who was asked did not agree.
     #[error("nothing was removed; to remove it without a question, add --force")]
     Declined,
+    /// Docker's `config.json` was not changed.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The machine does not let the program work.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
@@ -64,6 +68,7 @@ impl Failure {
             | Failure::Docker(_)
             | Failure::Build(_)
             | Failure::Declined
+            | Failure::Hook(_)
             | Failure::Start(_) => Exit::Failed,
         }
     }

@@ -17,6 +17,7 @@ mod file_row;
 pub mod format;
 mod get;
 mod help;
+mod hook;
 mod index;
 mod label;
 mod local_cache;
@@ -81,6 +82,7 @@ fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
         Action::Ls(ls) => perform(command, ls.display, |display| done(ls::run(ls, display))),
         Action::Build(build) => perform(command, build.display, |display| build::run(*build, display)),
         Action::Cache(cache) => perform(command, DisplayMode::Notices, |display| done(cache::run(cache, display))),
+        Action::Hook(hook) => perform(command, DisplayMode::Notices, |_| done(hook::run(hook))),
         Action::CopyBinary(copy) => perform(command, copy.display, |display| done(copy_binary::run(copy, display))),
     }
 }

@@ -11,6 +11,7 @@ mod problem;
 mod surroundings;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 pub use build::BuildOptions;
 pub use cache::CacheOptions;
@@ -22,7 +23,7 @@ pub use ls::{LsOptions, TypedFormat, What};
 use problem::Problem;
 use surroundings::Surroundings;
 
-use super::arguments::{self, Arguments, CacheArguments, Command, Stop, UsageError};
+use super::arguments::{self, Arguments, CacheArguments, Command, HookArguments, HookState, Stop, UsageError};
 use crate::plugin::Invocation;
 use crate::source::engine::EngineOptions;
 
@@ -35,6 +36,15 @@ pub struct Options {
     pub debug: bool,
     /// What to do.
     pub action: Action,
+}
+
+/// The options of `hook`.
+#[derive(Debug)]
+pub struct HookOptions {
+    /// Whether there are to be hints.
+    pub on: bool,
+    /// The folder of Docker's `config.json`, where one was named.
+    pub folder: Option<PathBuf>,
 }
 
 /// The commands, with their options.
@@ -52,6 +62,8 @@ pub enum Action {
     Build(Box<BuildOptions>),
     /// Show or empty the cache.
     Cache(CacheOptions),
+    /// Switch hints after `docker cp` on or off.
+    Hook(HookOptions),
     /// Copy a file into an image that is being built.
     CopyBinary(CopyBinaryOptions),
 }
@@ -76,6 +88,10 @@ impl Options {
             Command::Cache(CacheArguments { command: None }) => return Err(arguments::help("cache", program)),
             Command::Cache(CacheArguments { command: Some(typed) }) => {
                 (typed.name(), CacheOptions::new(typed).map(Action::Cache))
+            }
+            Command::Hook(HookArguments { state }) => {
+                let folder = surroundings.engine.docker_config;
+                ("hook", Ok(Action::Hook(HookOptions { on: state == HookState::On, folder })))
             }
         };
         let usage = || arguments::usage(name, program);

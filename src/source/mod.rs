@@ -6,7 +6,7 @@
 pub mod archive;
 pub mod copied;
 mod directory;
-mod docker_config;
+pub(crate) mod docker_config;
 pub mod engine;
 pub mod error;
 pub mod files;

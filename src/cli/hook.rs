@@ -1,0 +1,195 @@
+//! `docker-artifact hook on|off`: whether Docker asks this plugin what to say after a `docker cp` that failed. It is a line of Docker's
+//! `config.json`, of which all else stays as it is.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use super::failure::Failure;
+use super::options::HookOptions;
+use super::output::write_out;
+use crate::plugin::hook::COMMAND;
+use crate::source::docker_config;
+
+/// The mode of a `config.json` that was not there: it may hold credentials one day.
+const MODE: u32 = 0o600;
+
+/// The keys of the plugin's configuration: after each command, and (since Docker 29.3) only after one that failed.
+const KEYS: [&str; 2] = ["hooks", "error-hooks"];
+
+/// Why the file was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum HookError {
+    /// There is no home for it.
+    #[error("cannot tell where Docker's config.json is: HOME is not set; set it, or DOCKER_CONFIG")]
+    NoFolder,
+    /// It cannot be read or written.
+    #[error("{path}: {error}", path = .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: io::Error,
+    },
+    /// It is nothing that Docker could read either.
+    #[error("{path} is not a Docker config: {problem}; nothing was changed", path = .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Does as `options` say, and says what that came to.
+pub async fn run(HookOptions { on, folder }: HookOptions) -> Result<(), Failure> {
+    let folder = docker_config::folder(folder.as_deref(), &|name| std::env::var_os(name)).ok_or(HookError::NoFolder)?;
+    let changed = switch(&folder, on)?;
+    let said = match (on, changed) {
+        (true, true) => "docker cp will say how to copy out of an image where it finds no container",
+        (true, false) => "docker cp says so already",
+        (false, true) => "docker cp will say no more than it does by itself",
+        (false, false) => "docker cp says nothing of this plugin's",
+    };
+    write_out(&format!("{said}\n")).map_err(Failure::Output)
+}
+
+/// Switches it on, or off, in the `config.json` of `folder`. Says whether that changed anything.
+pub fn switch(folder: &Path, on: bool) -> Result<bool, HookError> {
+    // A link stays one.
+    let path = folder.join("config.json");
+    let path = fs::canonicalize(&path).unwrap_or(path);
+    let failed = |error| HookError::File { path: path.clone(), error };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed(error)),
+    };
+    let invalid = |problem: String| HookError::Invalid { path: path.clone(), problem };
+    let mut config: Value = match text.trim() {
+        "" => json!({}),
+        text => serde_json::from_str(text).map_err(|error| {
+            // Where it is wrong, not what is there, which may be a secret.
+            invalid(format!("not valid JSON at line {}, column {}", error.line(), error.column()))
+        })?,
+    };
+    let config_object = config.as_object_mut().ok_or_else(|| invalid("it is no object".to_owned()))?;
+    if !set(config_object, on).map_err(invalid)? {
+        return Ok(false);
+    }
+    fs::create_dir_all(folder).map_err(failed)?;
+    write(&path, &config).map_err(failed)?;
+    Ok(true)
+}
+
+/// Changes `config`. Says whether it was otherwise; fails where it is not of Docker's form.
+fn set(config: &mut Map<String, Value>, on: bool) -> Result<bool, String> {
+    let before = config.clone();
+    let is_object = |value: &Value| value.as_object().is_some();
+    match (on, config.get("plugins")) {
+        (false, None) => return Ok(false),
+        (_, Some(plugins)) if !is_object(plugins) => return Err("\"plugins\" is no object".to_owned()),
+        _ => {}
+    }
+    let plugins = config.entry("plugins").or_insert_with(|| json!({}));
+    let plugin = plugins.as_object_mut().map(|plugins| plugins.entry("artifact").or_insert_with(|| json!({})));
+    let Some(plugin) = plugin.and_then(Value::as_object_mut) else {
+        return Err("\"plugins\".\"artifact\" is no object".to_owned());
+    };
+    for key in KEYS {
+        match on {
+            true => drop(plugin.insert(key.to_owned(), json!(COMMAND))),
+            false => drop(plugin.shift_remove(key)),
+        }
+    }
+    let is_empty = plugin.is_empty();
+    if is_empty && let Some(plugins) = plugins.as_object_mut() {
+        plugins.shift_remove("artifact");
+        if plugins.is_empty() {
+            config.shift_remove("plugins");
+        }
+    }
+    Ok(*config != before)
+}
+
+/// Writes `config` as Docker does, with tabs, and takes it to its name by one rename.
+fn write(path: &Path, config: &Value) -> io::Result<()> {
+    let mode = fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode() & 0o777);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile_in(folder)?;
+    let written = (|| {
+        let mut text = Vec::new();
+        let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+        serde::Serialize::serialize(config, &mut serde_json::Serializer::with_formatter(&mut text, formatter))?;
+        file.1.write_all(&text)?;
+        file.1.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.1.sync_all()?;
+        fs::rename(&file.0, path)
+    })();
+    written.inspect_err(|_| drop(fs::remove_file(&file.0)))
+}
+
+/// A new file in `folder` that nobody else can read.
+fn tempfile_in(folder: &Path) -> io::Result<(PathBuf, fs::File)> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = folder.join(format!("config.json.{}", std::process::id()));
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(MODE).open(&path)?;
+    Ok((path, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELD: &str = "{\n\t\"credsStore\": \"x\",\n\t\"auths\": {\n\t\t\"b\": {},\n\t\t\"a\": {}\n\t}\n}";
+
+    fn config(text: Option<&str>) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        if let Some(text) = text {
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        }
+        (folder, path)
+    }
+
+    #[test]
+    fn on_and_off_leave_all_else_as_it_was() {
+        let (folder, path) = config(Some(HELD));
+        assert!(switch(folder.path(), true).unwrap());
+        let on: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(on["plugins"]["artifact"], json!({"hooks": "cp", "error-hooks": "cp"}));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(!switch(folder.path(), true).unwrap(), "it is on already");
+        assert!(switch(folder.path(), false).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), HELD);
+        assert!(!switch(folder.path(), false).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn other_plugins_and_other_settings_stay() {
+        let text = r#"{"plugins":{"artifact":{"x":"y"},"scout":{"hooks":"build"}}}"#;
+        let (folder, path) = config(Some(text));
+        assert!(switch(folder.path(), true).unwrap() && switch(folder.path(), false).unwrap());
+        let left: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(left, serde_json::from_str::<Value>(text).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_made_for_nobody_else_and_a_broken_one_stays() {
+        let (folder, path) = config(None);
+        assert!(switch(&folder.path().join("new"), true).unwrap());
+        let made = folder.path().join("new/config.json");
+        assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, MODE);
+        for broken in ["{\"auths\": secret}", "[]", r#"{"plugins":[]}"#, r#"{"plugins":{"artifact":"x"}}"#] {
+            fs::write(&path, broken).unwrap();
+            let error = switch(folder.path(), true).unwrap_err().to_string();
+            assert!(error.contains("nothing was changed") && !error.contains("secret"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), broken);
+        }
+    }
+}

@@ -20,6 +20,7 @@ mod name;
 pub mod observer;
 #[cfg(test)]
 mod odd_deflate;
+pub mod referred;
 pub mod restarts;
 mod scan;
 mod stepped;

@@ -12,7 +12,7 @@ use crate::image::digest::{Digest, Hasher};
 use crate::layer::checkpoint::Checkpoint;
 use crate::layer::observer::Restart;
 use crate::layer::referred::{AHEAD, without_unreferred};
-use crate::layer::{Compression, Entry, Kind};
+use crate::layer::{Compression, Entry, Kind, MOST_AHEAD};
 use crate::table::own::{Blob, NotWritten, Writer};
 
 /// How many stored bytes may lie between a place where decoding begins and a file that is read from there: with what comes behind its end
@@ -129,6 +129,10 @@ impl<S: Sink> Choosing<S> {
             [] => Vec::new(),
             _ => restart.first.into_iter().collect(),
         };
+        // All contents that begin further back have been told. There may be none for long, as in a file that is stored with holes.
+        if self.waiting.is_empty() {
+            self.floor = self.floor.max(restart.uncompressed.saturating_sub(MOST_AHEAD));
+        }
         self.places.push_back(Place { restart, stored, packed: None });
         self.forget();
     }

@@ -315,6 +315,22 @@ fn a_place_just_before_the_end_of_a_layer_or_of_a_member_is_as_good_as_any() {
     }
 }
 
+#[test]
+fn places_that_no_content_can_need_any_more_are_let_go() {
+    let blob = Blob { digest: Digest::of(b""), size: 1 << 40, compression: Compression::Gzip };
+    let mut choosing = Choosing::new(Recorder::default(), &blob);
+    let (mut held, mut most) = (Vec::new(), 0);
+    for nth in 0..1000 {
+        let checkpoint = Arc::new(Checkpoint::DeflateBlock { skipped_bits: 0, window: vec![1; 32 << 10] });
+        held.push(Arc::downgrade(&checkpoint));
+        let (uncompressed, compressed) = (nth * 200_000, nth * 70_000);
+        choosing.restart(Restart { uncompressed, compressed, checkpoint, first: None });
+        choosing.reached(uncompressed, compressed).unwrap();
+        most = most.max(held.iter().filter(|checkpoint| checkpoint.strong_count() > 0).count());
+    }
+    assert!(most < 40, "{most}");
+}
+
 /// Bytes that hardly compress, though much of them was there before, up to 32 KiB back.
 fn repeating(random: &mut Random, length: usize) -> Vec<u8> {
     let mut bytes = random.bytes(33_000);

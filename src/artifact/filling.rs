@@ -11,11 +11,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use self::choosing::{Choosing, Content, Sink, weight};
+use self::choosing::{Choosing, Content, Sink};
 use crate::image::digest::Digest;
 use crate::layer::checkpoint::Checkpoint;
-use crate::layer::observer::{Observer, Restart};
-use crate::layer::{Compression, Entry};
+use crate::layer::observer::{Observer, Restart, Wanted};
+use crate::layer::referred::AHEAD;
+use crate::layer::{Compression, Entry, Kind};
 use crate::source::Trail;
 use crate::table::own::{self, Blob, NotWritten, Writer};
 
@@ -35,6 +36,8 @@ const WAITING: usize = 2;
 enum News {
     Restart(Restart),
     Reached(u64, u64),
+    /// Bytes of the blob, from this offset on.
+    Stored(u64, Vec<u8>),
     /// A content begins, of the next entry.
     Content(Content),
     Entry(Box<Entry>, Option<Digest>),
@@ -185,16 +188,22 @@ impl Observer for Told {
         let _ = self.compression.set(compression);
     }
 
-    fn restart(&self, restart: &Restart) -> u64 {
+    fn restart(&self, restart: &Restart) -> Wanted {
         if self.is_over() {
-            return u64::MAX;
+            return Wanted { distance: u64::MAX, stored: 0 };
         }
         let (window, distance) = match &*restart.checkpoint {
             Checkpoint::DeflateBlock { window, .. } => (window.len(), WITH_WINDOW),
             Checkpoint::Plain | Checkpoint::ZstdFrame => (0, WITHOUT_WINDOW),
         };
         self.tell(News::Restart(restart.clone()), size_of::<News>() + window);
-        distance
+        Wanted { distance, stored: if window == 0 { 0 } else { AHEAD as u64 } }
+    }
+
+    fn stored(&self, from: u64, bytes: &[u8]) {
+        if !self.is_over() {
+            self.tell(News::Stored(from, bytes.to_vec()), size_of::<News>() + bytes.len());
+        }
     }
 
     fn reached(&self, uncompressed: u64, compressed: u64) {
@@ -226,13 +235,24 @@ fn listen<S: Sink>(
             match news {
                 News::Restart(restart) => choosing.restart(restart),
                 News::Reached(uncompressed, compressed) => choosing.reached(uncompressed, compressed)?,
-                News::Content(content) => choosing.content(content),
-                News::Entry(entry, digest) => choosing.entry(entry, digest)?,
+                News::Stored(from, bytes) => choosing.stored(from, &bytes)?,
+                News::Content(content) => choosing.content(content)?,
+                News::Entry(entry, digest) => choosing.entry(&entry, digest)?,
                 News::End => return Ok(true),
             }
         }
     }
     Ok(false)
+}
+
+/// About how many bytes `entry` takes.
+fn weight(entry: &Entry) -> usize {
+    let target = match &entry.kind {
+        Kind::Symlink(target) | Kind::HardLink(target) => target.len(),
+        _ => 0,
+    };
+    let xattrs: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
+    size_of::<Entry>() + entry.path.len() + target + xattrs
 }
 
 #[cfg(test)]

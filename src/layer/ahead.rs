@@ -16,6 +16,10 @@ const PIECE: usize = 256 * 1024;
 /// So many pieces wait to be read; as many again are being filled, read, or on their way back.
 const PIECES: usize = 4;
 
+/// How many bytes of the tar may have been decoded at most that nobody has read yet: pieces that are being filled, that wait, and that are
+/// being read, and what is in the stream's own buffer.
+pub const MOST_AHEAD: u64 = (PIECES as u64 + 4) * PIECE as u64;
+
 /// So many bytes of files' contents are read without a thread. Headers, and contents that are skipped, cost so little that a thread of
 /// their own would take longer to hand them over.
 const WITHOUT: u64 = 1 << 20;

@@ -262,6 +262,9 @@ impl<R: Read> Decompressed<R> {
         let (most_in, most_out) = (most_in.min(input.len()), most_out.min(into.len()));
         let step = self.decoder.step(&input[..most_in], &mut into[..most_out], stops);
         let step = step.map_err(|problem| self.damage(problem))?;
+        if let Some(observed) = &mut self.observed {
+            observed.took(taken, &self.input.unread()[..step.consumed]);
+        }
         self.input.consume(step.consumed);
         if buffered {
             self.output.end += step.produced;
@@ -270,7 +273,8 @@ impl<R: Read> Decompressed<R> {
             && let Some(boundary) = observed.step(taken, &step, step.produced == most_out)
         {
             let checkpoint = self.decoder.checkpoint(boundary).map_err(LayerError::Compression)?;
-            observed.restart(boundary.begins_at(taken + step.consumed as u64), checkpoint);
+            let taken = taken + step.consumed as u64;
+            observed.restart(taken, boundary.begins_at(taken), checkpoint);
         }
         Ok(step)
     }

@@ -20,6 +20,7 @@ mod name;
 pub mod observer;
 #[cfg(test)]
 mod odd_deflate;
+pub mod referred;
 pub mod restarts;
 mod scan;
 mod stepped;
@@ -27,7 +28,7 @@ mod stream;
 pub mod tar;
 mod zstd;
 
-pub use ahead::Ahead;
+pub use ahead::{Ahead, MOST_AHEAD};
 pub use checkpoint::Tracked;
 pub use compression::{Compression, MAGIC, sniff};
 pub use decompressed::Decompressed;

@@ -24,6 +24,17 @@ pub struct Restart {
     pub compressed: u64,
     /// What a decoder must know to begin there.
     pub checkpoint: Arc<Checkpoint>,
+    /// The byte at `compressed`, if the decoder has taken it already, as the block before ends in it.
+    pub first: Option<u8>,
+}
+
+/// What is wanted behind a place where decoding can begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// How many compressed bytes further the next such place is to be at least. Where others want more of them, all come.
+    pub distance: u64,
+    /// How many compressed bytes from the place on are to be told by [`Observer::stored`]. Where others want more, all come.
+    pub stored: u64,
 }
 
 /// Is told of places while a layer is decoded, on the thread that decodes.
@@ -31,9 +42,11 @@ pub trait Observer: Send + Sync {
     /// The layer is compressed like this, and about to be decoded.
     fn begin(&self, compression: Compression);
 
-    /// Decoding can begin here. Says how many compressed bytes behind it the next such place is to be at least. Where others want more
-    /// of them, all come.
-    fn restart(&self, restart: &Restart) -> u64;
+    /// Decoding can begin here.
+    fn restart(&self, restart: &Restart) -> Wanted;
+
+    /// The decoder has taken these bytes of the blob, from the compressed offset `from` on. A [`Restart::first`] comes before them.
+    fn stored(&self, _from: u64, _bytes: &[u8]) {}
 
     /// So many bytes of the tar can be had from so many bytes of the blob. Comes every [`STRIDE`] compressed bytes.
     fn reached(&self, uncompressed: u64, compressed: u64);
@@ -46,6 +59,10 @@ pub(super) struct Observed {
     uncompressed: u64,
     /// From which compressed offset on the next boundary is told: a whole number of strides, at which steps end.
     due: u64,
+    /// Up to which compressed offset the blob's bytes are told, too.
+    stored_until: u64,
+    /// The byte that the decoder has taken last.
+    last: Option<u8>,
     /// The compressed offset that was told last.
     reached: u64,
     /// Whether the last step ended for want of room, so that there may be more without any input.
@@ -55,10 +72,11 @@ pub(super) struct Observed {
 impl Observed {
     pub(super) fn new(observers: Vec<Arc<dyn Observer>>, compression: Compression) -> Self {
         observers.iter().for_each(|observer| observer.begin(compression));
-        let mut observed = Observed { observers, uncompressed: 0, due: 0, reached: 0, was_full: false };
+        let (uncompressed, due, stored_until, last, reached) = Default::default();
+        let mut observed = Observed { observers, uncompressed, due, stored_until, last, reached, was_full: false };
         // Where a gzip member's first block begins is said when its header has been read.
         if compression == Compression::Zstd {
-            observed.restart(0, Checkpoint::ZstdFrame);
+            observed.restart(0, 0, Checkpoint::ZstdFrame);
         }
         observed
     }
@@ -90,10 +108,28 @@ impl Observed {
         step.boundary.filter(|_| self.stops(before))
     }
 
-    /// Tells that decoding can begin at this compressed offset.
-    pub(super) fn restart(&mut self, compressed: u64, checkpoint: Checkpoint) {
-        let restart = Restart { uncompressed: self.uncompressed, compressed, checkpoint: Arc::new(checkpoint) };
-        let distance = self.observers.iter().map(|observer| observer.restart(&restart)).min().unwrap_or(u64::MAX);
+    /// Takes in these bytes of the blob, from the compressed offset `from` on, which the decoder has taken in one step.
+    pub(super) fn took(&mut self, from: u64, bytes: &[u8]) {
+        let Some(last) = bytes.last() else { return };
+        self.last = Some(*last);
+        let left = usize::try_from(self.stored_until.saturating_sub(from)).unwrap_or(usize::MAX);
+        if left > 0 {
+            let bytes = &bytes[..bytes.len().min(left)];
+            self.observers.iter().for_each(|observer| observer.stored(from, bytes));
+        }
+    }
+
+    /// Tells that decoding can begin at this compressed offset, where the decoder has taken `taken` bytes.
+    pub(super) fn restart(&mut self, taken: u64, compressed: u64, checkpoint: Checkpoint) {
+        let first = self.last.filter(|_| compressed < taken);
+        let (uncompressed, checkpoint) = (self.uncompressed, Arc::new(checkpoint));
+        let restart = Restart { uncompressed, compressed, checkpoint, first };
+        let mut distance = u64::MAX;
+        for observer in &self.observers {
+            let wanted = observer.restart(&restart);
+            distance = distance.min(wanted.distance);
+            self.stored_until = self.stored_until.max(compressed.saturating_add(wanted.stored));
+        }
         let due = compressed.saturating_add(distance);
         self.due = due.checked_next_multiple_of(STRIDE).unwrap_or(u64::MAX);
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::compression::Compression;
 use super::extent::Checkpoint;
-use super::observer::{Observer, Restart, STRIDE};
+use super::observer::{Observer, Restart, STRIDE, Wanted};
 
 /// How many checkpoints are kept at most. A window takes 32 KiB: 2 MiB in all.
 const MAX_CHECKPOINTS: usize = 64;
@@ -105,20 +105,23 @@ impl Observer for Restarts {
         self.places().is_plain = compression == Compression::None;
     }
 
-    fn restart(&self, restart: &Restart) -> u64 {
+    fn restart(&self, restart: &Restart) -> Wanted {
         let mut places = self.places();
+        let wanted = |distance| Wanted { distance, stored: 0 };
         let distance = places.distance;
         match places.restarts.last() {
             // Of two at one place, as an empty block leaves them, the later one is the nearer.
             Some(last) if last.uncompressed == restart.uncompressed => drop(places.restarts.pop()),
-            Some(last) if restart.compressed < last.compressed.saturating_add(distance) => return distance,
+            Some(last) if restart.compressed < last.compressed.saturating_add(distance) => {
+                return wanted(distance);
+            }
             _ => {}
         }
         places.restarts.push(restart.clone());
         if places.restarts.len() > MAX_CHECKPOINTS {
             places.thin();
         }
-        places.distance
+        wanted(places.distance)
     }
 
     fn reached(&self, uncompressed: u64, compressed: u64) {

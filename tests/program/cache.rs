@@ -365,3 +365,38 @@ fn ten_that_read_one_layer_at_once_leave_one_whole_table() {
     assert!(listed.starts_with("layer 4"), "{listed}");
     assert!(!files(&dir).iter().any(|file| file.to_string_lossy().contains(".new-")));
 }
+
+/// Files of 100 kB that do not compress, except that each ends with what it begins with.
+fn incompressible() -> Layer {
+    let mut files = vec![dir("srv")];
+    files.extend((0..50).map(|number| {
+        let fresh = noise(100 + number, 90_000);
+        file(format!("srv/{number:02}"), [&fresh[..], &fresh[70_000..80_000]].concat())
+    }));
+    Layer::new(files)
+}
+
+#[test]
+fn any_file_of_a_layer_that_does_not_compress_costs_a_mebibyte_at_most_beside_its_own_bytes() {
+    let (registry, reference, image) = Registry::serving(&Image::new().layer(incompressible()));
+    let layer = &image.layers[0];
+    let cached = WorkDir::new();
+    artifact(&["get", "-o", "-", &reference, "/srv/49"]).run_in(&cached).exits(0);
+    artifact(&["index", &reference]).run().exits(0);
+    let [table] = &files_of(&cached, "tables")[..] else { panic!("one table") };
+    let most = layer.bytes.len() as u64 * 15 / 1000 + 64 * 51;
+    assert!(fs::metadata(table).unwrap().len() <= most, "{} of {most}", fs::metadata(table).unwrap().len());
+    for number in (0..50).step_by(3) {
+        // By the table that this machine keeps, and by the one that is attached.
+        for flags in [&[][..], &["--no-cache"]] {
+            let before = registry.log().len();
+            let get = artifact(&[&["get", "-o", "-", &reference, &format!("/srv/{number:02}")], flags].concat());
+            let run = get.run_in(&cached).exits(0);
+            assert!(run.stdout.starts_with(&noise(100 + number, 90_000)) && run.stdout.len() == 100_000);
+            let log = registry.log();
+            let of_layer = log[before..].iter().filter(|request| request.target.contains(&layer.digest()));
+            let sent: u64 = of_layer.map(|request| request.sent()).sum();
+            assert!(sent <= 100_000 + (1 << 20), "{number} {flags:?}: {sent}");
+        }
+    }
+}

@@ -79,8 +79,9 @@ fn a_layer_of_any_length_keeps_no_more_than_so_many_checkpoints() {
     for position in (0..blocks).map(|block| block * 10_000) {
         if position >= due {
             let window = Checkpoint::DeflateBlock { skipped_bits: 0, window: vec![0; 32 << 10] };
-            let restart = Restart { uncompressed: 3 * position, compressed: position, checkpoint: Arc::new(window) };
-            due = position + restarts.restart(&restart);
+            let restart =
+                Restart { uncompressed: 3 * position, compressed: position, checkpoint: Arc::new(window), first: None };
+            due = position + restarts.restart(&restart).distance;
         }
         restarts.reached(3 * position, position);
     }

@@ -20,6 +20,7 @@ mod get;
 mod globs;
 mod hostile;
 mod index;
+mod index_attacks;
 mod label;
 mod label_adversaries;
 mod label_again;

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod entry;
 pub mod http;
 pub mod image;
+pub mod indexed;
 pub mod labelled;
 pub mod library;
 pub mod own_table;

@@ -1,7 +1,7 @@
 //! Keeping the cache within its size: the least recently used goes first, and so does what killed runs have left.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::folder::Environment;
+use super::folder::{self, Environment};
 use super::new_file::UNFINISHED;
 use super::{Cache, Kind};
 use crate::image::digest::Digest;
@@ -107,7 +107,7 @@ impl Cache {
     /// Removes what was used least recently, until at most `limit` bytes stay, and what killed runs have left. Where another process is
     /// at it, this one leaves it to that.
     pub fn prune(&self, limit: u64) -> Pruned {
-        let lock = File::options().create(true).truncate(true).write(true).mode(0o600).open(self.lock_file());
+        let lock = folder::options().create(true).truncate(false).write(true).mode(0o600).open(self.lock_file());
         let mut pruned = Pruned::default();
         let Ok(lock) = lock.inspect_err(|error| self.complain(error)) else { return pruned };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -143,10 +143,17 @@ impl Cache {
         let mut found = Vec::new();
         for kind in Kind::ALL {
             let folder = self.root.join(kind.folder());
+            // What a link leads to is not to be removed.
+            if !folder::is_folder(&folder) {
+                continue;
+            }
             if let Some(now) = left_behind_by {
                 entries(&folder).for_each(|entry| remove_left_behind(&entry, now));
             }
             for algorithm in ["sha256", "sha512"] {
+                if !folder::is_folder(&folder.join(algorithm)) {
+                    continue;
+                }
                 found.extend(entries(&folder.join(algorithm)).filter_map(|entry| {
                     let name = entry.file_name();
                     let digest: Digest = format!("{algorithm}:{}", name.to_str()?).parse().ok()?;

@@ -52,5 +52,6 @@ mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 mod support_itself;
+mod table_fields;
 mod table_lies;
 mod tables;

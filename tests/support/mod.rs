@@ -4,6 +4,7 @@
 //! Each test binary uses a part of this and none uses all of it, so what is unused in one of them is no dead code.
 #![allow(dead_code, unused_imports)]
 
+pub mod apart;
 pub mod archive;
 pub mod block;
 pub mod engine;

@@ -111,6 +111,14 @@ impl OwnTables {
         Arc::new(OwnTables { attached: attached.collect(), ..OwnTables::default() })
     }
 
+    /// The same, where the image's digest covers them.
+    pub fn vouched_for(&self) -> Arc<Self> {
+        let covered = |(layer, table): (&Digest, &AttachedTable)| {
+            (layer.clone(), AttachedTable { is_covered: true, ..table.clone() })
+        };
+        Arc::new(OwnTables { attached: self.attached.iter().map(covered).collect(), ..OwnTables::default() })
+    }
+
     /// What lookups are given.
     pub fn tables(self: &Arc<Self>) -> Tables {
         let (cached, attached) = (Arc::clone(self) as Arc<dyn Cached>, Arc::clone(self) as Arc<dyn Attached>);

@@ -383,6 +383,9 @@ impl<'a> Rows<'a> {
         self.before.follow(&record);
         let place = if second & LOCATED == 0 { None } else { Some(self.place(&record, second)?) };
         if second & HAS_DIGEST != 0 {
+            if !record.has_content() {
+                return Err(Unusable::new("a row of the table has a digest and no content"));
+            }
             record.digest = Some(self.digests.next()?);
         }
         Ok(Some(Read { is_repeated, is_same, record, place }))

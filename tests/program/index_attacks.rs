@@ -1,5 +1,7 @@
 //! Table indexes of somebody who can write to the repository, and what `index` and `label` make of them.
 
+use serde_json::json;
+
 use crate::support::indexed::*;
 use crate::support::labelled::*;
 use crate::support::own_table::lying_table;
@@ -64,5 +66,77 @@ fn what_a_list_only_claims_to_be_attached_is_not_deleted() {
             artifact(&["ls", "--layers", reference]).run().exits(0);
         }
         assert_eq!(registry.count("DELETE", &of_other), 0, "{words:?}");
+    }
+}
+
+/// A list that is as long as lists may be costs as many requests as a short one.
+#[test]
+fn a_list_of_thousands_costs_a_few_requests() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &app());
+    let entry = |number: u32| {
+        let digest = sha256(&number.to_le_bytes());
+        json!({"mediaType": MANIFEST, "digest": digest, "size": 1, "artifactType": TYPE})
+    };
+    let list = json!({"schemaVersion": 2, "manifests": (0..20_000).map(entry).collect::<Vec<_>>()});
+    put_list(&registry, &list);
+    let before = registry.log().len();
+    artifact(&["index", "-q", &reference]).run().exits(0);
+    let requests = registry.log().len() - before;
+    assert!(requests < 60, "{requests}");
+    artifact(&["get", &reference, "/good", "-o", "-"]).run().exits(0).says("by a table attached");
+}
+
+#[test]
+fn what_a_registry_refuses_half_way_leaves_the_image_as_it_was() {
+    let image = Image::new()
+        .layer(Layer::new([file("good", noise(1, 600_000))]))
+        .layer(Layer::new([file("other", noise(2, 600_000))]));
+    for (part, nth) in [
+        ("POST /v2/team/app/blobs/uploads/", 1),
+        ("PUT /v2/team/app/blobs/uploads/", 2),
+        ("PUT /v2/team/app/manifests/sha256:", 1),
+        ("PUT /v2/team/app/manifests/sha256-", 1),
+    ] {
+        let registry = Registry::start();
+        let reference = registry.push("team/app:1", &image);
+        registry.requests_for(part).nth(nth).fail(Fault::Status(403));
+        artifact(&["index", &reference]).run().exits(4);
+        let subject = sha256(&fetch(&registry, "team/app/manifests/1"));
+        assert_eq!(subject, image.pack().digest());
+        assert!(artifact(&["get", &reference, "/good", "-o", "-"]).run().exits(0).stdout == noise(1, 600_000));
+        artifact(&["index", &reference]).run().exits(0);
+        artifact(&["get", &reference, "/good", "-o", "-"]).run().exits(0).says("by a table attached");
+    }
+}
+
+#[test]
+fn an_index_that_is_interrupted_has_attached_nothing() {
+    let registry = Registry::start();
+    let reference = registry.push("team/app:1", &app());
+    registry.requests_for("/blobs/sha256:").after(1).fail(Fault::StallAfter(1000));
+    let dir = WorkDir::new();
+    let running = artifact(&["index", &reference]).heeding_signals().start_in(&dir);
+    registry.wait_for_stall();
+    running.signal(rustix::process::Signal::INT);
+    running.wait().exits(130);
+    assert!(listing(&dir.tmp()).is_empty(), "{:?}", listing(&dir.tmp()));
+    assert_eq!(registry.count("PUT", ""), 0);
+}
+
+#[test]
+fn an_image_without_layers_needs_no_tables_and_one_that_lacks_something_is_an_error() {
+    let registry = Registry::start();
+    let none = registry.push("team/none:1", &Image::new());
+    artifact(&["index", &none]).run().exits(0).says(" needs no tables");
+    let other = Image::new().layer(Layer::new([file("other", noise(4, 100_000))]));
+    let index = Index::new().image(&app().platform("linux/amd64")).image(&other.platform("linux/arm64")).pack();
+    let missing = &index.children[1];
+    for lost in [missing.layers[0].digest(), missing.config.as_ref().unwrap().digest(), missing.digest()] {
+        let reference = registry.push("team/app:1", &index);
+        registry.lose(&lost);
+        artifact(&["index", &reference, "--dry-run"]).run().exits(3).says(&lost);
+        artifact(&["index", &reference]).run().exits(3).says(&lost);
+        artifact(&["index", "--platform", "linux/amd64", &reference]).run().exits(0);
     }
 }

@@ -23,6 +23,13 @@ pub fn table_index(registry: &Registry) -> (String, Value) {
     (digest, index)
 }
 
+/// Puts `list` in the place of what lists what refers to `team/app:1`.
+pub fn put_list(registry: &Registry, list: &Value) {
+    let tag = subject_of(registry).replace(':', "-");
+    let index_type = "application/vnd.oci.image.index.v1+json";
+    send(registry, "PUT", &format!("team/app/manifests/{tag}"), index_type, list.to_string().into_bytes());
+}
+
 /// Attaches `index` to `team/app:1` in the place of all that is, as an attacker who can write to the repository could.
 pub fn replace(registry: &Registry, index: &Value) {
     let body = index.to_string().into_bytes();
@@ -33,9 +40,7 @@ pub fn replace(registry: &Registry, index: &Value) {
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": [{"mediaType": MANIFEST, "digest": digest, "size": body.len(), "artifactType": TYPE}],
     });
-    let tag = subject_of(registry).replace(':', "-");
-    let index_type = "application/vnd.oci.image.index.v1+json";
-    send(registry, "PUT", &format!("team/app/manifests/{tag}"), index_type, list.to_string().into_bytes());
+    put_list(registry, &list);
 }
 
 /// Lists these manifests of `team/app` as what refers to `team/app:1`, in the place of all that is listed: each with the artifact type that
@@ -50,9 +55,7 @@ pub fn list_as(registry: &Registry, manifests: &[(&str, &str)]) {
         "mediaType": "application/vnd.oci.image.index.v1+json",
         "manifests": entries.collect::<Vec<_>>(),
     });
-    let tag = subject_of(registry).replace(':', "-");
-    let index_type = "application/vnd.oci.image.index.v1+json";
-    send(registry, "PUT", &format!("team/app/manifests/{tag}"), index_type, list.to_string().into_bytes());
+    put_list(registry, &list);
 }
 
 /// A table index that has `table`, with its top node in `top`, for the layer with this digest of `team/app:1`, and nothing for others.

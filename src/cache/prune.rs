@@ -21,7 +21,8 @@ pub const SIZE_VARIABLE: &str = "DOCKER_ARTIFACT_CACHE_SIZE";
 /// So many stay where it says nothing.
 pub(super) const LIMIT: u64 = 1 << 30;
 
-/// The cache is looked through when a process has kept its first table, and again after so many bytes more.
+/// The cache is looked through when a process has kept its first table, and again after so many bytes more, or after an eighth of what may
+/// stay.
 const EVERY: u64 = 64 << 20;
 
 /// It is also looked through when nobody has for so long.
@@ -82,10 +83,10 @@ fn bytes(text: &str) -> Option<u64> {
 impl Cache {
     /// Prunes where `bytes` more of this kind, which were just kept, make it time to.
     pub(super) fn prune_when_due(&self, kind: Kind, bytes: u64) {
-        let before = self.unpruned.load(Ordering::Relaxed);
+        let (before, every) = (self.unpruned.load(Ordering::Relaxed), EVERY.min(self.limit / 8));
         let is_due = match before {
-            u64::MAX => kind == Kind::Table || bytes > EVERY || self.was_pruned_long_ago(),
-            before => before.saturating_add(bytes) > EVERY,
+            u64::MAX => kind == Kind::Table || bytes > every || self.was_pruned_long_ago(),
+            before => before.saturating_add(bytes) > every,
         };
         if is_due {
             self.unpruned.store(0, Ordering::Relaxed);

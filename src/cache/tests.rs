@@ -146,6 +146,22 @@ fn a_new_table_makes_room_for_itself() {
 }
 
 #[test]
+fn one_process_keeps_no_more_than_an_eighth_beyond_what_may_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    for limit in [0, 100_000, 1_000_000] {
+        let cache = Arc::new(Cache::at(&directory.path().join("cache"), limit).unwrap());
+        for number in 0..40 {
+            let mut table = cache.new_table().unwrap();
+            table.file.write_all(&[b'x'; 40_000]).unwrap();
+            table.keep(&Digest::of(&[number])).unwrap();
+            cache.keep_blob(&Digest::of(&[number]), &[number]);
+        }
+        let stays: u64 = cache.found(None).iter().map(|file| file.bytes).sum();
+        assert!(stays <= limit + limit / 8 + 50_000, "{stays} of {limit}");
+    }
+}
+
+#[test]
 fn who_has_opened_a_table_keeps_it() {
     let directory = tempfile::tempdir().unwrap();
     let cache = at(directory.path());

@@ -12,9 +12,6 @@ use super::sorted::Merge;
 
 /// A layer that is not simple has no table if it has more entries than this: all of its rows are read whenever one is wanted.
 pub(super) const MAX_NOT_SIMPLE: u64 = 200_000;
-/// Nor if the names, targets and attributes of these have more bytes than this, with what else is written of each: whoever reads the table holds
-/// them.
-pub(super) const MAX_NOT_SIMPLE_BYTES: u64 = 64 << 20;
 
 /// How many directories the tar may imply for each entry, and how many more, before that costs more than the layer is worth.
 const MAX_IMPLIED: u64 = 4;
@@ -76,8 +73,6 @@ pub(super) struct Layout {
     rows: u64,
     implied: u64,
     entries: u64,
-    /// How many bytes of rows have come.
-    bytes: u64,
 }
 
 impl Layout {
@@ -94,14 +89,12 @@ impl Layout {
             rows: 0,
             implied: 0,
             entries,
-            bytes: 0,
         })
     }
 
     /// Takes in the next row.
     pub(super) fn push(&mut self, key: &[u8], written: &[u8]) -> Result<(), NotWritten> {
         let (what, header_offset) = peek(written)?;
-        self.bytes += (key.len() + written.len()) as u64;
         if !self.is_there || self.key != key {
             self.close(Some((key, header_offset)))?;
             self.open(key, header_offset)?;
@@ -228,7 +221,7 @@ impl Layout {
     }
 
     fn check(&self, is_simple: bool) -> Result<(), NotWritten> {
-        match is_simple || (self.entries <= MAX_NOT_SIMPLE && self.bytes <= MAX_NOT_SIMPLE_BYTES) {
+        match is_simple || self.entries <= MAX_NOT_SIMPLE {
             true => Ok(()),
             false => Err(NotWritten::Untold(TOO_MANY)),
         }

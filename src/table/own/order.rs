@@ -1,10 +1,11 @@
 //! Whether rows come in the order in which a table has them, each once, and no more of them than can be held where they have to be: whoever
 //! writes a table can name one leaf many times, and can repeat a row for next to no bytes.
 
-use super::layout::{MAX_NOT_SIMPLE, MAX_NOT_SIMPLE_BYTES};
+use super::layout::MAX_NOT_SIMPLE;
 use super::leaf::Read;
-use super::record::{IMPLIED, OPAQUE, Record, SUPERSEDED, WHITEOUT};
+use super::record::{IMPLIED, OPAQUE, SUPERSEDED, WHITEOUT};
 use super::row::Part;
+use super::shelf::may_have;
 use crate::table::Unusable;
 
 /// What has come so far.
@@ -18,9 +19,11 @@ pub(super) struct Order {
     is_first: bool,
     /// What is known of the path at hand: an entry, a whiteout, an opaque mark.
     seen: u8,
-    /// How many rows have come of a layer that is not simple, and how many bytes these have that are of no fixed length.
+    /// How many rows have come of a layer that is not simple, without those that are implied.
     rows: u64,
-    bytes: u64,
+    /// Bytes of all rows that are of no fixed length, and of leaves as stored.
+    text: u64,
+    stored: u64,
 }
 
 impl Order {
@@ -30,6 +33,7 @@ impl Order {
             return Err(Unusable::new("parts of the table lie over one another"));
         }
         (self.end, self.is_first) = (part.range.1, true);
+        self.stored = self.stored.saturating_add(part.length());
         Ok(())
     }
 
@@ -45,8 +49,16 @@ impl Order {
         if !is_same {
             self.seen = 0;
         }
+        self.text += read.record.text(key);
+        if !may_have(self.text, self.stored) {
+            return Err(Unusable::new("the table has longer names than so short a one can have"));
+        }
         if !is_simple {
-            return self.hold(key, &read.record);
+            self.rows += u64::from(read.record.mark() != IMPLIED);
+            return match self.rows <= MAX_NOT_SIMPLE {
+                true => Ok(()),
+                false => Err(Unusable::new("the table has too many rows for one of a layer that is not simple")),
+            };
         }
         let what = match read.record.mark() {
             WHITEOUT => 1,
@@ -61,19 +73,6 @@ impl Order {
         }
         self.seen |= what;
         Ok(())
-    }
-
-    /// Counts a row that has to be held until all have come.
-    fn hold(&mut self, key: &[u8], record: &Record<'_>) -> Result<(), Unusable> {
-        if record.mark() == IMPLIED {
-            return Ok(());
-        }
-        self.rows += 1;
-        self.bytes += (key.len() + record.target.len() + record.xattrs.len()) as u64;
-        match self.rows <= MAX_NOT_SIMPLE && self.bytes <= MAX_NOT_SIMPLE_BYTES {
-            true => Ok(()),
-            false => Err(Unusable::new("the table has too many rows for one of a layer that is not simple")),
-        }
     }
 
     /// Is done with the leaf, whose last row has this `key`.

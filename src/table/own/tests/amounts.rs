@@ -115,12 +115,20 @@ fn leaves_that_are_not_in_their_order_are_refused() {
 #[test]
 fn no_more_rows_are_held_than_a_writer_would_write() {
     let rows: Vec<(&[u8], u8)> = vec![(b"same", FILE); 8192];
-    let long = vec![b'n'; 60_000];
-    let long_rows: Vec<(&[u8], u8)> = vec![(&long, DIRECTORY); 64];
-    for (rows, fits, too_many) in [(&rows, 24, 25), (&long_rows, 17, 18)] {
-        let leaves = |count| vec![rows.as_slice(); count];
-        assert_eq!(of_leaves(&leaves(fits), false).all().len(), fits * rows.len());
-        let refused = refused(&of_leaves(&leaves(too_many), false));
-        assert_eq!(refused, "the table has too many rows for one of a layer that is not simple");
+    assert_eq!(of_leaves(&[rows.as_slice(); 24], false).all().len(), 24 * 8192);
+    let refused = refused(&of_leaves(&[rows.as_slice(); 25], false));
+    assert_eq!(refused, "the table has too many rows for one of a layer that is not simple");
+}
+
+#[test]
+fn long_names_in_few_bytes_are_refused() {
+    let key = |leaf: u8, number: u8| [&[leaf][..], &[b'n'; 60_000], &[number]].concat();
+    let keys: Vec<Vec<u8>> = (1..6).flat_map(|leaf| (128..192).map(move |number| key(leaf, number))).collect();
+    let rows: Vec<(&[u8], u8)> = keys.iter().map(|key| (key.as_slice(), DIRECTORY)).collect();
+    let leaves: Vec<&[(&[u8], u8)]> = rows.chunks(64).collect();
+    for is_simple in [true, false] {
+        assert_eq!(of_leaves(&leaves[..4], is_simple).all().len(), 256);
+        let refused = refused(&of_leaves(&leaves, is_simple));
+        assert_eq!(refused, "the table has longer names than so short a one can have");
     }
 }

@@ -140,3 +140,37 @@ fn an_image_without_layers_needs_no_tables_and_one_that_lacks_something_is_an_er
         artifact(&["index", "--platform", "linux/amd64", &reference]).run().exits(0);
     }
 }
+
+/// Six files far apart, each of which the table says to be somewhere else: whoever vouches for the table is told so, and otherwise the layer is
+/// read.
+#[test]
+fn content_that_is_not_where_a_table_says_is_never_written() {
+    let files = |from: u64| (from..from + 6).map(|number| file(format!("{number}"), noise(number, 200_000)));
+    let layer = Layer::new(files(0)).plain();
+    let packed = Image::new().layer(layer.clone()).pack();
+    let (table, top) = lying_table(&packed.layers[0].bytes, true, &|entry| entry.data_offset += 512);
+    let registry = Registry::start();
+    registry.push("team/app:1", &packed);
+    let index = index_with(&registry, &packed.layers[0].digest(), &table, &top);
+    replace(&registry, &index);
+    let reference = format!("{}/team/app:1", registry.host());
+    let dir = WorkDir::new();
+    artifact(&["get", &reference, "/", "-o", "out/"]).run_in(&dir).exits(0).says("reading the layer instead");
+    assert!((0..6).all(|number| dir.read(&format!("out/{number}")) == noise(number, 200_000)));
+
+    let list = json!({"layers": [{"digest": packed.layers[0].digest(), "table": index["layers"][0]}]}).to_string();
+    let digest = sha256(list.as_bytes());
+    registry.store_blob("team/app", &digest, list.as_bytes());
+    let media_type = "application/vnd.docker-artifact.tablelist.v1+json";
+    let named = json!({"mediaType": media_type, "digest": digest, "size": list.len()}).to_string();
+    let image = Image::new().layer(layer).label("com.docker-artifact.tables", &named);
+    for reference in [registry.push("team/app:2", &image), registry.push_by_digest("team/app", &image)] {
+        let dir = WorkDir::new();
+        for path in ["/", "/3"] {
+            let run = artifact(&["get", &reference, path, "-o", "out/"]).run_in(&dir).exits(5);
+            run.says("does not match its digest").says("--no-index");
+            assert!(dir.listing().is_empty() && listing(&dir.tmp()).is_empty(), "{:?}", dir.listing());
+        }
+        artifact(&["get", "--no-index", &reference, "/", "-o", "out/"]).run_in(&dir).exits(0);
+    }
+}

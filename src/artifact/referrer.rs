@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, HashSet};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::image::digest::Digest;
 use crate::image::index::IndexEntry;
 use crate::source::registry::Registry;
-use crate::source::{Push, Referrer, SourceError};
+use crate::source::{Push, Referrer, SourceError, Store};
 
 /// The annotation of a manifest that counts how many others it took the place of, one after the other.
 pub const REVISION_ANNOTATION: &str = "org.docker-artifact.revision";
@@ -53,10 +54,23 @@ pub fn newest_first(mut listed: Vec<IndexEntry>) -> (Vec<IndexEntry>, bool) {
     (listed, tells)
 }
 
-/// Sends `manifest`, which refers to `subject` and has the empty config, in the place of those that it `replaces`.
+/// What a manifest is, and what it refers to.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    artifact_type: String,
+    subject: Subject,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    digest: Digest,
+}
+
+/// Sends `manifest`, which is of `artifact_type`, refers to `subject` and has the empty config, in the place of those that it `replaces`.
 pub async fn attach(
     to: &Registry,
-    subject: &Digest,
+    (subject, artifact_type): (&Digest, &str),
     replaces: &[Digest],
     manifest: String,
 ) -> Result<Referrer, SourceError> {
@@ -65,8 +79,28 @@ pub async fn attach(
     if sent.is_listed {
         for replaced in replaces.iter().filter(|digest| **digest != sent.digest).take(MAX_DELETED) {
             // Many registries do not allow it, and by its revision the new one is told from those that stay.
-            let _ = to.delete_manifest(replaced).await;
+            let _ = delete(to, (subject, artifact_type), replaced).await;
         }
     }
     Ok(sent)
+}
+
+/// Deletes the manifest `listed`, if it is of `artifact_type` and refers to `subject`. A list under a tag is whatever somebody has pushed
+/// there, and may call an image one of ours.
+pub async fn delete(
+    to: &Registry,
+    (subject, artifact_type): (&Digest, &str),
+    listed: &Digest,
+) -> Result<(), SourceError> {
+    let manifest = match to.manifest(Some(listed)).await {
+        Ok(manifest) => manifest,
+        Err(SourceError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match serde_json::from_slice::<Fields>(&manifest.bytes) {
+        Ok(is) if is.artifact_type == artifact_type && is.subject.digest == *subject => {
+            to.delete_manifest(listed).await
+        }
+        _ => Ok(()),
+    }
 }

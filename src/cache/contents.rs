@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::time::SystemTime;
 
 use super::prune::{self, Found, Pruned};
-use super::{Cache, Kind};
+use super::{Cache, Kind, folder};
 use crate::image::digest::Digest;
 
 /// A layer whose table is kept.
@@ -57,7 +57,8 @@ impl Cache {
 
     /// The table of the layer whose blob has this digest, which does not count as used by that.
     pub fn look_at(&self, blob: &Digest) -> Option<File> {
-        File::open(self.path(Kind::Table, blob)).ok()
+        let file = folder::options().read(true).open(self.path(Kind::Table, blob)).ok()?;
+        file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file)
     }
 
     /// Forgets the layer whose blob has this digest; `None` where none is known.

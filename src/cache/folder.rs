@@ -2,10 +2,12 @@
 //! folder must be like for what lies in it to be believed.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 /// Looks up an environment variable.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -47,15 +49,32 @@ pub fn root(environment: Environment<'_>) -> Option<Root> {
 ///
 /// # Errors
 ///
-/// It cannot be made, is somebody else's, or others may write into it.
+/// It cannot be made, or it, or the folder that it is in, is somebody else's or one that others may write into: who can write into the
+/// latter can put another folder in its place.
 pub fn private(folder: &Path) -> io::Result<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let metadata = fs::metadata(folder)?;
-    if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
-        let problem = format!("{} is not this user's alone", folder.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+    let within = folder.parent().map(|within| if within.as_os_str().is_empty() { Path::new(".") } else { within });
+    for folder in within.into_iter().chain([folder]) {
+        let metadata = fs::metadata(folder)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+            let problem = format!("{} is not this user's alone", folder.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+        }
     }
     folder.canonicalize()
+}
+
+/// How a file of the cache is opened: not through a link, which could lead anywhere, and without waiting for whoever is at the other end of
+/// a pipe.
+pub(super) fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    options
+}
+
+/// Whether `folder` is one, and no link to one.
+pub(super) fn is_folder(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_dir())
 }
 
 #[cfg(test)]
@@ -88,7 +107,11 @@ mod tests {
         let folder = directory.path().join("a/b");
         assert_eq!(private(&folder).unwrap(), folder.canonicalize().unwrap());
         assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).unwrap();
-        assert!(private(&folder).unwrap_err().to_string().contains("is not this user's alone"));
+        for other in [folder.as_path(), folder.parent().unwrap()] {
+            fs::set_permissions(other, fs::Permissions::from_mode(0o770)).unwrap();
+            let refused = private(&folder).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("{} is not this user's alone", other.display())), "{refused}");
+            fs::set_permissions(other, fs::Permissions::from_mode(0o700)).unwrap();
+        }
     }
 }

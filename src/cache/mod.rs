@@ -202,7 +202,7 @@ impl Cache {
 
     /// Opens a file, which counts as used now.
     fn used(&self, kind: Kind, digest: &Digest) -> Option<File> {
-        let file = File::open(self.path(kind, digest)).ok()?;
+        let file = folder::options().read(true).open(self.path(kind, digest)).ok()?;
         let metadata = file.metadata().ok().filter(|metadata| metadata.is_file())?;
         let now = SystemTime::now();
         let unused = metadata.modified().ok().and_then(|then| now.duration_since(then).ok());

@@ -1,7 +1,7 @@
 //! Keeping the cache within its size: the least recently used goes first, and so does what killed runs have left.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::folder::Environment;
+use super::folder::{self, Environment};
 use super::new_file::UNFINISHED;
 use super::{Cache, Kind};
 use crate::image::digest::Digest;
@@ -21,7 +21,8 @@ pub const SIZE_VARIABLE: &str = "DOCKER_ARTIFACT_CACHE_SIZE";
 /// So many stay where it says nothing.
 pub(super) const LIMIT: u64 = 1 << 30;
 
-/// The cache is looked through when a process has kept its first table, and again after so many bytes more.
+/// The cache is looked through when a process has kept its first table, and again after so many bytes more, or after an eighth of what may
+/// stay.
 const EVERY: u64 = 64 << 20;
 
 /// It is also looked through when nobody has for so long.
@@ -82,10 +83,10 @@ fn bytes(text: &str) -> Option<u64> {
 impl Cache {
     /// Prunes where `bytes` more of this kind, which were just kept, make it time to.
     pub(super) fn prune_when_due(&self, kind: Kind, bytes: u64) {
-        let before = self.unpruned.load(Ordering::Relaxed);
+        let (before, every) = (self.unpruned.load(Ordering::Relaxed), EVERY.min(self.limit / 8));
         let is_due = match before {
-            u64::MAX => kind == Kind::Table || bytes > EVERY || self.was_pruned_long_ago(),
-            before => before.saturating_add(bytes) > EVERY,
+            u64::MAX => kind == Kind::Table || bytes > every || self.was_pruned_long_ago(),
+            before => before.saturating_add(bytes) > every,
         };
         if is_due {
             self.unpruned.store(0, Ordering::Relaxed);
@@ -107,7 +108,7 @@ impl Cache {
     /// Removes what was used least recently, until at most `limit` bytes stay, and what killed runs have left. Where another process is
     /// at it, this one leaves it to that.
     pub fn prune(&self, limit: u64) -> Pruned {
-        let lock = File::options().create(true).truncate(true).write(true).mode(0o600).open(self.lock_file());
+        let lock = folder::options().create(true).truncate(false).write(true).mode(0o600).open(self.lock_file());
         let mut pruned = Pruned::default();
         let Ok(lock) = lock.inspect_err(|error| self.complain(error)) else { return pruned };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -143,10 +144,17 @@ impl Cache {
         let mut found = Vec::new();
         for kind in Kind::ALL {
             let folder = self.root.join(kind.folder());
+            // What a link leads to is not to be removed.
+            if !folder::is_folder(&folder) {
+                continue;
+            }
             if let Some(now) = left_behind_by {
                 entries(&folder).for_each(|entry| remove_left_behind(&entry, now));
             }
             for algorithm in ["sha256", "sha512"] {
+                if !folder::is_folder(&folder.join(algorithm)) {
+                    continue;
+                }
                 found.extend(entries(&folder.join(algorithm)).filter_map(|entry| {
                     let name = entry.file_name();
                     let digest: Digest = format!("{algorithm}:{}", name.to_str()?).parse().ok()?;

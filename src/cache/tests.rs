@@ -146,6 +146,22 @@ fn a_new_table_makes_room_for_itself() {
 }
 
 #[test]
+fn one_process_keeps_no_more_than_an_eighth_beyond_what_may_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    for limit in [0, 100_000, 1_000_000] {
+        let cache = Arc::new(Cache::at(&directory.path().join("cache"), limit).unwrap());
+        for number in 0..40 {
+            let mut table = cache.new_table().unwrap();
+            table.file.write_all(&[b'x'; 40_000]).unwrap();
+            table.keep(&Digest::of(&[number])).unwrap();
+            cache.keep_blob(&Digest::of(&[number]), &[number]);
+        }
+        let stays: u64 = cache.found(None).iter().map(|file| file.bytes).sum();
+        assert!(stays <= limit + limit / 8 + 50_000, "{stays} of {limit}");
+    }
+}
+
+#[test]
 fn who_has_opened_a_table_keeps_it() {
     let directory = tempfile::tempdir().unwrap();
     let cache = at(directory.path());
@@ -176,6 +192,45 @@ fn what_killed_runs_left_goes_and_what_is_not_the_caches_stays() {
     assert_eq!(left.each_ref().map(|left| left.exists()), [false, true]);
     assert!(others.iter().all(|other| other.exists()) && elsewhere.exists());
     assert!(fs::symlink_metadata(link).is_ok());
+}
+
+/// Such as in a folder that a job restores, which somebody else has filled.
+#[test]
+fn links_in_the_cache_lead_to_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = at(directory.path());
+    let other = directory.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let mine = other.join(Digest::of(b"mine").encoded());
+    fs::write(&mine, "mine").unwrap();
+    File::open(&mine).unwrap().set_modified(SystemTime::now() - 1000 * HOUR).unwrap();
+    symlink(&mine, cache.root.join("tables/pruned")).unwrap();
+    symlink(&other, cache.root.join("blobs/sha256")).unwrap();
+    fs::remove_dir(cache.root.join("names")).unwrap();
+    symlink(&other, cache.root.join("names")).unwrap();
+    fs::create_dir(cache.root.join("tables/sha256")).unwrap();
+    let blob = Digest::of(b"layer");
+    symlink(&mine, cache.path(Kind::Table, &blob)).unwrap();
+    assert!(cache.table(&blob).is_none() && cache.look_at(&blob).is_none());
+    cache.prune(0);
+    cache.remove_all(|_| true);
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+    assert!(fs::metadata(&mine).unwrap().modified().unwrap() < SystemTime::now() - 999 * HOUR);
+    let blob = keep_table(&cache, "layer", 7, Duration::ZERO);
+    assert!(cache.table(&blob).is_some(), "a table takes the place of a link");
+}
+
+#[test]
+fn a_pipe_in_the_cache_keeps_nobody_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = at(directory.path());
+    fs::create_dir(cache.root.join("tables/sha256")).unwrap();
+    let blob = Digest::of(b"layer");
+    for pipe in [cache.path(Kind::Table, &blob), cache.root.join("tables/pruned")] {
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    }
+    assert!(cache.table(&blob).is_none() && cache.look_at(&blob).is_none());
+    cache.prune(0);
 }
 
 #[test]

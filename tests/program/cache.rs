@@ -400,3 +400,42 @@ fn any_file_of_a_layer_that_does_not_compress_costs_a_mebibyte_at_most_beside_it
         }
     }
 }
+
+#[test]
+fn tables_that_are_swapped_are_told_apart() {
+    let layer = |from: u64| Layer::new((from..from + 4).map(|number| file(format!("{number}"), noise(number, 50_000))));
+    let (_registry, reference, _) = Registry::serving(&Image::new().layer(layer(0)).layer(layer(10)));
+    let dir = WorkDir::new();
+    let get = || artifact(&["get", "-o", "out/", &reference, "/"]).run_in(&dir).exits(0);
+    get();
+    let [one, other] = &files_of(&dir, "tables")[..] else { panic!("two tables") };
+    let aside = dir.path("aside");
+    for (from, to) in [(one, &aside), (other, one), (&aside, other)] {
+        fs::rename(from, to).unwrap();
+    }
+    get().says("its cached table of contents is of no use (the table is of another layer); reading the layer instead");
+    for number in (0..4).chain(10..14) {
+        assert!(dir.read(&format!("out/{number}")) == noise(number, 50_000), "{number}");
+    }
+    get().never_says("of no use");
+}
+
+#[test]
+fn many_at_once_share_a_cache_that_holds_next_to_nothing_while_it_is_emptied() {
+    let [layer, ..] = stored();
+    let (_registry, reference, _) = Registry::serving(&Image::new().layer(layer));
+    let dir = WorkDir::new();
+    let running: Vec<_> = (0..12)
+        .map(|number| {
+            let get = artifact(&["get", "-o", "-", &reference, &format!("/usr/lib/{number}")]);
+            let get = get.env("DOCKER_ARTIFACT_CACHE_SIZE", if number % 2 == 0 { "1k" } else { "0" });
+            let prune = artifact(&["cache", "prune", "--all", "--force"]);
+            (number, get.start_in(&dir), prune.start_in(&dir))
+        })
+        .collect();
+    for (number, get, prune) in running {
+        assert!(get.wait().exits(0).stdout == noise(number, 50_000));
+        prune.wait().exits(0);
+    }
+    assert!(!files(&dir).iter().any(|file| file.to_string_lossy().contains(".new-")));
+}

@@ -2,11 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::indexed::*;
 use crate::support::labelled::*;
 use crate::support::*;
-
-const TYPE: &str = "application/vnd.docker-artifact.tables.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A layer that several images have.
 fn base() -> Layer {
@@ -66,33 +64,6 @@ fn sent(registry: &Registry, image: &Packed, since: usize) -> u64 {
     let log = registry.log();
     let of_layers = log[since..].iter().filter(|request| layers.iter().any(|layer| request.target.contains(layer)));
     of_layers.filter(|request| request.method == "GET").map(|request| request.sent()).sum()
-}
-
-/// The table index of `team/app:1`, in a registry that lists referrers by tag: its digest, and what it is.
-fn table_index(registry: &Registry) -> (String, Value) {
-    let tag = subject_of(registry).replace(':', "-");
-    let list = json_of(registry, &format!("team/app/manifests/{tag}"));
-    let listed: Vec<&Value> =
-        list["manifests"].as_array().unwrap().iter().filter(|entry| entry["artifactType"] == TYPE).collect();
-    assert_eq!(listed.len(), 1, "{list}");
-    let digest = listed[0]["digest"].as_str().unwrap().to_owned();
-    let index = json_of(registry, &format!("team/app/manifests/{digest}"));
-    (digest, index)
-}
-
-/// Attaches `index` to `team/app:1` in the place of all that is, as an attacker who can write to the repository could.
-fn replace(registry: &Registry, index: &Value) {
-    let body = index.to_string().into_bytes();
-    let digest = sha256(&body);
-    send(registry, "PUT", &format!("team/app/manifests/{digest}"), MANIFEST, body.clone());
-    let list = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [{"mediaType": MANIFEST, "digest": digest, "size": body.len(), "artifactType": TYPE}],
-    });
-    let tag = subject_of(registry).replace(':', "-");
-    let index_type = "application/vnd.oci.image.index.v1+json";
-    send(registry, "PUT", &format!("team/app/manifests/{tag}"), index_type, list.to_string().into_bytes());
 }
 
 #[test]

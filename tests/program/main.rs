@@ -20,6 +20,7 @@ mod get;
 mod globs;
 mod hostile;
 mod index;
+mod index_attacks;
 mod label;
 mod label_adversaries;
 mod label_again;
@@ -51,5 +52,6 @@ mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 mod support_itself;
+mod table_fields;
 mod table_lies;
 mod tables;

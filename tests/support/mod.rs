@@ -4,12 +4,14 @@
 //! Each test binary uses a part of this and none uses all of it, so what is unused in one of them is no dead code.
 #![allow(dead_code, unused_imports)]
 
+pub mod apart;
 pub mod archive;
 pub mod block;
 pub mod engine;
 pub mod entry;
 pub mod http;
 pub mod image;
+pub mod indexed;
 pub mod labelled;
 pub mod library;
 pub mod own_table;

@@ -9,7 +9,7 @@ use docker_artifact::artifact::{Attached, AttachedTable, Cached, Error, Tables};
 use docker_artifact::image::digest::{Digest, Hasher};
 use docker_artifact::image::manifest::Descriptor;
 use docker_artifact::layer::content::DataOffset;
-use docker_artifact::layer::{Flow, Kind, LayerError, Tracked, scan, sniff};
+use docker_artifact::layer::{Entry, Flow, Kind, LayerError, Tracked, scan, sniff};
 use docker_artifact::table::own::{Blob, Part, Writer};
 use futures_util::future::{BoxFuture, ready};
 
@@ -21,6 +21,11 @@ const HASHED: usize = 32 << 10;
 
 /// The table of the layer in `blob`, with the digests of all files, or with what the blob's hash had come to.
 pub fn table_of(blob: &[u8], digests: bool) -> (Vec<u8>, Part) {
+    lying_table(blob, digests, &|_| {})
+}
+
+/// The same, of entries that are not those of the layer, but what `lie` makes of them.
+pub fn lying_table(blob: &[u8], digests: bool, lie: &dyn Fn(&mut Entry)) -> (Vec<u8>, Part) {
     let digest = Digest::of(blob);
     let of = Blob { digest, size: blob.len() as u64, compression: sniff(&blob[..blob.len().min(10)]).unwrap() };
     let mut writer = Writer::new(tempfile::tempfile().unwrap(), Box::new(tempfile::tempfile), of);
@@ -37,7 +42,9 @@ pub fn table_of(blob: &[u8], digests: bool) -> (Vec<u8>, Part) {
             writer.checkpoint(extent.compressed.start, extent.uncompressed.start, &extent.checkpoint).unwrap();
             writer.reached(extent.compressed.end, DataOffset(entry.data_offset).0 + size);
         }
-        writer.entry(entry, digest).unwrap();
+        let mut entry = entry.clone();
+        lie(&mut entry);
+        writer.entry(&entry, digest).unwrap();
         Ok::<_, LayerError>(Flow::Continue)
     })
     .unwrap();
@@ -102,6 +109,14 @@ impl OwnTables {
             (Digest::of(&layer.bytes), AttachedTable { blob, top: top.clone(), top_bytes, is_covered: false })
         });
         Arc::new(OwnTables { attached: attached.collect(), ..OwnTables::default() })
+    }
+
+    /// The same, where the image's digest covers them.
+    pub fn vouched_for(&self) -> Arc<Self> {
+        let covered = |(layer, table): (&Digest, &AttachedTable)| {
+            (layer.clone(), AttachedTable { is_covered: true, ..table.clone() })
+        };
+        Arc::new(OwnTables { attached: self.attached.iter().map(covered).collect(), ..OwnTables::default() })
     }
 
     /// What lookups are given.

@@ -12,7 +12,7 @@ use crate::artifact::candidate::{OwnManifest, media_type_of};
 use crate::artifact::error::Error;
 use crate::artifact::index_manifest::{Attached, PartDescriptor, attached};
 use crate::artifact::range_index::ARTIFACT_TYPE;
-use crate::artifact::referrer::{MAX_DELETED, REVISION_ANNOTATION, attach, empty};
+use crate::artifact::referrer::{MAX_DELETED, REVISION_ANNOTATION, attach, delete, empty};
 use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
 use crate::progress::Progress;
@@ -62,7 +62,7 @@ pub async fn publish(
     embed(&mut parts, &image.parts);
     let list = send_list(from, to, image, document).await?;
     let manifest = manifest(&parts, list, (own, document), &subject, &earlier);
-    let sent = attach(to, &subject, &earlier.listed, manifest.to_string()).await?;
+    let sent = attach(to, (&subject, ARTIFACT_TYPE), &earlier.listed, manifest.to_string()).await?;
     if !sent.is_listed {
         let problem =
             "the registry does not list what was attached to the image, so that nobody can find it".to_owned();
@@ -88,7 +88,7 @@ async fn withdraw(to: &Registry, subject: &Digest, earlier: &Attached) -> Result
     to.unlist_referrers(subject, ARTIFACT_TYPE).await?;
     let mut is_left = earlier.listed.len() > MAX_DELETED;
     for digest in earlier.listed.iter().take(MAX_DELETED) {
-        is_left |= to.delete_manifest(digest).await.is_err();
+        is_left |= delete(to, (subject, ARTIFACT_TYPE), digest).await.is_err();
     }
     // What could not be deleted may be off the list all the same.
     Ok(!is_left || to.referrers(subject, ARTIFACT_TYPE).await?.is_empty())

@@ -11,6 +11,7 @@ use crate::artifact::error::Error;
 use crate::artifact::table_index::{
     Subject, Tables, Workshop, attach_tables, attached, fitting, named, send, send_list,
 };
+use crate::image::Image;
 use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
 use crate::progress::Progress;
@@ -26,7 +27,8 @@ pub struct AllTables {
 }
 
 impl AllTables {
-    /// Makes tables of all layers of `images`, and has each image's config name them.
+    /// Makes tables of all layers of `images`, and has each image's config name them. Only what the config names already is not made again:
+    /// the new digest is to vouch for the tables, and no digest vouches for what is attached.
     pub async fn make(
         from: &Arc<Registry>,
         images: &mut [Candidate],
@@ -35,7 +37,7 @@ impl AllTables {
         let mut all = AllTables::default();
         for candidate in images {
             let (image, subject) = (Arc::clone(&candidate.image), candidate.digest());
-            let known = fitting(&attached(&**from, &subject, &**progress).await?.tables, &image);
+            let known = fitting(&named_by(from, &image).await?, &image);
             all.workshop.make(from, (&image, &candidate.name), &known, progress).await?;
             let tables = all.workshop.tables(&image);
             let list = named::list_of(&image, &tables);
@@ -124,6 +126,17 @@ impl AllTables {
             to.take_blob(from, &list).await?;
         }
         Ok(Some(list))
+    }
+}
+
+/// The tables that `image` itself names, as far as they can be read: others take their place.
+async fn named_by(from: &Registry, image: &Image) -> Result<Tables, SourceError> {
+    match named::read(from, image).await {
+        Ok(named) => Ok(named.unwrap_or_default()),
+        Err(SourceError::NotFound { .. } | SourceError::Protocol { .. } | SourceError::Mismatch { .. }) => {
+            Ok(Tables::default())
+        }
+        Err(error) => Err(error),
     }
 }
 

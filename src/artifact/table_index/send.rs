@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::attached::Attached;
-use super::list::{LayerTable, Tables, manifest};
+use super::list::{ARTIFACT_TYPE, LayerTable, Tables, manifest};
 use super::make::{Made, Workshop};
 use super::named;
 use crate::artifact::error::Error;
@@ -69,7 +69,7 @@ pub async fn attach_tables(
         Some((_, revision)) => revision.saturating_add(1),
         None => u64::from(!earlier.listed.is_empty()),
     };
-    let sent = attach(to, &digest, &earlier.listed, manifest(tables, list, &of, revision)).await?;
+    let sent = attach(to, (&digest, ARTIFACT_TYPE), &earlier.listed, manifest(tables, list, &of, revision)).await?;
     if sent.is_listed {
         return Ok(());
     }

@@ -94,20 +94,17 @@ impl Own {
     /// Hands on all entries in the order of the tar, and takes note of where their contents are. It holds all of them, of which there are
     /// not many in such a table.
     pub(super) fn entries(&self, visit: &mut dyn FnMut(&Entry) -> Result<(), Unusable>) -> Result<(), NotTold> {
-        let mut rows = Vec::new();
+        let mut entries = Vec::new();
         let everything = Wanted { paths: Vec::new(), below: vec![Vec::new()] };
         self.rows(everything, &mut |row| {
             if !row.implied {
-                rows.push(row);
+                self.note(&row);
+                entries.push(row.entry);
             }
             Ok(())
         })?;
-        rows.sort_by_key(|row| row.entry.header_offset);
-        for row in &rows {
-            self.note(row);
-            visit(&row.entry).map_err(NotTold::Unusable)?;
-        }
-        Ok(())
+        entries.sort_by_key(|entry| entry.header_offset);
+        entries.iter().try_for_each(visit).map_err(NotTold::Unusable)
     }
 
     /// Where these contents are, in the order in which they lie in the tar; fails where the table does not tell of one.

@@ -11,7 +11,7 @@ use super::shelf::{Shelf, peek, read};
 use super::sorted::Merge;
 
 /// A layer that is not simple has no table if it has more entries than this: all of its rows are read whenever one is wanted.
-const MAX_NOT_SIMPLE: u64 = 200_000;
+pub(super) const MAX_NOT_SIMPLE: u64 = 200_000;
 
 /// How many directories the tar may imply for each entry, and how many more, before that costs more than the layer is worth.
 const MAX_IMPLIED: u64 = 4;

@@ -314,6 +314,8 @@ pub(super) struct Rows<'a> {
 pub(super) struct Read<'a> {
     /// Whether it is an ancestor of the leaf's first own row.
     pub(super) is_repeated: bool,
+    /// Whether it has the key of the row before it in the leaf.
+    pub(super) is_same: bool,
     pub(super) record: Record<'a>,
     place: Option<Place>,
 }
@@ -338,7 +340,7 @@ impl<'a> Rows<'a> {
             (0, left) | (left, _) => *left -= 1,
         }
         let (first, second) = (self.bytes.byte()?, self.bytes.byte()?);
-        self.read_key()?;
+        let is_same = self.read_key()?;
         let (bytes, before) = (&mut self.bytes, self.before);
         let (mode, uid, gid) = match first & OTHER_OWNER {
             0 => (before.mode, before.uid, before.gid),
@@ -381,25 +383,30 @@ impl<'a> Rows<'a> {
         self.before.follow(&record);
         let place = if second & LOCATED == 0 { None } else { Some(self.place(&record, second)?) };
         if second & HAS_DIGEST != 0 {
+            if !record.has_content() {
+                return Err(Unusable::new("a row of the table has a digest and no content"));
+            }
             record.digest = Some(self.digests.next()?);
         }
-        Ok(Some(Read { is_repeated, record, place }))
+        Ok(Some(Read { is_repeated, is_same, record, place }))
     }
 
-    fn read_key(&mut self) -> Result<(), Unusable> {
+    /// Reads the key of the next row; says whether that is the one of the row before.
+    fn read_key(&mut self) -> Result<bool, Unusable> {
         let shared = usize::try_from(self.bytes.number()?).ok().filter(|shared| *shared <= self.key.len());
         let shared = shared.ok_or_else(|| Unusable::new("a name in the table shares more than there is"))?;
         let rest = self.bytes.string(MAX_NAME)?;
         if rest < &self.key[shared..] {
             return Err(Unusable::new("the rows of the table are not in their order"));
         }
+        let is_same = shared == self.key.len() && rest.is_empty();
         self.key.truncate(shared);
         self.key.extend_from_slice(rest);
         self.keys += self.key.len();
         if self.key.len() > MAX_NAME || self.keys > MAX_KEYS {
             return Err(Unusable::new("the names in the table are too long"));
         }
-        Ok(())
+        Ok(is_same)
     }
 
     fn place(&mut self, record: &Record<'_>, second: u8) -> Result<Place, Unusable> {

@@ -10,6 +10,7 @@ mod leaf;
 mod node;
 mod not_written;
 mod numbers;
+mod order;
 mod output;
 mod places;
 mod query;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::leaf::{self, Context, Leaf};
 use super::node::{self, Child, Head, MAX_TOP};
+use super::order::Order;
 use super::record::{HARD_LINK, MARK, SUPERSEDED};
 use super::row::{Blob, Part, Row, Wanted};
 use super::wants::Wants;
@@ -90,6 +91,7 @@ impl OwnTable {
             targets: BTreeSet::new(),
             targets_bytes: 0,
             rows: 0,
+            order: Order::default(),
         };
         query.begin();
         query
@@ -119,6 +121,7 @@ pub struct Query {
     targets_bytes: usize,
     /// How many rows have come, where all are asked for.
     rows: u64,
+    order: Order,
 }
 
 /// What a part is.
@@ -131,7 +134,7 @@ enum Level {
 /// What is to be done for a [`Query`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// These parts are to be read, in any order, and given to the query. Given in their own order, rows come in the order of their keys.
+    /// These parts are to be read, in any order, and given to the query in this one. So rows come in the order of their keys.
     Read(Vec<Part>),
     /// All rows have come.
     Done,
@@ -196,12 +199,13 @@ impl Query {
         let (_, level) = self.pending.remove(at);
         match level {
             Level::Middle => self.middle(part, bytes),
-            Level::Leaf => self.leaf(bytes, each),
+            Level::Leaf => self.leaf(part, bytes, each),
         }
     }
 
     /// Looks up what is wanted in the top node.
     fn begin(&mut self) {
+        self.order = Order::default();
         self.middles = wanted(&self.wants, &self.table.children).collect();
         self.middles.reverse();
     }
@@ -225,7 +229,13 @@ impl Query {
         self.leaves.sort_unstable_by_key(|leaf| std::cmp::Reverse(leaf.range));
     }
 
-    fn leaf(&mut self, bytes: &[u8], each: &mut dyn FnMut(Row) -> Result<(), Unusable>) -> Result<(), Unusable> {
+    fn leaf(
+        &mut self,
+        part: &Part,
+        bytes: &[u8],
+        each: &mut dyn FnMut(Row) -> Result<(), Unusable>,
+    ) -> Result<(), Unusable> {
+        self.order.begin(part)?;
         let OwnTable { head, end, .. } = &self.table;
         let context = Context { compression: head.blob.compression, size: head.blob.size, end: *end };
         let leaf = Leaf::of(bytes, context)?;
@@ -237,6 +247,9 @@ impl Query {
         let mut rows = leaf.rows()?;
         let (mut last, mut is_wanted) = (None, false);
         while let Some(read) = rows.next()? {
+            if !read.is_repeated {
+                self.order.row(rows.key(), &read, self.table.head.is_simple)?;
+            }
             if read.record.what & SUPERSEDED != 0 {
                 continue;
             }
@@ -248,6 +261,7 @@ impl Query {
                 each(rows.row(&read)?)?;
             }
         }
+        self.order.end(rows.key());
         for target in targets.into_iter().filter(|target| !self.handed.contains(target)) {
             self.targets_bytes += target.len() + size_of::<Vec<u8>>();
             self.targets.insert(target);
@@ -265,6 +279,7 @@ impl Query {
             if read.is_repeated {
                 continue;
             }
+            self.order.row(rows.key(), &read, self.table.head.is_simple)?;
             self.rows += 1;
             if self.rows > self.table.head.rows {
                 return Err(Unusable::new("the table has more rows than it says"));
@@ -273,6 +288,7 @@ impl Query {
                 each(rows.row(&read)?)?;
             }
         }
+        self.order.end(rows.key());
         Ok(())
     }
 

@@ -114,6 +114,11 @@ impl<'a> Record<'a> {
         self.what & (KIND | MARK) == FILE && self.size > 0
     }
 
+    /// How many bytes it has of what is of no fixed length, with its `key`.
+    pub(super) fn text(&self, key: &[u8]) -> u64 {
+        (key.len() + self.target.len() + self.xattrs.len()) as u64
+    }
+
     pub(super) fn kind(&self) -> u8 {
         self.what & KIND
     }

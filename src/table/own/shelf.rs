@@ -42,6 +42,11 @@ const FULLEST: usize = 512 << 10;
 /// How many bytes of rows may be repeated beyond those that are not.
 const FREE_REPEATED: u64 = 1 << 20;
 
+/// How many bytes of keys, targets and extended attributes the rows of all leaves have at most, and how many more for each byte of the leaves
+/// as they are stored: a leaf can repeat a long name for next to nothing, and whoever reads the table holds it each time.
+const FREE_TEXT: u64 = 16 << 20;
+const MAX_TEXT: u64 = 64;
+
 /// How many children the top node has, about.
 const TOP: u64 = 24;
 /// A middle node is full with so many bytes.
@@ -65,6 +70,14 @@ pub(super) struct Shelf {
     /// Bytes of rows that are repeated, and of those that are not.
     repeated: u64,
     own: u64,
+    /// Bytes of keys, targets and attributes of rows, and of leaves as stored.
+    text: u64,
+    stored: u64,
+}
+
+/// Whether leaves that have so many bytes, as `stored`, may have so many of `text`.
+pub(super) fn may_have(text: u64, stored: u64) -> bool {
+    text <= FREE_TEXT.saturating_add(stored.saturating_mul(MAX_TEXT))
 }
 
 impl Shelf {
@@ -83,6 +96,8 @@ impl Shelf {
             start: 0,
             repeated: 0,
             own: 0,
+            text: 0,
+            stored: 0,
         }
     }
 
@@ -120,6 +135,7 @@ impl Shelf {
 
     /// Takes in a row.
     pub(super) fn push(&mut self, key: &[u8], record: &Record<'_>) {
+        self.text += record.text(key);
         let before = self.leaf.length().0;
         let place = self.place(record);
         self.leaf.push(key, record, place, false);
@@ -151,6 +167,7 @@ impl Shelf {
             return Err(NotWritten::Untold(TOO_LONG));
         }
         let part = self.output.block(&content, &digests)?;
+        self.stored += part.length();
         if self.count == 0 {
             self.start = part.range.0;
         }
@@ -167,6 +184,9 @@ impl Shelf {
     /// Writes the nodes; gives the file and the top node.
     pub(super) fn finish(mut self, rows: u64, is_simple: bool) -> Result<(Output, Part), NotWritten> {
         self.close()?;
+        if !may_have(self.text, self.stored) {
+            return Err(NotWritten::Untold(TOO_LONG));
+        }
         let mut start = self.start;
         let per = self.count.div_ceil(TOP).max(self.sizes.middle);
         let mut children = std::mem::take(&mut self.children).read()?;

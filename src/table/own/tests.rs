@@ -1,5 +1,6 @@
 //! Tables, written and read.
 
+mod amounts;
 mod example;
 mod hostile;
 mod layers;
@@ -221,6 +222,9 @@ fn what_would_cost_too_much_has_no_table() {
     // Entries of one path: up to 200,000 are told.
     let twice = |count: usize| (0..count).map(|i| file(&(i / 2).to_string()));
     assert!(!refused(&mut twice(200_000)) && refused(&mut twice(200_001)));
+    // Long names that differ in little.
+    let long = |count: usize| (0..count).map(|i| file(&format!("{}{i:05}", "n".repeat(60_000))));
+    assert!(!refused(&mut long(270)) && refused(&mut long(350)));
     // A hundred directories implied for each entry.
     let deep = |i: usize| file(&format!("{i}/{}f", "d/".repeat(100)));
     assert!(!refused(&mut (0..100).map(deep)) && refused(&mut (0..1000).map(deep)));

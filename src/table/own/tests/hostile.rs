@@ -226,10 +226,10 @@ fn many_rows_in_few_bytes_are_no_more_than_the_table_says() {
     let mut apart = apart(&full(Compression::None));
     apart.leaves[0] = (rows, Vec::new());
     assert!(apart.together(usize::MAX, &mut |_| {}).rows(everything()).is_err());
-    // Rows of one name.
+    // Rows of one name, of which the next ones supersede those before.
     let mut rows = leaf;
-    rows.extend([1, 0, 0, 1, b'a']);
-    (1..8192).for_each(|_| rows.extend([1, 0, 1, 0]));
+    rows.extend([33, 0, 0, 1, b'a']);
+    (1..8192).for_each(|_| rows.extend([33, 0, 1, 0]));
     apart.leaves[0] = (rows, Vec::new());
     let refused = apart.together(usize::MAX, &mut |_| {}).rows(everything()).unwrap_err();
     assert!(refused.to_string().contains("more rows than it says"), "{refused}");

@@ -26,10 +26,9 @@ const MAX_ENTRIES: usize = 10_000;
 /// Takes the lock on the staging directory `name` in `target`, which was made by the caller and opened as `directory`. Says whether it is
 /// the caller's now: somebody who took it for an abandoned one may have been faster.
 pub(super) fn hold(target: BorrowedFd<'_>, name: &str, directory: BorrowedFd<'_>) -> rustix::io::Result<bool> {
-    match flock(directory, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => return Ok(false),
-        // Without locks nobody removes it either.
-        Ok(()) | Err(_) => {}
+    // Where there are no locks, nobody removes it either.
+    if let Err(Errno::WOULDBLOCK) = flock(directory, FlockOperation::NonBlockingLockExclusive) {
+        return Ok(false);
     }
     is_still_there(target, name, directory)
 }

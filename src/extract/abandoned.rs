@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Stat, flock, fstat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, Stat, flock, fstat, statat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -16,9 +16,6 @@ use super::live::Live;
 
 /// What the names of staging directories begin with; six hexadecimal digits follow.
 pub(super) const PREFIX: &str = ".docker-artifact-";
-
-/// The mode that they are made with.
-const MODE: u32 = 0o700;
 
 /// So many entries of a directory are looked at: in a larger one it would take longer than it is worth.
 const MAX_ENTRIES: usize = 10_000;
@@ -75,7 +72,7 @@ fn lock(target: BorrowedFd<'_>, name: &str) -> Option<OwnedFd> {
 fn is_ours(stat: &Stat) -> bool {
     let mode = stat.st_mode;
     FileType::from_raw_mode(mode) == FileType::Directory
-        && u32::from(mode) & 0o7777 == MODE
+        && Mode::from_raw_mode(mode) == Mode::RWXU
         && stat.st_uid == geteuid().as_raw()
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use docker_artifact::artifact::get::{Proof, Report};
 use docker_artifact::artifact::label::Request as Labelling;
-use docker_artifact::artifact::list_files::{Depth, list_files};
+use docker_artifact::artifact::list_files::{Depth, ListedFile, list_files};
 use docker_artifact::artifact::{Error, Tables};
 use docker_artifact::image::digest::Digest;
 use docker_artifact::image::platform::Choice;
@@ -220,7 +220,8 @@ fn rows(reference: &str, paths: &[&str], depth: Depth, tables: Tables) -> Vec<St
         let listing = list_files(source, image, &paths, depth, tables, &progress).await.unwrap();
         let mut rows = Vec::new();
         let listed = listing.each(&mut |file| {
-            rows.push(format!("{file:?}"));
+            // What told of its layer is another matter.
+            rows.push(format!("{:?}", ListedFile { read: None, ..*file }));
             Ok::<_, ()>(())
         });
         listed.unwrap().unwrap();

@@ -90,7 +90,7 @@ fn what_is_odd_in_a_layer_is_as_odd_by_its_table() {
         let listed = is_the_same(&reference, &["ls", "-a", "--format", ALL]);
         assert!(listed.out().lines().count() > 40, "{}", listed.out());
         for words in [
-            &["ls", "-a", "--format", "{{json .}}"][..],
+            &["ls", "-a", "--format", "{{json .Path}} {{json .Name}} {{json .Step}} {{.Owner}} {{.Mode}}"][..],
             // A tar has owners, attributes and devices.
             &["get", "-o", "-", "/"],
             &["get", "-o", "-", "--layer", "2", "/"],

@@ -3,7 +3,7 @@
 //! clap's types stay in this folder. [`run`] is the whole way: arguments become [`options`], the library does the work,
 //! and whatever failed becomes one line and one [`Exit`].
 
-mod access;
+pub(crate) mod access;
 pub mod arguments;
 mod build;
 mod cache;
@@ -20,7 +20,7 @@ mod help;
 mod hook;
 mod index;
 mod label;
-mod local_cache;
+pub(crate) mod local_cache;
 mod ls;
 mod metadata_file;
 pub mod options;

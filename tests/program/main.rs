@@ -32,6 +32,7 @@ mod label_lies;
 mod label_places;
 mod label_trust;
 mod layers;
+mod library;
 mod limits;
 mod lookup;
 mod ls;

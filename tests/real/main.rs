@@ -11,6 +11,7 @@ mod foreign_layers;
 mod formats;
 mod forms;
 mod go_containerregistry;
+mod install;
 mod interrupt;
 mod label_places;
 mod labels;

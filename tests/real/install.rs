@@ -34,12 +34,13 @@ impl Machine {
         let bin = self.home.path().join("tools");
         let _ = fs::remove_dir_all(&bin);
         fs::create_dir(&bin).unwrap();
+        let path = std::env::var_os("PATH").unwrap();
         let usual =
             "sh cat cksum cp chmod cut dirname grep ln mkdir mktemp mv readlink rm rmdir sed sha256sum tr uname";
         for name in usual.split(' ').chain(programs.iter().copied()) {
             let program = if name == "wget" { "busybox" } else { name };
-            let found = std::env::split_paths(&std::env::var_os("PATH").unwrap()).map(|dir| dir.join(program));
-            symlink(found.into_iter().find(|file| file.is_file()).unwrap(), bin.join(name)).unwrap();
+            let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file());
+            symlink(found.unwrap(), bin.join(name)).unwrap();
         }
         let mut sh = Command::new("/bin/sh");
         sh.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh")).args(arguments);

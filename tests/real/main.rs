@@ -6,6 +6,7 @@
 mod archives;
 mod build;
 mod checkpoints;
+mod ci_recipes;
 mod engine;
 mod foreign_layers;
 mod formats;

@@ -1,9 +1,13 @@
 #!/bin/sh
 # Installs docker-artifact: as a plugin where Docker looks for it, and as programs of their own in a bin folder. What it
 # puts there is written down beside the plugin, so that --uninstall takes away that, all of it, and nothing else.
+#
+# It may come through a pipe (curl ... | sh): nothing runs before all of it is there.
 set -eu
 
 repository=https://github.com/docker-artifact/docker-artifact
+# Where releases are downloaded from; a mirror has the same folders: download/vVERSION/ and latest/download/.
+releases=${DOCKER_ARTIFACT_RELEASES:-$repository/releases}
 try='get debian:12 /bin/ls'
 
 usage() {
@@ -15,9 +19,14 @@ Install docker-artifact for Docker and as a program of its own
 Options:
       --bin-dir DIR   Folder for docker-artifact and copy_binary
                       (default "\$HOME/.local/bin")
-      --binary FILE   Install this binary instead of building one
+      --binary FILE   Install this binary
       --help          Print this and quit
       --uninstall     Remove what this script installed
+      --version VERSION
+                      Download this release, such as "0.1.0" or "latest"
+
+Without --binary and --version, the program is built if cargo is installed;
+if not, the latest release is downloaded.
 
 The plugin goes to "\${DOCKER_CONFIG:-\$HOME/.docker}/cli-plugins".
 EOF
@@ -102,8 +111,6 @@ find_source() {
 }
 
 build() {
-    command -v cargo >/dev/null 2>&1 ||
-        fail 'cargo is not there; install Rust (https://rustup.rs), or give a binary with --binary FILE'
     source=$(find_source)
     if [ -n "$source" ]; then
         say "Building docker-artifact from $source ..."
@@ -113,6 +120,67 @@ build() {
         cargo install --quiet --locked --no-track --root "$scratch" --git "$repository" docker-artifact
     fi
     binary=$scratch/bin/docker-artifact
+}
+
+# The file of a release for this machine.
+release_file() {
+    case $(uname -s) in
+        Linux) os=linux ;;
+        Darwin) os=darwin ;;
+        *) fail "there is no release for $(uname -s); install Rust (https://rustup.rs), and this script builds the program" ;;
+    esac
+    case $(uname -m) in
+        x86_64 | amd64) arch=amd64 ;;
+        aarch64 | arm64) arch=arm64 ;;
+        *) fail "there is no release for $(uname -m); install Rust (https://rustup.rs), and this script builds the program" ;;
+    esac
+    printf 'docker-artifact-%s-%s\n' "$os" "$arch"
+}
+
+# download URL FILE
+download() {
+    if command -v curl >/dev/null 2>&1; then
+        case $1 in
+            https:*) protocols='=https' ;;
+            *) protocols='=http,https' ;;
+        esac
+        curl --proto "$protocols" --fail --silent --show-error --location --retry 3 --output "$2" "$1" && return
+    elif command -v wget >/dev/null 2>&1; then
+        wget -q -O "$2" "$1" && return
+    else
+        fail 'neither curl nor wget is installed'
+    fi
+    fail "cannot download $1"
+}
+
+sha256() {
+    if command -v sha256sum >/dev/null 2>&1; then
+        sha256sum "$1"
+    elif command -v shasum >/dev/null 2>&1; then
+        shasum -a 256 "$1"
+    else
+        openssl dgst -sha256 -r "$1"
+    fi | cut -d ' ' -f 1
+}
+
+# fetch VERSION: downloads that release, and compares its checksum with the one that the release lists.
+fetch() {
+    case $1 in
+        latest) folder=$releases/latest/download ;;
+        *) folder=$releases/download/v${1#v} ;;
+    esac
+    file=$(release_file)
+    say "Downloading $folder/$file ..."
+    download "$folder/SHA256SUMS" "$scratch/SHA256SUMS"
+    download "$folder/$file" "$scratch/$file"
+    expected=
+    while read -r sum name; do
+        [ "${name#\*}" != "$file" ] || expected=$sum
+    done <"$scratch/SHA256SUMS"
+    [ -n "$expected" ] || fail "$folder/SHA256SUMS does not list $file"
+    found=$(sha256 "$scratch/$file")
+    [ "$found" = "$expected" ] || fail "$folder/$file does not have its checksum: expected $expected, found ${found:-nothing}"
+    binary=$scratch/$file
 }
 
 install_all() {
@@ -129,7 +197,8 @@ install_all() {
     created=$(printf '%s\n' "$before" | sed -n 's/^folder //p')
     make_folder "$plugins"
     make_folder "$bin_dir"
-    print=$(print_of "$binary")
+    # Of the file, also where the binary is a link to it.
+    print=$(cksum <"$binary" | tr ' ' ':')
     now=$(
         printf 'file %s %s\n' "$print" "$plugin" "$print" "$program" link:docker-artifact "$link"
         printf '%s\n' "$created" | sed -n 's/^..*$/folder &/p'
@@ -181,46 +250,68 @@ uninstall_all() {
     printf '%s\n' "$folders" | remove_folders
 }
 
-binary=
-bin_dir=
-action=install
-while [ $# -gt 0 ]; do
-    case $1 in
-        --binary=*) binary=${1#*=} ;;
-        --bin-dir=*) bin_dir=${1#*=} ;;
-        --binary | --bin-dir)
-            [ $# -ge 2 ] || misused "$1 needs an argument"
-            if [ "$1" = --binary ]; then binary=$2; else bin_dir=$2; fi
-            shift
-            ;;
-        --uninstall) action=uninstall ;;
-        --help | -h)
-            usage
-            exit 0
-            ;;
-        *) misused "unknown argument: $1" ;;
+main() {
+    binary=
+    bin_dir=
+    version=
+    action=install
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --binary=*) binary=${1#*=} ;;
+            --bin-dir=*) bin_dir=${1#*=} ;;
+            --version=*) version=${1#*=} ;;
+            --binary | --bin-dir | --version)
+                [ $# -ge 2 ] || misused "$1 needs an argument"
+                case $1 in
+                    --binary) binary=$2 ;;
+                    --bin-dir) bin_dir=$2 ;;
+                    --version) version=$2 ;;
+                esac
+                shift
+                ;;
+            --uninstall) action=uninstall ;;
+            --help | -h)
+                usage
+                exit 0
+                ;;
+            *) misused "unknown argument: $1" ;;
+        esac
+        shift
+    done
+    if [ -n "$binary" ] && [ -n "$version" ]; then
+        misused '--binary and --version exclude each other'
+    fi
+    case $version in
+        *[!0-9A-Za-z.+-]*) misused "not a version: $version" ;;
     esac
-    shift
-done
 
-config=${DOCKER_CONFIG:-${HOME:?is not set, and so is DOCKER_CONFIG}/.docker}
-plugins=$(absolute "$config")/cli-plugins
-record=$plugins/.docker-artifact.installed
+    config=${DOCKER_CONFIG:-${HOME:?is not set, and so is DOCKER_CONFIG}/.docker}
+    plugins=$(absolute "$config")/cli-plugins
+    record=$plugins/.docker-artifact.installed
 
-if [ "$action" = uninstall ]; then
-    uninstall_all
-    exit 0
-fi
+    if [ "$action" = uninstall ]; then
+        uninstall_all
+        exit 0
+    fi
 
-bin_dir=$(absolute "${bin_dir:-${HOME:?is not set; give --bin-dir DIR}/.local/bin}")
-if [ -n "$binary" ]; then
-    binary=$(absolute "$binary")
-    [ -f "$binary" ] || fail "$binary is not a file"
-else
-    scratch=$(mktemp -d)
-    trap 'rm -rf "$scratch"' EXIT
-    trap 'exit 130' INT TERM
-    build
-fi
-install_all
-advise
+    bin_dir=$(absolute "${bin_dir:-${HOME:?is not set; give --bin-dir DIR}/.local/bin}")
+    if [ -n "$binary" ]; then
+        binary=$(absolute "$binary")
+        [ -f "$binary" ] || fail "$binary is not a file"
+    else
+        scratch=$(mktemp -d)
+        trap 'rm -rf "$scratch"' EXIT
+        trap 'exit 130' INT TERM
+        if [ -n "$version" ]; then
+            fetch "$version"
+        elif command -v cargo >/dev/null 2>&1; then
+            build
+        else
+            fetch latest
+        fi
+    fi
+    install_all
+    advise
+}
+
+main "$@"

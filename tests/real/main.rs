@@ -6,11 +6,13 @@
 mod archives;
 mod build;
 mod checkpoints;
+mod ci_recipes;
 mod engine;
 mod foreign_layers;
 mod formats;
 mod forms;
 mod go_containerregistry;
+mod install;
 mod interrupt;
 mod label_places;
 mod labels;

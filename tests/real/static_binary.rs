@@ -1,4 +1,5 @@
-//! The binary that `make dist` makes, where there is nothing else: in an image made from scratch, and in an empty directory as root.
+//! The binary that `make dist` makes, where there is nothing else: in an image made from scratch, and in an empty directory as root; and the image
+//! of `copy_binary`, which holds one for each platform.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +8,8 @@ use std::process::{self, Command};
 use tempfile::TempDir;
 
 use crate::engine::{self, NEEDS};
-use crate::tools::{ROOT, STATIC_BINARY, at_exit, can_run, finish, run, static_binary};
+use crate::newer::{self, Kind, Shared};
+use crate::tools::{NEWER_DEBIAN, ROOT, STATIC_BINARY, at_exit, can_run, finish, run, static_binary};
 
 const PATH: &str = "/srv/kept/chmod";
 const CONTENT: &[u8] = b"only its mode changes\n";
@@ -74,4 +76,29 @@ fn the_static_binary_needs_no_file_but_itself() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("registry.invalid"), "{said}");
+}
+
+#[test]
+fn the_image_of_copy_binary_has_the_binary_of_each_platform() {
+    if !can_run("the_image_of_copy_binary_has_the_binary_of_each_platform", &[ROOT, STATIC_BINARY, NEWER_DEBIAN]) {
+        return;
+    }
+    let shared = Shared::new();
+    let context = shared.here("dist");
+    fs::create_dir(&context).unwrap();
+    fs::copy(static_binary(), context.join("docker-artifact-linux-amd64")).unwrap();
+    // What it holds is not run in the build.
+    fs::write(context.join("docker-artifact-linux-arm64"), "the other platform's").unwrap();
+    fs::write(shared.here("Dockerfile"), include_str!("../../packaging/copy_binary/Dockerfile")).unwrap();
+    run(newer::docker(Kind::Containerd)
+        .args(["buildx", "build", "--platform", "linux/amd64,linux/arm64", "--file", &shared.there("Dockerfile")])
+        .args(["--output", &format!("type=oci,dest={}", shared.there("image.tar")), &shared.there("dist")]));
+
+    let file = |platform: &str| {
+        let mut get = Command::new(env!("CARGO_BIN_EXE_docker-artifact"));
+        get.arg("get").arg(shared.here("image.tar")).args(["/copy_binary", "--platform", platform, "-o", "-"]);
+        run(&mut get)
+    };
+    assert!(file("linux/amd64") == fs::read(static_binary()).unwrap());
+    assert_eq!(file("linux/arm64"), b"the other platform's");
 }

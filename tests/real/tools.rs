@@ -1,9 +1,9 @@
 //! The programs around us: which are installed, how they are run, and what is cleaned up when the tests are over.
 
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use crate::newer;
@@ -209,4 +209,35 @@ pub fn skopeo_copy<S: AsRef<OsStr>>(options: &[S], from: &str, to: &str) {
     let mut skopeo = Command::new("skopeo");
     skopeo.args(["--insecure-policy", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"]);
     run(skopeo.args(options).args([from, to]));
+}
+
+/// A folder as a web server on loopback gives it, by python3.
+pub struct WebServer {
+    pub url: String,
+    server: Child,
+}
+
+impl WebServer {
+    pub fn of(folder: &Path) -> Self {
+        let mut server = Command::new("python3")
+            .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"])
+            .arg(folder)
+            .arg("0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // "Serving HTTP on 127.0.0.1 port 40123 (http://127.0.0.1:40123/) ..."
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split(['(', ')']).nth(1).unwrap().trim_end_matches('/').to_owned();
+        WebServer { url, server }
+    }
+}
+
+impl Drop for WebServer {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
 }

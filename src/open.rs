@@ -51,6 +51,9 @@ pub struct Image {
     name: String,
 }
 
+/// Is told what a person should know.
+type Listener = dyn Fn(&str) + Send + Sync;
+
 /// How to open an image.
 ///
 /// ```
@@ -68,7 +71,7 @@ pub struct Options {
     plain_http: bool,
     insecure: bool,
     no_cache: bool,
-    notice: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    notice: Option<Arc<Listener>>,
 }
 
 impl Options {
@@ -439,7 +442,7 @@ fn runtime() -> Result<&'static Runtime, Error> {
 }
 
 /// Hands on notices, and nothing else.
-struct Notices(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+struct Notices(Option<Arc<Listener>>);
 
 impl Progress for Notices {
     fn start(&self, _: &str, _: &str, _: Option<u64>) {}

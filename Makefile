@@ -10,7 +10,7 @@ RAW := docker-artifact-$(OS)-$(ARCH)
 DIST := docker-artifact-$(VERSION)-$(OS)-$(ARCH)
 SHA256SUM := $(shell command -v sha256sum || echo shasum -a 256)
 
-.PHONY: build install test lint demo bench dist packages sbom sums dist-demo help
+.PHONY: build install test lint demo bench pictures dist packages sbom sums dist-demo help
 
 build: ## Build target/release/docker-artifact
 	cargo build --release --locked
@@ -32,6 +32,9 @@ demo: build ## Get files out of an image made on the spot: no Docker, no network
 
 bench: build ## Compare with the tools people use instead (ARGS='--quick', '--only CASE', ...)
 	python3 benches $(ARGS)
+
+pictures: build ## Make the README's picture of a terminal, from a real run
+	python3 docs/pictures/terminal.py target/release/docker-artifact docs/terminal.svg
 
 # The target is named although it is this machine's own: without that, the flags would also apply to what runs in the build.
 # A static program cannot look for getrandom(2) in its C library at run time, and would need /dev/urandom. macOS has no static programs.

@@ -44,6 +44,9 @@ pub enum Failure {
         #[source]
         failure: Box<Failure>,
     },
+    /// What was to be forgotten is still there.
+    #[error("{0} cannot be removed from the cache; are its files yours?")]
+    NotRemoved(String),
     /// Who was asked did not agree.
     #[error("nothing was removed; to remove it without a question, add --force")]
     Declined,
@@ -68,6 +71,7 @@ impl Failure {
             | Failure::Docker(_)
             | Failure::Build(_)
             | Failure::Declined
+            | Failure::NotRemoved(_)
             | Failure::Hook(_)
             | Failure::Start(_) => Exit::Failed,
         }

@@ -60,12 +60,16 @@ fn remove(held: &Held, typed: &[String]) -> Result<String, Failure> {
         }
     }
     let mut text = String::new();
-    for digest in wanted {
+    for digest in &wanted {
         if held.forget(digest) != Pruned::default() {
             text.push_str(&format!("Deleted: {digest}\n"));
         }
     }
-    Ok(text)
+    let left = held.digests();
+    match wanted.into_iter().find(|digest| left.contains(digest)) {
+        Some(digest) => Err(Failure::NotRemoved(digest.to_string())),
+        None => Ok(text),
+    }
 }
 
 fn prune(held: &Held, all: bool, force: bool) -> Result<String, Failure> {

@@ -21,6 +21,8 @@ Options:
                       (default "\$HOME/.local/bin")
       --binary FILE   Install this binary
       --help          Print this and quit
+      --hooks         Have Docker say, after a "docker cp" that found no
+                      container, how to copy out of an image
       --uninstall     Remove what this script installed
       --version VERSION
                       Download this release, such as "0.1.0" or "latest"
@@ -218,6 +220,10 @@ install_all() {
         case $line in *" $plugin" | *" $program" | *" $link") ;; *) printf '%s\n' "$line" ;; esac
     done | remove_files
     printf '%s\n' "$now" >"$record"
+    if [ -n "$hooks" ] || printf '%s\n' "$before" | grep -qx hooks; then
+        "$program" hook on
+        printf 'hooks\n' >>"$record"
+    fi
 }
 
 advise() {
@@ -244,6 +250,10 @@ uninstall_all() {
         say "Nothing to remove: there is no $record"
         return
     fi
+    # While there is a program that can. What it changed is a line of Docker's config.json.
+    if grep -qx hooks "$record"; then
+        "$plugins/docker-artifact" hook off || say "Left the hooks in $config/config.json alone"
+    fi
     remove_files <"$record"
     folders=$(sed -n 's/^folder //p' "$record")
     rm -f "$record"
@@ -254,6 +264,7 @@ main() {
     binary=
     bin_dir=
     version=
+    hooks=
     action=install
     while [ $# -gt 0 ]; do
         case $1 in
@@ -269,6 +280,7 @@ main() {
                 esac
                 shift
                 ;;
+            --hooks) hooks=yes ;;
             --uninstall) action=uninstall ;;
             --help | -h)
                 usage

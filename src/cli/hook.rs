@@ -1,5 +1,5 @@
-//! `docker-artifact hook on|off`: whether Docker asks this plugin what to say after a `docker cp` that failed. It is a line of Docker's
-//! `config.json`, of which all else stays as it is.
+//! `docker-artifact hook on|off`: whether Docker asks this plugin what to say after a `docker cp` that failed. It is a matter of
+//! Docker's `config.json`, of which all else stays as it is.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 use super::options::HookOptions;
-use super::output::write_out;
+use super::output::{complain, write_out};
 use crate::plugin::hook::COMMAND;
 use crate::source::docker_config;
 
@@ -19,6 +19,12 @@ const MODE: u32 = 0o600;
 
 /// The keys of the plugin's configuration: after each command, and (since Docker 29.3) only after one that failed.
 const KEYS: [&str; 2] = ["hooks", "error-hooks"];
+
+/// The feature of Docker's that has it ask plugins at all.
+const FEATURE: &str = "hooks";
+
+/// Says, in the plugin's configuration, that the feature was switched on for this plugin.
+const OURS: &str = "switched-hooks-on";
 
 /// Why the file was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +54,11 @@ pub enum HookError {
 pub async fn run(HookOptions { on, folder }: HookOptions) -> Result<(), Failure> {
     let folder = docker_config::folder(folder.as_deref(), &|name| std::env::var_os(name)).ok_or(HookError::NoFolder)?;
     let changed = switch(&folder, on)?;
+    if on && is_off(&folder) {
+        complain(
+            "Docker's config.json has \"features\": {\"hooks\": \"false\"}: set it to \"true\", or Docker asks no plugin\n",
+        );
+    }
     let said = match (on, changed) {
         (true, true) => "docker cp will say how to copy out of an image where it finds no container",
         (true, false) => "docker cp says so already",
@@ -55,6 +66,13 @@ pub async fn run(HookOptions { on, folder }: HookOptions) -> Result<(), Failure>
         (false, false) => "docker cp says nothing of this plugin's",
     };
     write_out(&format!("{said}\n")).map_err(Failure::Output)
+}
+
+/// Whether somebody has switched off that Docker asks plugins.
+fn is_off(folder: &Path) -> bool {
+    let config = fs::read(folder.join("config.json")).ok();
+    let config: Option<Value> = config.and_then(|text| serde_json::from_slice(&text).ok());
+    config.is_some_and(|config| config["features"][FEATURE] != "true")
 }
 
 /// Switches it on, or off, in the `config.json` of `folder`. Says whether that changed anything.
@@ -88,31 +106,48 @@ pub fn switch(folder: &Path, on: bool) -> Result<bool, HookError> {
 /// Changes `config`. Says whether it was otherwise; fails where it is not of Docker's form.
 fn set(config: &mut Map<String, Value>, on: bool) -> Result<bool, String> {
     let before = config.clone();
-    let is_object = |value: &Value| value.as_object().is_some();
-    match (on, config.get("plugins")) {
-        (false, None) => return Ok(false),
-        (_, Some(plugins)) if !is_object(plugins) => return Err("\"plugins\" is no object".to_owned()),
-        _ => {}
-    }
-    let plugins = config.entry("plugins").or_insert_with(|| json!({}));
-    let plugin = plugins.as_object_mut().map(|plugins| plugins.entry("artifact").or_insert_with(|| json!({})));
-    let Some(plugin) = plugin.and_then(Value::as_object_mut) else {
-        return Err("\"plugins\".\"artifact\" is no object".to_owned());
-    };
-    for key in KEYS {
-        match on {
-            true => drop(plugin.insert(key.to_owned(), json!(COMMAND))),
-            false => drop(plugin.shift_remove(key)),
+    let mut plugins = taken(config, "plugins")?;
+    let mut features = taken(config, "features")?;
+    let mut plugin = taken(&mut plugins, "artifact")?;
+    if on {
+        for key in KEYS {
+            plugin.insert(key.to_owned(), json!(COMMAND));
+        }
+        if !features.contains_key(FEATURE) {
+            features.insert(FEATURE.to_owned(), json!("true"));
+            plugin.insert(OURS.to_owned(), json!("true"));
+        }
+    } else {
+        for key in KEYS {
+            plugin.shift_remove(key);
+        }
+        let others = plugins.iter().filter(|(name, _)| *name != "artifact");
+        let others = others.into_iter().any(|(_, other)| KEYS.iter().any(|key| other.get(key).is_some()));
+        if plugin.shift_remove(OURS).is_some() && !others {
+            features.shift_remove(FEATURE);
         }
     }
-    let is_empty = plugin.is_empty();
-    if is_empty && let Some(plugins) = plugins.as_object_mut() {
-        plugins.shift_remove("artifact");
-        if plugins.is_empty() {
-            config.shift_remove("plugins");
-        }
-    }
+    put_back(&mut plugins, "artifact", plugin);
+    put_back(config, "plugins", plugins);
+    put_back(config, "features", features);
     Ok(*config != before)
+}
+
+/// The object under `key`, an empty one where there is none.
+fn taken(from: &mut Map<String, Value>, key: &str) -> Result<Map<String, Value>, String> {
+    match from.get(key) {
+        None => Ok(Map::new()),
+        Some(Value::Object(object)) => Ok(object.clone()),
+        Some(_) => Err(format!("\"{key}\" is no object")),
+    }
+}
+
+/// Puts it back to where it was, unless it is empty.
+fn put_back(to: &mut Map<String, Value>, key: &str, object: Map<String, Value>) {
+    match object.is_empty() {
+        true => drop(to.shift_remove(key)),
+        false => drop(to.insert(key.to_owned(), Value::Object(object))),
+    }
 }
 
 /// Writes `config` as Docker does, with tabs, and takes it to its name by one rename.
@@ -161,7 +196,8 @@ mod tests {
         let (folder, path) = config(Some(HELD));
         assert!(switch(folder.path(), true).unwrap());
         let on: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(on["plugins"]["artifact"], json!({"hooks": "cp", "error-hooks": "cp"}));
+        assert_eq!(on["plugins"]["artifact"], json!({"hooks": "cp", "error-hooks": "cp", "switched-hooks-on": "true"}));
+        assert_eq!(on["features"], json!({"hooks": "true"}));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert!(!switch(folder.path(), true).unwrap(), "it is on already");
         assert!(switch(folder.path(), false).unwrap());
@@ -172,11 +208,15 @@ mod tests {
 
     #[test]
     fn other_plugins_and_other_settings_stay() {
-        let text = r#"{"plugins":{"artifact":{"x":"y"},"scout":{"hooks":"build"}}}"#;
-        let (folder, path) = config(Some(text));
-        assert!(switch(folder.path(), true).unwrap() && switch(folder.path(), false).unwrap());
-        let left: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(left, serde_json::from_str::<Value>(text).unwrap());
+        for text in [
+            r#"{"plugins":{"artifact":{"x":"y"},"scout":{"hooks":"build"}},"features":{"hooks":"true"}}"#,
+            r#"{"plugins":{"artifact":{"x":"y"}},"features":{"hooks":"false","buildkit":"true"}}"#,
+        ] {
+            let (folder, path) = config(Some(text));
+            assert!(switch(folder.path(), true).unwrap() && switch(folder.path(), false).unwrap());
+            let left: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            assert_eq!(left, serde_json::from_str::<Value>(text).unwrap());
+        }
     }
 
     #[test]
@@ -185,7 +225,9 @@ mod tests {
         assert!(switch(&folder.path().join("new"), true).unwrap());
         let made = folder.path().join("new/config.json");
         assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, MODE);
-        for broken in ["{\"auths\": secret}", "[]", r#"{"plugins":[]}"#, r#"{"plugins":{"artifact":"x"}}"#] {
+        for broken in
+            ["{\"auths\": secret}", "[]", r#"{"plugins":[]}"#, r#"{"plugins":{"artifact":"x"}}"#, r#"{"features":1}"#]
+        {
             fs::write(&path, broken).unwrap();
             let error = switch(folder.path(), true).unwrap_err().to_string();
             assert!(error.contains("nothing was changed") && !error.contains("secret"), "{error}");

@@ -238,3 +238,31 @@ fn install_refuses_what_it_does_not_understand() {
     assert_ne!(install(&["--nope"]).run().says("--nope").code, 0);
     assert_ne!(install(&["--binary", "/nonexistent"]).run().says("/nonexistent").code, 0);
 }
+
+#[test]
+fn hooks_are_switched_on_only_when_asked_for_and_off_again() {
+    let dir = WorkDir::new();
+    let (binary, bin) = (program::binary(), dir.home("bin"));
+    let config = || std::fs::read_to_string(dir.home(".docker/config.json")).unwrap();
+    let held = "{\n\t\"credsStore\": \"none\"\n}";
+    dir.write_home(".docker/config.json", held);
+    let arguments = ["--binary", binary.to_str().unwrap(), "--bin-dir", bin.to_str().unwrap()];
+    install(&arguments).run_in(&dir).exits(0);
+    assert_eq!(config(), held);
+    install(&[&arguments[..], &["--hooks"]].concat()).run_in(&dir).exits(0).out();
+    assert!(config().contains("\"error-hooks\": \"cp\"") && config().contains("credsStore"), "{}", config());
+    // An upgrade keeps them.
+    install(&arguments).run_in(&dir).exits(0);
+    install(&["--uninstall"]).run_in(&dir).exits(0);
+    assert_eq!(config(), held);
+}
+
+#[test]
+fn docker_is_answered_only_where_a_copy_found_no_container() {
+    let asked = |request: &str| artifact(&["artifact", "docker-cli-plugin-hooks", request]).run().exits(0).out();
+    let failed =
+        r#"{"RootCmd":"cp","Flags":{},"CommandError":"Error response from daemon: No such container: alpine"}"#;
+    assert!(asked(failed).contains("docker artifact get {{arg . 0}} {{arg . 1}}"));
+    assert_eq!(asked(r#"{"RootCmd":"cp","Flags":{},"CommandError":""}"#), "");
+    assert_eq!(asked("no JSON"), "");
+}

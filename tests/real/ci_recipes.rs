@@ -219,14 +219,15 @@ fn a_github_workflow_hands_over_folders_in_the_place_of_images() {
         return;
     }
     let (kitchen, (server, _root)) = (Kitchen::stocked(Registry::open(), false), releases());
-    // A runner's docker has buildx, and none of the images.
+    // A runner's docker has buildx, and its engine a BuildKit that takes folders, and none of the images.
     let buildx = newer::root().unwrap().join("usr/libexec/docker/cli-plugins/docker-buildx");
     symlink(buildx, kitchen.home.path().join(".docker/cli-plugins/docker-buildx")).unwrap();
     fs::remove_file(kitchen.home.path().join(".docker/cli-plugins/docker-artifact")).unwrap();
     let checkout = kitchen.directory("copy-from");
-    let image = format!("{}/team/app:1", kitchen.registry.host);
-    kitchen.shell("github-folders", checkout.path(), &format!("docker rmi --force {image}"), &Values::new());
-    let environment = Values::from([("DOCKER_ARTIFACT_RELEASES".to_owned(), server.url.clone())]);
+    let environment = Values::from([
+        ("DOCKER_ARTIFACT_RELEASES".to_owned(), server.url.clone()),
+        ("DOCKER_HOST".to_owned(), newer::engine(newer::Kind::Classic).to_owned()),
+    ]);
     Job::new(&kitchen, checkout.path(), environment).run(&recipe("github-folders")["steps"]);
 }
 

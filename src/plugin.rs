@@ -401,6 +401,7 @@ mod tests {
             context: None,
             docker_config: file("/c"),
             tls: TlsOptions { tls: Some(true), verify: Some(false), ca, cert, key },
+            unattended: false,
         };
         assert_eq!(invocation.globals, Globals { debug: true, engine });
         assert_eq!(invocation.words, ["get", "-D", "IMAGE", "/p"]);

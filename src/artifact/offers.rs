@@ -71,11 +71,16 @@ impl Offers {
     ) -> Result<Self, Error> {
         let soci = if tables.carried { told_by_soci(&**source, image, progress).await? } else { HashSet::new() };
         let beside = beside(tables.clone(), (source, image), !source.is_pinned(), progress);
-        let indexed = match beside.attached {
+        let indexed = match &beside.attached {
             Some(attached) => attached.tables().await?.into_keys().collect(),
             None => HashSet::new(),
         };
-        Ok(Offers { tables, soci, indexed })
+        Ok(Offers { tables: beside, soci, indexed })
+    }
+
+    /// The tables that were asked for, with those beside the image as they were found.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// What `layer` offers, the cheapest first.

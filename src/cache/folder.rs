@@ -53,6 +53,15 @@ pub fn root(environment: Environment<'_>) -> Option<Root> {
 /// latter can put another folder in its place.
 pub fn private(folder: &Path) -> io::Result<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    already_private(folder)
+}
+
+/// The absolute path of `folder`, which is there.
+///
+/// # Errors
+///
+/// It is not there, or is no place to trust, as with [`private`].
+pub fn already_private(folder: &Path) -> io::Result<PathBuf> {
     let within = folder.parent().map(|within| if within.as_os_str().is_empty() { Path::new(".") } else { within });
     for folder in within.into_iter().chain([folder]) {
         let metadata = fs::metadata(folder)?;

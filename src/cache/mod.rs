@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 pub use contents::{Contents, Kept, KeptLayer};
+use folder::already_private;
 pub use folder::{Environment, Root, VARIABLE, private, root};
 pub use new_file::discard_all;
 pub use prune::{Pruned, SIZE_VARIABLE};
@@ -76,6 +77,8 @@ pub struct Cache {
     root: PathBuf,
     /// How many bytes of files may stay when it is pruned.
     limit: u64,
+    /// Whether it is only read: then nothing of it changes, not even when a file was used last.
+    is_read_only: bool,
     /// How many bytes this process has kept since it pruned last; `u64::MAX` before it has.
     unpruned: AtomicU64,
     /// Whether it was said that nothing can be kept.
@@ -125,7 +128,18 @@ impl Cache {
             private(&root.join(kind.folder()))?;
         }
         let (unpruned, has_complained) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
-        Ok(Cache { root: root.canonicalize()?, limit, unpruned, has_complained })
+        Ok(Cache { root: root.canonicalize()?, limit, is_read_only: false, unpruned, has_complained })
+    }
+
+    /// The cache that `environment` names, to be read alone; `None` where there is none.
+    pub fn open_to_read(environment: Environment<'_>) -> Option<Arc<Self>> {
+        let root = root(environment)?.path;
+        for kind in Kind::ALL {
+            already_private(&root.join(kind.folder())).ok()?;
+        }
+        let (unpruned, has_complained) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
+        let root = root.canonicalize().ok()?;
+        Some(Arc::new(Cache { root, limit: prune::LIMIT, is_read_only: true, unpruned, has_complained }))
     }
 
     /// The folder that it lies in.
@@ -145,6 +159,9 @@ impl Cache {
 
     /// A table that is to be written.
     pub fn new_table(self: &Arc<Self>) -> io::Result<NewTable> {
+        if self.is_read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         let folder = self.root.join(Kind::Table.folder());
         let (new, file) = NewFile::create(&folder).inspect_err(|error| self.complain(error))?;
         Ok(NewTable { file, new, folder, cache: Arc::clone(self) })
@@ -206,7 +223,7 @@ impl Cache {
         let metadata = file.metadata().ok().filter(|metadata| metadata.is_file())?;
         let now = SystemTime::now();
         let unused = metadata.modified().ok().and_then(|then| now.duration_since(then).ok());
-        if unused.is_none_or(|unused| unused > USED_AGAIN) {
+        if !self.is_read_only && unused.is_none_or(|unused| unused > USED_AGAIN) {
             // If that fails, it is only forgotten sooner.
             let _ = file.set_times(FileTimes::new().set_modified(now));
         }
@@ -242,12 +259,18 @@ impl Cache {
     }
 
     fn drop_damaged(&self, kind: Kind, digest: &Digest) {
+        if self.is_read_only {
+            return;
+        }
         let path = self.path(kind, digest);
         tracing::debug!(file = %path.display(), "what is kept there is not what it should be, and is dropped");
         let _ = fs::remove_file(path);
     }
 
     fn keep(&self, kind: Kind, digest: &Digest, parts: &[&[u8]]) {
+        if self.is_read_only {
+            return;
+        }
         let kept = NewFile::create(&self.root.join(kind.folder())).and_then(|(new, mut file)| {
             parts.iter().try_for_each(|part| file.write_all(part))?;
             self.persist(new, kind, digest)

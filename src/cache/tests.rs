@@ -137,6 +137,30 @@ fn what_was_used_least_recently_goes_first_and_no_more_than_need_be() {
 }
 
 #[test]
+fn a_cache_that_is_only_read_stays_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("cache");
+    let environment = |name: &str| (name == VARIABLE).then(|| root.clone().into_os_string());
+    assert!(Cache::open_to_read(&environment).is_none() && !root.exists());
+    let cache = at(directory.path());
+    let table = keep_table(&cache, "table", 100, HOUR * 2);
+    let (kept, other) = (Digest::of(b"kept"), Digest::of(b"other"));
+    cache.keep_blob(&kept, b"kept");
+    fs::write(cache.path(Kind::Blob, &kept), "damaged").unwrap();
+    let used = || fs::metadata(cache.path(Kind::Table, &table)).unwrap().modified().unwrap();
+    let before = used();
+    let reading = Cache::open_to_read(&environment).unwrap();
+    assert!(reading.table(&table).is_some() && reading.blob(&kept).is_none());
+    reading.drop_table(&table);
+    reading.keep_blob(&other, b"other");
+    reading.see("name", &other);
+    assert!(reading.new_table().is_err() && reading.last_seen("name").is_none());
+    assert_eq!(used(), before);
+    assert_eq!(fs::read(cache.path(Kind::Blob, &kept)).unwrap(), b"damaged");
+    assert!(!cache.path(Kind::Blob, &other).exists());
+}
+
+#[test]
 fn a_new_table_makes_room_for_itself() {
     let directory = tempfile::tempdir().unwrap();
     let small = || Arc::new(Cache::at(&directory.path().join("cache"), 100_000).unwrap());

@@ -63,8 +63,8 @@ impl Access {
     pub fn registry(&self, reference: &str, progress: Arc<dyn Progress>) -> Result<Arc<Registry>, SourceError> {
         let Access { plain_http, insecure, engine, cache } = self.clone();
         let cache = cache.open(&*progress);
-        let docker_config = engine.docker_config;
-        let options = RegistryOptions { plain_http, insecure, docker_config, cache, ..Default::default() };
+        let EngineOptions { docker_config, unattended, .. } = engine;
+        let options = RegistryOptions { plain_http, insecure, docker_config, cache, unattended, ..Default::default() };
         Ok(Arc::new(Registry::new(reference, options, progress)?))
     }
 

@@ -15,24 +15,36 @@ use crate::progress::Progress;
 pub struct LocalCache {
     /// `None` where it is not wanted.
     opened: Option<Arc<OnceLock<Option<Arc<Cache>>>>>,
+    /// Whether nothing of it is changed.
+    is_read_only: bool,
 }
 
 impl LocalCache {
     /// The one that the environment names; none where it is not wanted.
     pub fn new(is_wanted: bool) -> Self {
-        LocalCache { opened: is_wanted.then(Arc::default) }
+        LocalCache { opened: is_wanted.then(Arc::default), is_read_only: false }
+    }
+
+    /// The one that the environment names, of which nothing is changed; none where it is not wanted.
+    pub fn to_read(is_wanted: bool) -> Self {
+        LocalCache { is_read_only: true, ..LocalCache::new(is_wanted) }
     }
 
     /// Opens it. A place that cannot be used is told once.
     pub fn open(&self, progress: &dyn Progress) -> Option<Arc<Cache>> {
         let opened = self.opened.as_ref()?;
-        opened.get_or_init(|| Cache::open(&|name| std::env::var_os(name), progress)).clone()
+        let environment = |name: &str| std::env::var_os(name);
+        let open = || match self.is_read_only {
+            true => Cache::open_to_read(&environment),
+            false => Cache::open(&environment, progress),
+        };
+        opened.get_or_init(open).clone()
     }
 }
 
 impl PartialEq for LocalCache {
     fn eq(&self, other: &Self) -> bool {
-        self.opened.is_some() == other.opened.is_some()
+        (self.opened.is_some(), self.is_read_only) == (other.opened.is_some(), other.is_read_only)
     }
 }
 
@@ -45,9 +57,9 @@ impl LocalCache {
         let carried = if believed { Tables::carried() } else { Tables::default() };
         let Some(cache) = self.open(progress) else { return carried };
         let kept = Arc::new(KeptTables(cache));
-        let remember = Remember::new(kept.clone(), |why| tracing::debug!("{why}"));
+        let remember = (!self.is_read_only).then(|| Remember::new(kept.clone(), |why| tracing::debug!("{why}")));
         let cached = believed.then_some(kept as Arc<dyn Cached>);
-        Tables { cached, remember: Some(Arc::new(remember)), ..carried }
+        Tables { cached, remember: remember.map(Arc::new), ..carried }
     }
 }
 

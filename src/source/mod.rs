@@ -21,6 +21,7 @@ mod reference;
 pub mod registry;
 pub mod renamed;
 mod select;
+pub mod sparing;
 mod trail;
 
 use std::fs::File;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use super::attached::attached;
 use super::list::{self, LayerTable};
@@ -26,18 +27,19 @@ pub fn is_worth_asking(sizes: impl Iterator<Item = u64>) -> bool {
 }
 
 /// The `tables` that are believed, and, where they are not none, those beside the `image`; of these, what its digest does not cover only
-/// where that is trusted.
+/// where that is trusted. Where they have been looked for already, they are not again.
 pub fn beside(
     tables: Tables,
     (source, image): (&Arc<dyn Source>, &Arc<Image>),
     trusts_attached: bool,
     progress: &Arc<dyn Progress>,
 ) -> Tables {
-    if !tables.carried || source.store().is_none() {
+    if !tables.carried || source.store().is_none() || tables.attached.is_some() {
         return tables;
     }
     let (source, image, progress) = (Arc::clone(source), Arc::clone(image), Arc::clone(progress));
-    Tables { attached: Some(Arc::new(Beside { source, image, trusts_attached, progress })), ..tables }
+    let found = OnceCell::new();
+    Tables { attached: Some(Arc::new(Beside { source, image, trusts_attached, progress, found })), ..tables }
 }
 
 /// The tables beside an image.
@@ -46,11 +48,13 @@ struct Beside {
     image: Arc<Image>,
     trusts_attached: bool,
     progress: Arc<dyn Progress>,
+    /// What was found.
+    found: OnceCell<HashMap<Digest, AttachedTable>>,
 }
 
 impl Attached for Beside {
     fn tables(&self) -> BoxFuture<'_, Result<HashMap<Digest, AttachedTable>, Error>> {
-        Box::pin(self.find())
+        Box::pin(async { self.found.get_or_try_init(|| self.find()).await.cloned() })
     }
 }
 

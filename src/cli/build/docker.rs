@@ -129,7 +129,7 @@ impl Docker {
 
 /// Docker's global flags, as they were given to this program.
 fn globals(engine: &EngineOptions, debug: bool) -> Vec<OsString> {
-    let EngineOptions { host, context, docker_config, tls } = engine;
+    let EngineOptions { host, context, docker_config, tls, .. } = engine;
     let on = |on: Option<bool>| on.map(|on| OsString::from(if on { "true" } else { "false" }));
     let path = |path: &Option<std::path::PathBuf>| path.clone().map(OsString::from);
     let text = |text: &Option<String>| text.clone().map(OsString::from);
@@ -204,6 +204,7 @@ mod tests {
                 cert: file("cert"),
                 key: file("key"),
             },
+            unattended: false,
         };
         let expected = [
             "--config=/c",

@@ -62,6 +62,15 @@ pub struct Created {
     pub id: String,
 }
 
+/// An image in a list.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListedImage {
+    /// Its names, each with a tag; `<none>:<none>` stands for none.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub repo_tags: Vec<String>,
+}
+
 /// A container in a list.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

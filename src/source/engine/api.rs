@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::answer::{Created, Inspected, Listed, Mount, PathStat, Refusal, Step};
+use super::answer::{Created, Inspected, Listed, ListedImage, Mount, PathStat, Refusal, Step};
 use super::endpoint::{Connection, Endpoint};
 use crate::source::http::shown::printable;
 use crate::source::pieces::{self, PIECE_BYTES, Piece, Sender};
@@ -72,6 +72,12 @@ impl Api {
     pub async fn inspect_image(&self, reference: &str) -> Result<Inspected, SourceError> {
         let request = self.request(Method::GET, &format!("/images/{}/json", encoded(reference.as_bytes())));
         self.json(request.timeout(ASKING), reference).await
+    }
+
+    /// The images that have a name.
+    pub async fn images(&self) -> Result<Vec<ListedImage>, SourceError> {
+        let request = self.request(Method::GET, "/images/json");
+        self.json(request.timeout(ASKING), "the list of images").await
     }
 
     /// The build steps of the image, the last one first.

@@ -70,6 +70,8 @@ pub(super) struct DockerConfig {
     file: ConfigFile,
     variable: Option<ConfigFile>,
     search_path: Option<OsString>,
+    /// Whether credential helpers are started.
+    pub starts_helpers: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,10 +112,10 @@ impl DockerConfig {
             }
             None => None,
         };
-        Ok(DockerConfig { folder, file, variable, search_path: environment("PATH") })
+        Ok(DockerConfig { folder, file, variable, search_path: environment("PATH"), starts_helpers: true })
     }
 
-    /// The credentials for `registry`, a reference's host with an optional port.
+    /// The credentials for `registry`, a reference's host with an optional port. Where no helper is started, the file's own.
     pub async fn lookup(&self, registry: &str) -> Result<Credentials, SourceError> {
         let is_docker_hub = DOCKER_HUB_HOSTS.contains(&registry);
         let key = if is_docker_hub { DOCKER_HUB_KEY } else { registry };
@@ -130,6 +132,7 @@ impl DockerConfig {
         // A registry's own helper may be the empty string: this registry's credentials are in the file.
         let own_helper = self.file.cred_helpers.as_ref().and_then(|helpers| helpers.get(key));
         let helper = own_helper.or(self.file.creds_store.as_ref()).filter(|helper| !helper.is_empty());
+        let helper = helper.filter(|_| self.starts_helpers);
         if let Some(helper) = helper {
             let program = format!("docker-credential-{helper}");
             let answer = self.ask_helper(&program, key, &file).await?;
@@ -424,6 +427,18 @@ mod tests {
         assert_eq!(login(&file, "r.test").await, basic("user", "p"));
         let own = format!(r#"{{"credHelpers":{{"r.test":"own-helper"}},{auths}}}"#);
         assert!(look_up(&own, "r.test").await.unwrap().origin.contains("docker-credential-own-helper"));
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_may_not_be_started_is_as_good_as_none() {
+        let auths = r#""auths":{"r.test":{"auth":"dXNlcjpw"}}"#;
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("config.json"), format!(r#"{{"credsStore":"x",{auths}}}"#)).unwrap();
+        let mut config = DockerConfig::load(Some(folder.path()), &|_| None).unwrap();
+        config.starts_helpers = false;
+        assert_eq!(config.lookup("r.test").await.unwrap().login, basic("user", "p"));
+        let other = config.lookup("other.test").await.unwrap();
+        assert_eq!((other.login, other.is_missing), (Login::Direct(RegistryAuth::Anonymous), false));
     }
 
     #[test]

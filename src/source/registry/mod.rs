@@ -82,6 +82,9 @@ pub struct RegistryOptions {
     pub stall_timeout: Duration,
     /// Where manifests and small blobs are kept for the next time, if anywhere.
     pub cache: Option<Arc<Cache>>,
+    /// Whether nobody is there to answer a question: then no credential helper is started, and only those credentials count that
+    /// `config.json` and the environment hold.
+    pub unattended: bool,
 }
 
 impl Default for RegistryOptions {
@@ -95,6 +98,7 @@ impl Default for RegistryOptions {
             retry_pause: Duration::from_secs(1),
             stall_timeout: Duration::from_secs(30),
             cache: None,
+            unattended: false,
         }
     }
 }
@@ -124,7 +128,8 @@ impl Registry {
         let (reference, pinned) = reference::parse(text)?;
         let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
         let host = reference::host_of(&registry).to_owned();
-        let config = DockerConfig::load(options.docker_config.as_deref(), environment)?;
+        let mut config = DockerConfig::load(options.docker_config.as_deref(), environment)?;
+        config.starts_helpers = !options.unattended;
         let mut folders: Vec<PathBuf> = config.folder.iter().map(|folder| folder.join("certs.d")).collect();
         folders.push(options.system_certs);
         let certificates = Certificates::load(&folders, &registry)?;

@@ -37,6 +37,8 @@ pub struct Endpoint {
     /// Where other engines often are and something is, for someone who named none.
     others: Vec<PathBuf>,
     search_path: Option<OsString>,
+    /// Whether nobody is there to answer a question.
+    unattended: bool,
 }
 
 /// What said where the engine is.
@@ -87,7 +89,8 @@ impl Endpoint {
             SourceError::Setting { message }
         })?;
         let others = if origin == Origin::Default { other_sockets(environment) } else { Vec::new() };
-        Ok(Endpoint { shown: address.to_string(), address, tls, origin, others, search_path: environment("PATH") })
+        let (shown, search_path) = (address.to_string(), environment("PATH"));
+        Ok(Endpoint { address, tls, shown, origin, others, search_path, unattended: options.unattended })
     }
 
     /// The engine's address, as messages show it.
@@ -96,12 +99,16 @@ impl Endpoint {
     }
 
     /// Connects to the engine, and hears from it that it is one. Takes at most half a minute, or, by ssh, two, as ssh may ask
-    /// somebody for a password.
+    /// somebody for a password; where nobody is there to be asked, it fails at once.
     pub async fn connect(&self) -> Result<Connection, SourceError> {
         let place = Place { shown: self.shown.clone(), origin: self.origin.to_string(), others: self.others.clone() };
         match &self.address {
             Address::Socket(path) => Connection::by_socket(path, place).await,
             Address::Url(url) => Connection::by_url(url, self.tls.as_ref(), place).await,
+            Address::Ssh(_) if self.unattended => {
+                let message = format!("{} is reached by ssh, which may ask a question", self.shown);
+                Err(SourceError::Setting { message })
+            }
             Address::Ssh(destination) => Connection::by_ssh(destination, self.search_path.clone(), place).await,
         }
     }

@@ -14,6 +14,8 @@ pub struct EngineOptions {
     pub docker_config: Option<PathBuf>,
     /// How to speak TLS with an engine that no context describes.
     pub tls: TlsOptions,
+    /// Whether nobody is there to answer a question: then no program is started that may ask one, such as ssh.
+    pub unattended: bool,
 }
 
 /// Docker's global flags about TLS with the engine.

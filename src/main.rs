@@ -8,7 +8,7 @@ use docker_artifact::plugin::{self, Call};
 fn main() -> ExitCode {
     let exit = match Call::parse(std::env::args_os()) {
         Ok(Call::Metadata) => cli::print(&plugin::metadata()),
-        Ok(Call::Complete { words, describe }) => cli::print(&cli::completion::answer(&words, describe)),
+        Ok(Call::Complete(line)) => cli::print(&cli::completion::answer(line)),
         Ok(Call::Hook(request)) => cli::print(&plugin::hook::answer(&request.to_string_lossy()).unwrap_or_default()),
         Ok(Call::Command(invocation)) => cli::run(invocation),
         Ok(Call::CopyBinary(words)) => cli::copy_binary(&words),

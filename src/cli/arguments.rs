@@ -164,7 +164,8 @@ pub fn parse_copy_binary(words: &[OsString]) -> Result<CopyBinaryArguments, Stop
 /// What a person types to get a file while an image is being built.
 pub const COPY_BINARY: &str = "copy_binary";
 
-fn copy_binary() -> clap::Command {
+/// The flags of `copy_binary`, with help that reads like Docker's.
+pub fn copy_binary() -> clap::Command {
     help::dress(CopyBinaryArguments::command(), COPY_BINARY)
 }
 

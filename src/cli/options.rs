@@ -24,8 +24,14 @@ use problem::Problem;
 use surroundings::Surroundings;
 
 use super::arguments::{self, Arguments, CacheArguments, Command, HookArguments, HookState, Stop, UsageError};
+use crate::image::platform::Choice;
 use crate::plugin::Invocation;
 use crate::source::engine::EngineOptions;
+
+/// The platform that was typed, else Docker's `DOCKER_DEFAULT_PLATFORM`, else none in particular. Fails with what is wrong with it.
+pub fn platform(typed: Option<String>) -> Result<Choice, String> {
+    Surroundings::here(false, EngineOptions::default()).platform(typed).map_err(|problem| problem.message(""))
+}
 
 /// Everything that a run needs to know.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod build_docker;
 mod build_labels;
 mod build_stopped;
 mod cache;
+mod completion;
 mod context;
 mod copy_binary;
 mod damaged;

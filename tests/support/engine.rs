@@ -264,6 +264,9 @@ impl Shared {
         match (request.method.as_str(), parts.as_slice()) {
             ("POST", ["images", "load"]) => self.load(&request.body),
             ("POST", ["images", reference @ .., "tag"]) => self.give_name(&reference.join("/"), request),
+            ("GET", ["images", "json"]) => {
+                Response::json(&json!([{"RepoTags": [self.tag]}, {"RepoTags": ["<none>:<none>"]}, {"RepoTags": null}]))
+            }
             ("GET", ["images", reference @ .., what]) => self.image(&reference.join("/"), what),
             ("POST", ["containers", "create"]) => self.create(request),
             ("GET", ["containers", "json"]) => self.list(),

@@ -14,9 +14,15 @@ use super::options::CacheOptions;
 use super::output::{complain, write_out};
 use super::progress::Display;
 use crate::artifact::{Error, blocking};
-use crate::cache::Pruned;
+use crate::cache::{Cache, Pruned};
+use crate::image::digest::Digest;
 use crate::source::SourceError;
 use held::Held;
+
+/// The digests of all that `cache` keeps, as `cache rm` takes them.
+pub(super) fn digests(cache: Option<Arc<Cache>>) -> Vec<Digest> {
+    Held::new(cache).digests()
+}
 
 /// What nobody has used for so long is old.
 const OLD: Duration = Duration::from_secs(14 * 24 * 60 * 60);

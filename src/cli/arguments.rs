@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod build;
 mod cache;
+mod completion;
 mod copy_binary;
 mod flags;
 mod get;
@@ -18,6 +19,7 @@ mod ls;
 
 pub use build::BuildArguments;
 pub use cache::{CacheArguments, CacheCommand, CacheLsArguments, CachePruneArguments, CacheRmArguments};
+pub use completion::{CompletionArguments, Shell};
 pub use copy_binary::CopyBinaryArguments;
 pub use flags::{ColorMode, ProgressMode, RegistryArguments};
 pub use get::GetArguments;
@@ -107,6 +109,15 @@ pub enum Command {
         args_override_self = true
     )]
     Hook(HookArguments),
+    /// Print the script that completes this program in a shell
+    #[command(
+        override_usage = "bash|zsh|fish",
+        long_about = completion::LONG_ABOUT,
+        before_help = completion::EXAMPLES,
+        hide = true,
+        args_override_self = true
+    )]
+    Completion(CompletionArguments),
 }
 
 /// Why there are no arguments to work with.
@@ -135,6 +146,8 @@ pub fn command(program: &'static str) -> clap::Command {
     if program == "docker-artifact" {
         // Read before clap by the plugin contract; listed for who has no `docker --help` to look it up in.
         let config = Arg::new("config").long("config").value_name("string");
+        // Docker has a command of that name for its own.
+        command = command.mut_subcommand("completion", |completion| completion.hide(false));
         command =
             command.arg(config.help("Location of client config files (default \"$DOCKER_CONFIG\", or \"~/.docker\")"));
     }

@@ -83,6 +83,7 @@ fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
         Action::Build(build) => perform(command, build.display, |display| build::run(*build, display)),
         Action::Cache(cache) => perform(command, DisplayMode::Notices, |display| done(cache::run(cache, display))),
         Action::Hook(hook) => perform(command, DisplayMode::Notices, |_| done(hook::run(hook))),
+        Action::Completion(shell) => print(completion::script::script(shell)),
         Action::CopyBinary(copy) => perform(command, copy.display, |display| done(copy_binary::run(copy, display))),
     }
 }

@@ -23,7 +23,9 @@ pub use ls::{LsOptions, TypedFormat, What};
 use problem::Problem;
 use surroundings::Surroundings;
 
-use super::arguments::{self, Arguments, CacheArguments, Command, HookArguments, HookState, Stop, UsageError};
+use super::arguments::{
+    self, Arguments, CacheArguments, Command, CompletionArguments, HookArguments, HookState, Shell, Stop, UsageError,
+};
 use crate::image::platform::Choice;
 use crate::plugin::Invocation;
 use crate::source::engine::EngineOptions;
@@ -70,6 +72,8 @@ pub enum Action {
     Cache(CacheOptions),
     /// Switch hints after `docker cp` on or off.
     Hook(HookOptions),
+    /// Print what completes this program in a shell.
+    Completion(Shell),
     /// Copy a file into an image that is being built.
     CopyBinary(CopyBinaryOptions),
 }
@@ -95,6 +99,7 @@ impl Options {
             Command::Cache(CacheArguments { command: Some(typed) }) => {
                 (typed.name(), CacheOptions::new(typed).map(Action::Cache))
             }
+            Command::Completion(CompletionArguments { shell }) => ("completion", Ok(Action::Completion(shell))),
             Command::Hook(HookArguments { state }) => {
                 let folder = surroundings.engine.docker_config;
                 ("hook", Ok(Action::Hook(HookOptions { on: state == HookState::On, folder })))

@@ -299,3 +299,19 @@ fn digests_of_the_cache_are_offered_to_be_removed() {
     assert_eq!(offered_in(&dir, &["cache", "rm", &digest[..14]]), [&digest, ":4"]);
     assert_eq!(offered_in(&dir, &["cache", "rm", "x", &short[..3]]), [short, ":4"]);
 }
+
+// The scripts
+
+#[test]
+fn there_is_a_script_for_each_shell_and_docker_does_not_list_the_command() {
+    for (shell, has) in [("bash", "complete -F"), ("zsh", "#compdef"), ("fish", "complete --command")] {
+        for program in [&["completion", shell][..], &["artifact", "completion", shell]] {
+            let script = artifact(program).run().exits(0).out();
+            assert!(script.contains(has) && script.contains("copy_binary"), "{script}");
+        }
+    }
+    artifact(&["completion", "csh"]).run().exits(2).says("bash, zsh, fish");
+    assert!(artifact(&["--help"]).run().out().contains("\n  completion "));
+    assert!(!artifact(&["artifact", "--help"]).run().out().contains("completion"));
+    assert_eq!(offered(&["completion", "z"]), ["zsh", ":4"]);
+}

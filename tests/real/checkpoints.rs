@@ -7,7 +7,7 @@ use std::process::Command;
 use docker_artifact::layer::checkpoint::{ExtentReader, Tracked};
 use docker_artifact::layer::{Decompressed, Stream};
 
-use crate::random::Random;
+use crate::support::random::Random;
 use crate::tools::{can_run, run};
 
 /// Bytes that compress as programs do, with repeats from far back.

@@ -7,6 +7,7 @@ mod archives;
 mod build;
 mod checkpoints;
 mod ci_recipes;
+mod completion;
 mod engine;
 mod foreign_layers;
 mod formats;
@@ -21,15 +22,14 @@ mod newer;
 mod newer_engines;
 mod platforms;
 mod plugin;
-#[path = "../support/random.rs"]
-#[allow(dead_code)]
-mod random;
 mod recipes;
 mod registry;
 mod single_paths;
 mod soci;
 mod static_binary;
 mod story;
+#[path = "../support/mod.rs"]
+mod support;
 mod tables;
 mod tools;
 mod tree;

@@ -18,6 +18,8 @@ pub const REFERRERS_REGISTRY: &str = "go-containerregistry's registry";
 pub const ESTARGZ: &str = "stargz-snapshotter's library";
 pub const SOCI: &str = "soci-snapshotter's library";
 pub const TYPING_CRANE: &str = "crane 0.22";
+/// What Docker's script for bash calls.
+pub const BASH_COMPLETION: &str = "bash's completion package";
 pub const NEWER_DEBIAN: &str = "a newer Debian's tools";
 
 /// Whether `test` can run: true where every one of `needs` is there. Otherwise says which is missing.
@@ -39,6 +41,7 @@ pub fn can_run(test: &str, needs: &[&str]) -> bool {
             "crane is not installed, or older than 0.22, which writes no artifact types into indexes".to_owned()
         }
         NEWER_DEBIAN => "target/newer-debian is not there; run tests/newer-debian make target/newer-debian".to_owned(),
+        BASH_COMPLETION => "bash-completion is not installed".to_owned(),
         tool => format!("{tool} is not installed"),
     };
     assert!(std::env::var_os("DOCKER_ARTIFACT_REQUIRE_REAL").is_none(), "{test} must run here, but {reason}");
@@ -63,6 +66,7 @@ fn is_there(need: &str) -> bool {
         ESTARGZ => estargz().is_some(),
         SOCI => soci().is_some(),
         NEWER_DEBIAN => newer::root().is_some(),
+        BASH_COMPLETION => Path::new("/usr/share/bash-completion/bash_completion").is_file(),
         TYPING_CRANE => crane_version().is_some_and(|version| version >= [0, 22]),
         tool => {
             std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(tool).is_file())

@@ -7,6 +7,7 @@ mod candidates;
 mod image;
 mod line;
 mod machine;
+pub mod script;
 
 use std::ffi::OsStr;
 use std::future::Future;

@@ -16,6 +16,7 @@ mod hook;
 mod index;
 mod label;
 mod ls;
+mod man;
 
 pub use build::BuildArguments;
 pub use cache::{CacheArguments, CacheCommand, CacheLsArguments, CachePruneArguments, CacheRmArguments};
@@ -27,6 +28,7 @@ pub use hook::{HookArguments, HookState};
 pub use index::IndexArguments;
 pub use label::LabelArguments;
 pub use ls::LsArguments;
+pub use man::ManArguments;
 
 use super::help;
 
@@ -118,6 +120,15 @@ pub enum Command {
         args_override_self = true
     )]
     Completion(CompletionArguments),
+    /// Write the manual pages
+    #[command(
+        override_usage = "DIR",
+        long_about = man::LONG_ABOUT,
+        before_help = man::EXAMPLES,
+        hide = true,
+        args_override_self = true
+    )]
+    Man(ManArguments),
 }
 
 /// Why there are no arguments to work with.

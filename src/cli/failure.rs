@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::path::PathBuf;
 
 use super::exit::Exit;
 use super::hook::HookError;
@@ -53,6 +54,15 @@ pub enum Failure {
     /// Docker's `config.json` was not changed.
     #[error(transparent)]
     Hook(#[from] HookError),
+    /// A manual page cannot be written.
+    #[error("{}: {error}", .path.display())]
+    Manual {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: io::Error,
+    },
     /// The machine does not let the program work.
     #[error("cannot start: {0}")]
     Start(#[source] io::Error),
@@ -73,6 +83,7 @@ impl Failure {
             | Failure::Declined
             | Failure::NotRemoved(_)
             | Failure::Hook(_)
+            | Failure::Manual { .. }
             | Failure::Start(_) => Exit::Failed,
         }
     }

@@ -84,25 +84,40 @@ pub fn flags(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_long().is_some_and(|long| long != "help"))
 }
 
-fn options(command: &Command, width: usize) -> String {
+/// The same, in the order of their names.
+pub fn sorted_flags(command: &Command) -> Vec<&Arg> {
     let mut flags: Vec<&Arg> = flags(command).collect();
     flags.sort_by_key(|flag| flag.get_long());
-    let rows: Vec<(String, String)> = flags.into_iter().map(row).collect();
+    flags
+}
+
+fn options(command: &Command, width: usize) -> String {
+    let rows: Vec<(String, String)> = sorted_flags(command).into_iter().map(row).collect();
     columns(&rows, width)
 }
 
 fn row(flag: &Arg) -> (String, String) {
     let short = flag.get_short().map_or("    ".to_owned(), |short| format!("-{short}, "));
     let mut name = format!("  {short}--{}", flag.get_long().unwrap_or_default());
-    let takes_value = matches!(flag.get_action(), ArgAction::Set | ArgAction::Append);
-    if let Some(kind) = flag.get_value_names().and_then(<[_]>::first).filter(|_| takes_value) {
+    if let Some(kind) = kind_of_value(flag) {
         let _ = write!(name, " {kind}");
     }
+    (name, meaning(flag))
+}
+
+/// The word that stands for a flag's value, where it takes one.
+pub fn kind_of_value(flag: &Arg) -> Option<&str> {
+    let takes_value = matches!(flag.get_action(), ArgAction::Set | ArgAction::Append);
+    flag.get_value_names().and_then(<[_]>::first).filter(|_| takes_value).map(clap::builder::Str::as_str)
+}
+
+/// What a flag does, with its default.
+pub fn meaning(flag: &Arg) -> String {
     let mut help = flag.get_help().map(ToString::to_string).unwrap_or_default();
-    if let Some(default) = flag.get_default_values().first().filter(|_| takes_value) {
+    if let Some(default) = flag.get_default_values().first().filter(|_| kind_of_value(flag).is_some()) {
         let _ = write!(help, " (default \"{}\")", default.to_string_lossy());
     }
-    (name, help)
+    help
 }
 
 /// Two aligned columns, the second wrapped between words.

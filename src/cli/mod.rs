@@ -22,6 +22,7 @@ mod index;
 mod label;
 pub(crate) mod local_cache;
 mod ls;
+mod manual;
 mod metadata_file;
 pub mod options;
 mod output;
@@ -84,6 +85,7 @@ fn carry_out(options: Result<Options, arguments::Stop>) -> Exit {
         Action::Cache(cache) => perform(command, DisplayMode::Notices, |display| done(cache::run(cache, display))),
         Action::Hook(hook) => perform(command, DisplayMode::Notices, |_| done(hook::run(hook))),
         Action::Completion(shell) => print(completion::script::script(shell)),
+        Action::Man(folder) => perform(command, DisplayMode::Notices, |_| done(manual::write(folder))),
         Action::CopyBinary(copy) => perform(command, copy.display, |display| done(copy_binary::run(copy, display))),
     }
 }

@@ -24,7 +24,8 @@ use problem::Problem;
 use surroundings::Surroundings;
 
 use super::arguments::{
-    self, Arguments, CacheArguments, Command, CompletionArguments, HookArguments, HookState, Shell, Stop, UsageError,
+    self, Arguments, CacheArguments, Command, CompletionArguments, HookArguments, HookState, ManArguments, Shell, Stop,
+    UsageError,
 };
 use crate::image::platform::Choice;
 use crate::plugin::Invocation;
@@ -74,6 +75,8 @@ pub enum Action {
     Hook(HookOptions),
     /// Print what completes this program in a shell.
     Completion(Shell),
+    /// Write the manual pages into this folder.
+    Man(PathBuf),
     /// Copy a file into an image that is being built.
     CopyBinary(CopyBinaryOptions),
 }
@@ -100,6 +103,7 @@ impl Options {
                 (typed.name(), CacheOptions::new(typed).map(Action::Cache))
             }
             Command::Completion(CompletionArguments { shell }) => ("completion", Ok(Action::Completion(shell))),
+            Command::Man(ManArguments { folder }) => ("man", Ok(Action::Man(folder))),
             Command::Hook(HookArguments { state }) => {
                 let folder = surroundings.engine.docker_config;
                 ("hook", Ok(Action::Hook(HookOptions { on: state == HookState::On, folder })))

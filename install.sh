@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs docker-artifact: as a plugin where Docker looks for it, and as programs of their own in a bin folder. What it
-# puts there is written down beside the plugin, so that --uninstall takes away that, all of it, and nothing else.
+# Installs docker-artifact: as a plugin where Docker looks for it, and as programs of their own in a bin folder, with completion for shells and
+# manual pages. What it puts there is written down beside the plugin, so that --uninstall takes away that, all of it, and nothing else.
 #
 # It may come through a pipe (curl ... | sh): nothing runs before all of it is there.
 set -eu
@@ -30,7 +30,9 @@ Options:
 Without --binary and --version, the program is built if cargo is installed;
 if not, the latest release is downloaded.
 
-The plugin goes to "\${DOCKER_CONFIG:-\$HOME/.docker}/cli-plugins".
+The plugin goes to "\${DOCKER_CONFIG:-\$HOME/.docker}/cli-plugins". Completion for
+bash and zsh, and manual pages, go below "\${XDG_DATA_HOME:-\$HOME/.local/share}",
+and completion for fish below "\${XDG_CONFIG_HOME:-\$HOME/.config}".
 EOF
 }
 
@@ -75,8 +77,8 @@ is_ours() {
 make_folder() {
     [ -d "$1" ] && return
     parent=$(dirname "$1")
-    make_folder "$parent"
-    mkdir "$1"
+    make_folder "$parent" || return
+    mkdir "$1" || return
     created="$1
 $created"
 }
@@ -185,6 +187,61 @@ fetch() {
     binary=$scratch/$file
 }
 
+# Writes down what is installed: $files, a line each, and the folders that were made for them. What was there before counts as well, until
+# everything is in its place.
+write_record() {
+    {
+        printf '%s\n' "$files"
+        printf '%s\n' "$created" | sed -n 's/^..*$/folder &/p'
+        printf '%s\n' "$before"
+    } >"$record"
+}
+
+# put FILE MODE PATH: installs the file there. It is renamed into place, so that one that is in use is not written over.
+put() {
+    cp "$1" "$3.new" || return
+    chmod "$2" "$3.new"
+    mv -f "$3.new" "$3"
+}
+
+# put_beside FILE PATH [LINK]: installs what the program wrote, with a link of that name beside it, unless something else is there.
+put_beside() {
+    [ -s "$1" ] || return 0
+    folder=$(dirname "$2")
+    for path in "$2" ${3:+"$folder/$3"}; do
+        if exists "$path" && ! is_ours "$path"; then
+            say "Left $path alone: this script did not put it there"
+            return 0
+        fi
+    done
+    make_folder "$folder" || return 0
+    files="$files
+file $(print_of "$1") $2"
+    [ -z "${3:-}" ] || files="$files
+file link:${2##*/} $folder/$3"
+    write_record
+    put "$1" 644 "$2" || return 0
+    [ -z "${3:-}" ] || ln -sf "${2##*/}" "$folder/$3"
+}
+
+# Installs what shells and man show of the program, as far as it writes that. Everything else is there by now, and works without.
+install_beside() {
+    made=$scratch/beside
+    mkdir "$made"
+    for shell in bash zsh fish; do
+        "$program" completion "$shell" >"$made/$shell" 2>/dev/null || :
+        grep -q docker-artifact "$made/$shell" || : >"$made/$shell"
+    done
+    "$program" man "$made/man" >/dev/null 2>&1 || :
+    put_beside "$made/bash" "$data/bash-completion/completions/docker-artifact" copy_binary
+    put_beside "$made/zsh" "$data/zsh/site-functions/_docker-artifact"
+    [ -z "$settings" ] || put_beside "$made/fish" "$settings/fish/completions/docker-artifact.fish" copy_binary.fish
+    for page in "$made"/man/*.1; do
+        put_beside "$page" "$data/man/man1/${page##*/}"
+    done
+    [ ! -s "$made/bash" ] || say "Installed completion for bash, zsh and fish, and manual pages, below $data"
+}
+
 install_all() {
     plugin=$plugins/docker-artifact
     program=$bin_dir/docker-artifact
@@ -201,26 +258,24 @@ install_all() {
     make_folder "$bin_dir"
     # Of the file, also where the binary is a link to it.
     print=$(cksum <"$binary" | tr ' ' ':')
-    now=$(
-        printf 'file %s %s\n' "$print" "$plugin" "$print" "$program" link:docker-artifact "$link"
-        printf '%s\n' "$created" | sed -n 's/^..*$/folder &/p'
-    )
-    # Until everything is in its place, what was there before counts as well.
-    printf '%s\n%s\n' "$now" "$before" >"$record"
+    files=$(printf 'file %s %s\n' "$print" "$plugin" "$print" "$program" link:docker-artifact "$link")
+    write_record
     for path in "$plugin" "$program"; do
-        # Renamed into place, so that one that is running is not written over.
-        cp "$binary" "$path.new"
-        chmod 755 "$path.new"
-        mv -f "$path.new" "$path"
+        put "$binary" 755 "$path"
         say "Installed $path"
     done
     ln -sf docker-artifact "$link"
     say "Installed $link -> docker-artifact"
+    [ -z "$data" ] || install_beside
+    now=$(printf '%s\n' "$files" | cut -d ' ' -f 3-)
     printf '%s\n' "$before" | while read -r line; do
-        case $line in *" $plugin" | *" $program" | *" $link") ;; *) printf '%s\n' "$line" ;; esac
+        path=${line#file * }
+        printf '%s\n' "$now" | grep -qxF "$path" || printf '%s\n' "$line"
     done | remove_files
-    printf '%s\n' "$now" >"$record"
-    if [ -n "$hooks" ] || printf '%s\n' "$before" | grep -qx hooks; then
+    if printf '%s\n' "$before" | grep -qx hooks; then hooks=yes; fi
+    before=
+    write_record
+    if [ -n "$hooks" ]; then
         "$program" hook on
         printf 'hooks\n' >>"$record"
     fi
@@ -236,6 +291,9 @@ advise() {
         say "Type next:  $program $try"
     fi
     on_path || say "To use docker-artifact and copy_binary by name, add $bin_dir to your PATH."
+    case ${SHELL:-} in
+        */zsh) say "To complete them in zsh, write before compinit in ~/.zshrc:  fpath+=('$data/zsh/site-functions')" ;;
+    esac
 }
 
 on_path() {
@@ -307,20 +365,27 @@ main() {
     fi
 
     bin_dir=$(absolute "${bin_dir:-${HOME:?is not set; give --bin-dir DIR}/.local/bin}")
+    # Below a home, or nowhere. A relative path counts for nothing there (XDG Base Directory Specification).
+    case ${XDG_DATA_HOME:-} in
+        /*) data=$XDG_DATA_HOME ;;
+        *) data=${HOME:+$HOME/.local/share} ;;
+    esac
+    case ${XDG_CONFIG_HOME:-} in
+        /*) settings=$XDG_CONFIG_HOME ;;
+        *) settings=${HOME:+$HOME/.config} ;;
+    esac
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    trap 'exit 130' INT TERM
     if [ -n "$binary" ]; then
         binary=$(absolute "$binary")
         [ -f "$binary" ] || fail "$binary is not a file"
+    elif [ -n "$version" ]; then
+        fetch "$version"
+    elif command -v cargo >/dev/null 2>&1; then
+        build
     else
-        scratch=$(mktemp -d)
-        trap 'rm -rf "$scratch"' EXIT
-        trap 'exit 130' INT TERM
-        if [ -n "$version" ]; then
-            fetch "$version"
-        elif command -v cargo >/dev/null 2>&1; then
-            build
-        else
-            fetch latest
-        fi
+        fetch latest
     fi
     install_all
     advise

@@ -209,17 +209,46 @@ fn install_puts_the_plugin_where_docker_looks_and_uninstall_takes_away_exactly_t
     let binary = program::binary();
     let bin = dir.home("bin");
     dir.write_home("bin/other", "kept");
+    let own = ".local/share/zsh/site-functions/_other";
+    dir.write_home(own, "kept, too");
     let arguments = ["--binary", binary.to_str().unwrap(), "--bin-dir", bin.to_str().unwrap()];
     let said = install(&arguments).run_in(&dir).exits(0).out();
     assert!(said.contains("docker artifact"), "it says what to type next: {said}");
-    for program in [".docker/cli-plugins/docker-artifact", "bin/docker-artifact", "bin/copy_binary"] {
+    for program in [
+        ".docker/cli-plugins/docker-artifact",
+        "bin/docker-artifact",
+        "bin/copy_binary",
+        ".local/share/bash-completion/completions/docker-artifact",
+        ".local/share/bash-completion/completions/copy_binary",
+        ".local/share/zsh/site-functions/_docker-artifact",
+        ".config/fish/completions/docker-artifact.fish",
+        ".config/fish/completions/copy_binary.fish",
+        ".local/share/man/man1/docker-artifact-get.1",
+        ".local/share/man/man1/copy_binary.1",
+    ] {
         assert!(dir.home(program).exists(), "{program}: {:?}", listing(&dir.home("")));
     }
     Program::new(dir.home("bin/docker-artifact")).args(&["get", "--help"]).run_in(&dir).exits(0);
     install(&arguments).run_in(&dir).exits(0);
     install(&["--uninstall", "--bin-dir", bin.to_str().unwrap()]).run_in(&dir).exits(0);
     let left: Vec<String> = listing(&dir.home("")).into_iter().filter(|line| !line.contains("/ ")).collect();
-    assert_eq!(left, [r#"bin/other 644 "kept""#]);
+    assert_eq!(left, [format!("{own} 644 \"kept, too\""), r#"bin/other 644 "kept""#.to_owned()]);
+    assert!(!dir.home(".local/share/man").exists() && !dir.home(".config").exists());
+}
+
+#[test]
+fn install_leaves_a_completion_alone_that_somebody_else_put_there() {
+    let dir = WorkDir::new();
+    let binary = program::binary();
+    let other = ".config/fish/completions/docker-artifact.fish";
+    dir.write_home(other, "# mine");
+    let install_it = || install(&["--binary", binary.to_str().unwrap()]).env("XDG_DATA_HOME", dir.home("data"));
+    let said = install_it().run_in(&dir).exits(0).out();
+    assert!(said.contains(&format!("{other} alone: this script did not put it there")), "{said}");
+    assert!(dir.home("data/man/man1/docker-artifact.1").exists() && !dir.home(".local/share").exists());
+    install(&["--uninstall"]).run_in(&dir).exits(0);
+    let left: Vec<String> = listing(&dir.home("")).into_iter().filter(|line| !line.contains("/ ")).collect();
+    assert_eq!(left, [format!("{other} 644 \"# mine\"")]);
 }
 
 #[test]

@@ -49,10 +49,10 @@ pub async fn run(HookOptions { on, folder }: HookOptions) -> Result<(), Failure>
     let folder = docker_config::folder(folder.as_deref(), &|name| std::env::var_os(name)).ok_or(HookError::NoFolder)?;
     let changed = switch(&folder, on)?;
     let said = match (on, changed) {
-        (true, true) => "docker cp will say how to copy out of an image where it finds no container",
-        (true, false) => "docker cp says so already",
-        (false, true) => "docker cp will say no more than it does by itself",
-        (false, false) => "docker cp says nothing of this plugin's",
+        (true, true) => "Hints are on: if docker cp finds no container, it shows how to get the file out of an image",
+        (true, false) => "Hints are already on",
+        (false, true) => "Hints are off",
+        (false, false) => "Hints are already off",
     };
     write_out(&format!("{said}\n")).map_err(Failure::Output)
 }
@@ -76,7 +76,7 @@ pub fn switch(folder: &Path, on: bool) -> Result<bool, HookError> {
             invalid(format!("not valid JSON at line {}, column {}", error.line(), error.column()))
         })?,
     };
-    let config_object = config.as_object_mut().ok_or_else(|| invalid("it is no object".to_owned()))?;
+    let config_object = config.as_object_mut().ok_or_else(|| invalid("it is not an object".to_owned()))?;
     if !set(config_object, on).map_err(invalid)? {
         return Ok(false);
     }
@@ -91,13 +91,13 @@ fn set(config: &mut Map<String, Value>, on: bool) -> Result<bool, String> {
     let is_object = |value: &Value| value.as_object().is_some();
     match (on, config.get("plugins")) {
         (false, None) => return Ok(false),
-        (_, Some(plugins)) if !is_object(plugins) => return Err("\"plugins\" is no object".to_owned()),
+        (_, Some(plugins)) if !is_object(plugins) => return Err("\"plugins\" is not an object".to_owned()),
         _ => {}
     }
     let plugins = config.entry("plugins").or_insert_with(|| json!({}));
     let plugin = plugins.as_object_mut().map(|plugins| plugins.entry("artifact").or_insert_with(|| json!({})));
     let Some(plugin) = plugin.and_then(Value::as_object_mut) else {
-        return Err("\"plugins\".\"artifact\" is no object".to_owned());
+        return Err("\"plugins\".\"artifact\" is not an object".to_owned());
     };
     for key in KEYS {
         match on {

@@ -94,7 +94,7 @@ pub fn switch(folder: &Path, on: bool) -> Result<bool, HookError> {
             invalid(format!("not valid JSON at line {}, column {}", error.line(), error.column()))
         })?,
     };
-    let config_object = config.as_object_mut().ok_or_else(|| invalid("it is no object".to_owned()))?;
+    let config_object = config.as_object_mut().ok_or_else(|| invalid("it is not an object".to_owned()))?;
     if !set(config_object, on).map_err(invalid)? {
         return Ok(false);
     }
@@ -138,7 +138,7 @@ fn taken(from: &mut Map<String, Value>, key: &str) -> Result<Map<String, Value>,
     match from.get(key) {
         None => Ok(Map::new()),
         Some(Value::Object(object)) => Ok(object.clone()),
-        Some(_) => Err(format!("\"{key}\" is no object")),
+        Some(_) => Err(format!("\"{key}\" is not an object")),
     }
 }
 

@@ -60,10 +60,10 @@ pub async fn run(HookOptions { on, folder }: HookOptions) -> Result<(), Failure>
         );
     }
     let said = match (on, changed) {
-        (true, true) => "docker cp will say how to copy out of an image where it finds no container",
-        (true, false) => "docker cp says so already",
-        (false, true) => "docker cp will say no more than it does by itself",
-        (false, false) => "docker cp says nothing of this plugin's",
+        (true, true) => "Hints are on: if docker cp finds no container, it shows how to get the file out of an image",
+        (true, false) => "Hints are already on",
+        (false, true) => "Hints are off",
+        (false, false) => "Hints are already off",
     };
     write_out(&format!("{said}\n")).map_err(Failure::Output)
 }

@@ -41,7 +41,7 @@ use super::help;
     args_override_self = true
 )]
 pub struct Arguments {
-    /// Show what causes an error, and what is going on
+    /// Show the causes of errors, and a log
     #[arg(short = 'D', long, global = true)]
     pub debug: bool,
     /// Print version information and quit
@@ -71,7 +71,7 @@ pub enum Command {
         args_override_self = true
     )]
     Label(LabelArguments),
-    /// Keep tables of an image's files beside it, and make each of them cheap to get
+    /// Make every file of an image cheap to get
     #[command(
         override_usage = "[OPTIONS] IMAGE",
         long_about = index::LONG_ABOUT,
@@ -87,7 +87,7 @@ pub enum Command {
         args_override_self = true
     )]
     Ls(LsArguments),
-    /// Build an image; of those it only copies files from, fetch these files
+    /// Build an image without pulling those that it only copies files from
     #[command(
         override_usage = "[OPTIONS] PATH",
         long_about = build::LONG_ABOUT,
@@ -102,7 +102,7 @@ pub enum Command {
         args_override_self = true
     )]
     Cache(CacheArguments),
-    /// Say after a failed "docker cp" how to copy out of an image, or stop doing so
+    /// Turn hints after a failed "docker cp" on or off
     #[command(
         override_usage = "on|off",
         long_about = hook::LONG_ABOUT,

@@ -7,13 +7,14 @@ use std::ffi::OsString;
 pub const LONG_ABOUT: &str = "\
 Build an image without pulling those that it only copies files from
 
-Takes what \"docker build\" takes. Where the Dockerfile says COPY --from=IMAGE, or
-mounts IMAGE in a RUN, only the files that it names are fetched and handed to
-BuildKit in a folder; everything else is BuildKit's work, and the image that
-comes out is the same. What this cannot be done for is left to BuildKit.
+Takes what \"docker build\" takes. Where the Dockerfile says COPY --from=IMAGE,
+or mounts IMAGE in a RUN, only the files that it names are fetched, and handed
+to BuildKit in a folder. BuildKit does everything else, and builds the same
+image. If an image cannot be handled this way, BuildKit pulls it as usual.
 
 If the Dockerfile declares artifacts (LABEL org.docker-artifact.NAME=/path) and
-the image is pushed or loaded, they are labelled, as \"docker artifact label\" does.";
+the image is pushed or loaded, they are labelled, as \"docker artifact label\"
+does.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
@@ -29,13 +30,13 @@ pub struct BuildArguments {
     /// What `docker build` takes.
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub words: Vec<OsString>,
-    /// Build nothing, and print what would run and what was fetched for it: "plan", "flags", "bake" or "bake:TARGET", "compose" or "compose:SERVICE"
+    /// Print what would run and what was fetched for it, and build nothing: "plan", "flags", "bake" or "bake:TARGET", "compose" or "compose:SERVICE"
     #[arg(long, value_name = "string", num_args = 0..=1, require_equals = true, default_missing_value = "plan")]
     pub print: Option<String>,
     /// Leave this image to BuildKit (may be repeated)
     #[arg(long, value_name = "image")]
     pub leave: Vec<String>,
-    /// Keep the owners of what is copied, with a builder that takes OCI layouts
+    /// Keep the owners of copied files (needs a builder that takes OCI layouts)
     #[arg(long)]
     pub keep_owners: bool,
     /// Do not label the artifacts that the Dockerfile declares

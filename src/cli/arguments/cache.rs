@@ -6,9 +6,10 @@ use clap::Subcommand;
 pub const LONG_ABOUT: &str = "\
 Show and empty what this machine keeps of images
 
-Tables of the layers that were read, manifests, and what builds were given. It
-lies in $DOCKER_ARTIFACT_CACHE (\"off\" keeps nothing), or else in the system's
-folder for caches, and what was used least recently goes beyond 1 GiB.";
+This machine keeps tables of the layers that were read, manifests, and the
+files that builds were given. They are in $DOCKER_ARTIFACT_CACHE (\"off\" keeps
+nothing), or in the system's folder for caches. Beyond 1 GiB, what was used
+least recently is removed.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
@@ -43,7 +44,7 @@ pub enum CacheCommand {
         args_override_self = true
     )]
     Rm(CacheRmArguments),
-    /// Remove what was not used for two weeks, or all of it
+    /// Remove what was not used for two weeks, or everything
     #[command(
         override_usage = "[OPTIONS]",
         long_about = PRUNE_ABOUT,
@@ -67,8 +68,8 @@ impl CacheCommand {
 const LS_ABOUT: &str = "\
 List what this machine keeps of images
 
-A \"layer\" has its table, an \"image\" the files that builds were given of it;
-manifests and configs are counted in one row.";
+Of a \"layer\", its table is kept; of an \"image\", the files that builds were
+given. One row counts all manifests and configs.";
 
 const LS_EXAMPLES: &str = "\
 docker artifact cache ls
@@ -77,13 +78,13 @@ docker artifact cache ls --no-trunc --format '{{.Digest}} {{.DiskSize}}'";
 /// The arguments of `cache ls`, as typed.
 #[derive(Debug, clap::Args)]
 pub struct CacheLsArguments {
-    /// Print digests alone
+    /// Print only digests
     #[arg(short, long)]
     pub quiet: bool,
-    /// Shorten nothing
+    /// Do not truncate output
     #[arg(long)]
     pub no_trunc: bool,
-    /// Print as "table", "json", or by a Go template such as "{{.Digest}} {{.DiskSize}}"
+    /// Print as "table", "json", or with a Go template such as "{{.Digest}} {{.DiskSize}}"
     #[arg(long, value_name = "string")]
     pub format: Option<String>,
 }
@@ -91,8 +92,8 @@ pub struct CacheLsArguments {
 const RM_ABOUT: &str = "\
 Forget what is kept of layers and images
 
-DIGEST is that of a layer or an image, as \"cache ls\" shows it; the beginning is
-enough if nothing else begins so.";
+DIGEST is the digest of a layer or an image, as \"cache ls\" shows it. Its first
+digits are enough if no other digest begins with them.";
 
 const RM_EXAMPLES: &str = "\
 docker artifact cache rm 3f1e2d4c5b6a
@@ -107,9 +108,9 @@ pub struct CacheRmArguments {
 }
 
 const PRUNE_ABOUT: &str = "\
-Remove what was not used for two weeks, or all of it
+Remove what was not used for two weeks, or everything
 
-Asks first, and says how many bytes of the disk are free again.";
+Asks first, and prints how much disk space was freed.";
 
 const PRUNE_EXAMPLES: &str = "\
 docker artifact cache prune
@@ -118,7 +119,7 @@ docker artifact cache prune --all --force";
 /// The arguments of `cache prune`, as typed.
 #[derive(Debug, clap::Args)]
 pub struct CachePruneArguments {
-    /// Remove all of it, not only what was not used for two weeks
+    /// Remove everything, not only what was not used for two weeks
     #[arg(short, long)]
     pub all: bool,
     /// Do not ask first

@@ -26,10 +26,10 @@ pub struct CopyBinaryArguments {
     /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,
-    /// Print nothing but errors
+    /// Print only errors
     #[arg(short, long)]
     pub quiet: bool,
-    /// Show what causes an error, and what is going on
+    /// Show the causes of errors, and a log
     #[arg(short = 'D', long)]
     pub debug: bool,
     /// Print version information and quit
@@ -43,9 +43,10 @@ pub struct CopyBinaryArguments {
 const LONG_ABOUT: &str = "\
 Copy a file out of another image while an image is being built
 
-Only what holds the file is fetched, not the image. DEST is as in cp: a directory
-that exists, or a name that ends in \"/\", is copied into; missing directories are
-made. Without DEST, it gets the path that it has in IMAGE. The mode is kept.";
+Fetches what it needs to read the file, not the whole image. DEST is as in cp:
+if it is a directory, or ends in \"/\", the file is copied into it. Missing
+directories are created. Without DEST, the file gets the path that it has in
+IMAGE. Its mode is kept.";
 
 const EXAMPLES: &str = "\
 RUN copy_binary --from=alpine /bin/busybox

@@ -5,10 +5,10 @@ use clap::ValueEnum;
 /// How to reach a registry, for every command that does.
 #[derive(Debug, clap::Args)]
 pub struct RegistryArguments {
-    /// Speak HTTP without TLS to the registry
+    /// Use HTTP without TLS for the registry
     #[arg(long)]
     pub plain_http: bool,
-    /// Accept any certificate of the registry
+    /// Do not check the registry's certificate
     #[arg(long)]
     pub insecure: bool,
 }

@@ -10,7 +10,7 @@ Get files and directories out of an image, without a pull and without an engine
 
 NAME is an artifact of the image. PATH has a slash in it, and is looked up as a
 container would see it: through all layers, following symbolic links; \"*\", \"?\",
-\"[...]\" and \"**\" match names. DEST is as in --output. Content is verified
+\"[...]\" and \"**\" match names. DEST is the same as --output. A file is verified
 before it appears under its name.
 
 IMAGE is a reference, an image of the Docker engine (local://REF), or a file
@@ -39,16 +39,16 @@ pub struct GetArguments {
     /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,
-    /// Read all of each layer that is looked at and check it, also where a file in a local archive could be had without
+    /// Read each layer that is looked at to its end and check it, even a plain one in a local archive
     #[arg(long)]
     pub verify: bool,
-    /// Stop reading at the end of the file: no digest is checked, and what its layer says about it later is missed
+    /// Stop reading at the end of the file: no digest is checked, and a later entry for it in the same layer is missed
     #[arg(long)]
     pub no_verify: bool,
     /// Get what the build step with this text in it wrote, whatever later steps did to it
     #[arg(long, value_name = "string", allow_hyphen_values = true)]
     pub created_by: Option<String>,
-    /// Get what this layer alone has: its number (1 is the lowest) or its digest, as "ls --layers" shows them
+    /// Get only what this layer has, by its number (1 is the lowest) or digest, as "ls --layers" shows them
     #[arg(long, value_name = "string")]
     pub layer: Option<String>,
     /// Keep the directories of PATH below the destination, as cp --parents does
@@ -60,7 +60,7 @@ pub struct GetArguments {
     /// Keep ownership and setuid bits (needs root)
     #[arg(long)]
     pub preserve: bool,
-    /// Print nothing but errors
+    /// Print only errors
     #[arg(short, long)]
     pub quiet: bool,
     /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
@@ -69,13 +69,13 @@ pub struct GetArguments {
     /// Print what was written: "table", "json", or a Go template such as "{{.Path}} {{.Size}}"
     #[arg(long, value_name = "string")]
     pub format: Option<String>,
-    /// Take an attached record as the source of a digest although IMAGE is pinned
+    /// Use what is attached to IMAGE even if it is pinned to a digest, which does not cover what is attached
     #[arg(long)]
     pub trust_attached: bool,
-    /// Read whole layers, although the image may carry tables of what is in them
+    /// Read whole layers, even if the image has tables of what is in them
     #[arg(long)]
     pub no_index: bool,
-    /// Neither use nor fill the cache of this machine
+    /// Do not read or write this machine's cache
     #[arg(long)]
     pub no_cache: bool,
     /// How to reach the registry.

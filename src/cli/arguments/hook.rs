@@ -4,11 +4,11 @@ use clap::ValueEnum;
 
 /// What the command is about.
 pub const LONG_ABOUT: &str = "\
-Say after a failed \"docker cp\" how to copy out of an image, or stop doing so
+Turn hints after a failed \"docker cp\" on or off
 
-Docker asks its plugins what to say next, if its config.json says so. With \"on\",
-it asks this plugin after each \"docker cp\", and one that failed because there is
-no such container gets a hint.";
+Docker asks a plugin for hints if its config.json says so. With \"on\", it asks
+this plugin after each \"docker cp\". If that failed because there is no such
+container, the hint shows how to get the file out of an image.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\

@@ -6,16 +6,16 @@ use super::flags::{ProgressMode, RegistryArguments};
 
 /// What the command is about.
 pub const LONG_ABOUT: &str = "\
-Keep tables of an image's files beside it, and make each of them cheap to get
+Make every file of an image cheap to get
 
-Reads the layers once, and attaches to the image what is in each of them and
-where. The image and its digest stay as they are. From then on, getting any file
-takes the file's own bytes and some parts of these tables, and listing all files
-takes the tables, without reading a layer. A layer that images share has one
-table, which a repository stores once.
+Reads the layers once, and attaches tables to the image that say what is in
+each layer and where. The image and its digest stay as they are. From then on,
+getting a file reads some parts of the tables and the file's own bytes; listing
+all files reads the tables, and no layer. If images share a layer, they share
+its table, and a repository stores it once.
 
-IMAGE is in a registry. What was attached before is kept as far as it is good,
-so that indexing again costs little.";
+IMAGE must be in a registry. Tables that are attached already are kept if they
+are good, so indexing again costs little.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
@@ -32,16 +32,16 @@ pub struct IndexArguments {
     /// Index only the images for these platforms, as os/arch[/variant],... (default: all)
     #[arg(long, value_name = "string", value_delimiter = ',')]
     pub platform: Vec<String>,
-    /// Make the tables and say what would be attached, and attach nothing
+    /// Make the tables, print what would be attached, and attach nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Print nothing but the digest of IMAGE
+    /// Print only the digest of IMAGE
     #[arg(short, long)]
     pub quiet: bool,
     /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
     #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
     pub progress: ProgressMode,
-    /// Shorten nothing
+    /// Do not truncate output
     #[arg(long)]
     pub no_trunc: bool,
     /// Print what was indexed: "table", "json", or a Go template such as "{{.Digest}} {{.Table}}"

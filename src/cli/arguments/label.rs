@@ -8,14 +8,14 @@ use super::flags::{ProgressMode, RegistryArguments};
 pub const LONG_ABOUT: &str = "\
 Name artifacts in an image, and make them cheap to get
 
-The label of each PATH is written into the image's config, and what it takes to
-read that file alone is kept beside the image. Layers stay as they are. NAME is
-the base name of PATH unless it is given. With no PATH, what the Dockerfile
-declared by LABEL org.docker-artifact.NAME=/path is labelled.
+Writes a label for each PATH into the image's config, and puts beside the image
+what is needed to read that file alone. Layers stay as they are. Without NAME=,
+the name is the base name of PATH. Without PATH, the artifacts are labelled
+that the Dockerfile declares with LABEL org.docker-artifact.NAME=/path.
 
-Of an archive or a layout a labelled copy is written, and an image of the
-engine (local://) gets the labels there. Once it is pushed, label it again with
-no PATH: that keeps beside the image what makes it cheap.";
+Of an archive or a layout, a labelled copy is written. An image of the engine
+(local://) is labelled in the engine. After you push either of them, label it
+again without PATH: that makes its artifacts cheap to get.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
@@ -30,8 +30,8 @@ pub struct LabelArguments {
     /// The image, then names and paths.
     #[arg(hide = true)]
     pub operands: Vec<OsString>,
-    /// Give the result this name: another tag or repository instead of moving the tag of IMAGE; in an archive, a layout or
-    /// the engine another name instead of those that it has
+    /// Name the result. In a registry, this is another tag or repository, and the tag of IMAGE does not move; in an
+    /// archive, a layout or the engine, the name replaces those that the image has
     #[arg(short, long, value_name = "string")]
     pub tag: Option<OsString>,
     /// Where the labelled copy of an archive or a layout goes: a file or a new folder, or "-" for standard output
@@ -40,7 +40,7 @@ pub struct LabelArguments {
     /// Forget the artifact of this name (may be repeated)
     #[arg(long, value_name = "name")]
     pub remove: Vec<String>,
-    /// Make every file cheap, not only those that are named: attach tables of all layers, and let the image's digest cover them
+    /// Make every file cheap to get, not only artifacts: attach tables of all layers, covered by the image's digest
     #[arg(long)]
     pub all: bool,
     /// Label only the images for these platforms, as os/arch[/variant],... (default: all)
@@ -49,7 +49,7 @@ pub struct LabelArguments {
     /// Print what would be written, and write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Leave the image as it is, and attach the records to it (with --remove: take them away)
+    /// Leave the image as it is, and attach the records to it (with --remove: detach them)
     #[arg(long)]
     pub attach: bool,
     /// Take IMAGE and its digest from what "docker buildx build --metadata-file" wrote
@@ -58,7 +58,7 @@ pub struct LabelArguments {
     /// Print the labels as arguments of a later "docker build", and write nothing
     #[arg(long)]
     pub print_args: bool,
-    /// Print nothing but the digest of the result
+    /// Print only the digest of the result
     #[arg(short, long)]
     pub quiet: bool,
     /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
@@ -67,7 +67,7 @@ pub struct LabelArguments {
     /// Print what was labelled: "table", "json", or a Go template such as "{{.Name}} {{.Digest}}"
     #[arg(long, value_name = "string")]
     pub format: Option<String>,
-    /// Neither use nor fill the cache of this machine
+    /// Do not read or write this machine's cache
     #[arg(long)]
     pub no_cache: bool,
     /// How to reach the registry.

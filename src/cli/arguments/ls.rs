@@ -9,12 +9,13 @@ pub const LONG_ABOUT: &str = "\
 List the artifacts of an image, its files or its layers
 
 Artifacts are what \"docker artifact label\" and LABEL in a Dockerfile name. READ
-says what getting one costs: \"range\" is the file alone, \"layer\" the layer that
-holds it. With a PATH, or --all, files are listed as a container would see
-them, with the layer that each comes from: of a directory, what is in it.
+says what getting one costs: \"range\" is the file alone, \"layer\" is the layer
+that holds it. With a PATH, or --all, files are listed as a container would see
+them, with the layer that each comes from. If PATH is a directory, what is in
+it is listed.
 
-A word without a slash is an artifact's NAME where IMAGE has artifacts, and a
-PATH where it has none.";
+A word without a slash is an artifact's NAME if IMAGE has artifacts, and a PATH
+if it has none.";
 
 /// How it is called.
 pub const EXAMPLES: &str = "\
@@ -39,7 +40,7 @@ pub struct LsArguments {
     /// List directories themselves, not what is in them
     #[arg(short, long)]
     pub directory: bool,
-    /// Accepted, as files are always listed so
+    /// Does nothing: files are always listed in this form
     #[arg(short, long)]
     pub long: bool,
     /// List layers, with the build step that made each
@@ -51,7 +52,7 @@ pub struct LsArguments {
     /// Show times as "utc", "full-iso", "long-iso", "iso", "locale" or +FORMAT, as GNU ls does, in UTC
     #[arg(long, value_name = "string", default_value = "utc")]
     pub time_style: String,
-    /// Paint names: on a terminal ("auto"), "always" or "never"
+    /// Colour names: "auto" (on a terminal), "always" or "never"
     #[arg(
         long,
         value_name = "when",
@@ -63,25 +64,25 @@ pub struct LsArguments {
         default_missing_value = "always"
     )]
     pub color: ColorMode,
-    /// Read whole layers, although the image may carry tables of what is in them
+    /// Read whole layers, even if the image has tables of what is in them
     #[arg(long)]
     pub no_index: bool,
     /// Platform of the image, as os/arch[/variant] (default: $DOCKER_DEFAULT_PLATFORM, or this machine's)
     #[arg(long, value_name = "string")]
     pub platform: Option<String>,
-    /// Print names alone: of artifacts, paths of files, digests of layers
+    /// Print only the names of artifacts, the paths of files or the digests of layers
     #[arg(short, long)]
     pub quiet: bool,
-    /// Shorten nothing
+    /// Do not truncate output
     #[arg(long)]
     pub no_trunc: bool,
-    /// Print as "table", "json", or by a Go template such as "{{.Name}} {{.Size}}"
+    /// Print as "table", "json", or with a Go template such as "{{.Name}} {{.Size}}"
     #[arg(long, value_name = "string")]
     pub format: Option<String>,
     /// How to show progress: bars on a terminal, lines elsewhere ("auto", "tty", "plain", "none")
     #[arg(long, value_name = "string", value_enum, default_value_t, hide_possible_values = true)]
     pub progress: ProgressMode,
-    /// Neither use nor fill the cache of this machine
+    /// Do not read or write this machine's cache
     #[arg(long)]
     pub no_cache: bool,
     /// How to reach the registry.

@@ -206,7 +206,7 @@ impl Globals {
         }
         // As in Docker, an empty name of a context is none.
         if self.engine.host.is_some() && self.engine.context.as_ref().is_some_and(|name| !name.is_empty()) {
-            return Err(InvalidGlobal::Conflict("--host and --context both say which engine is meant; leave one away"));
+            return Err(InvalidGlobal::Conflict("--host and --context both choose the engine; use one of them"));
         }
         Ok(words)
     }
@@ -226,7 +226,7 @@ impl Globals {
             "config" => engine.docker_config = Some(PathBuf::from(value)),
             "context" => engine.context = text(value)?,
             "debug" => *debug = is_on == Some(true),
-            "host" if engine.host.is_some() => return Err(InvalidGlobal::Conflict("there may be only one --host")),
+            "host" if engine.host.is_some() => return Err(InvalidGlobal::Conflict("--host may be given only once")),
             "host" => engine.host = text(value)?,
             "log-level" => *debug |= value == "debug",
             "tls" => tls.tls = is_on,

@@ -54,9 +54,11 @@ pub fn error(context: &Context<'_, '_>, pattern: &Pattern, missing: &Missing) ->
         Why::NoMatch { is_there_literally: false } => not_found("; nothing matches the pattern".to_owned()),
         Why::NoMatch { is_there_literally: true } => {
             let escaped = escape(pattern.text());
-            not_found(format!("; nothing matches the pattern; to name what is called so, escape it: '{escaped}'"))
+            not_found(format!(
+                "; nothing matches the pattern; if these characters are part of the name, escape them: '{escaped}'"
+            ))
         }
-        Why::AllBroken => not_found("; all that matches are hard links to nothing".to_owned()),
+        Why::AllBroken => not_found("; everything that matches is a hard link to a missing file".to_owned()),
         Why::TooMany => unfetchable(text, "matches too many links to the same directories; name them one by one"),
         Why::Special { path } => unfetchable(show_path(path), "is a device node or a FIFO, which is never created"),
     }
@@ -86,7 +88,10 @@ fn escape(text: &[u8]) -> String {
 
 /// What is wrong with a hard link to `target`.
 fn broken(target: &[u8]) -> String {
-    format!("is a hard link to {}, which is neither before it in its layer nor in a layer below", show_path(target))
+    format!(
+        "is a hard link to {}, which is missing: it is neither earlier in the same layer nor in a layer below",
+        show_path(target)
+    )
 }
 
 fn did_you_mean(hints: &[Vec<u8>]) -> String {

@@ -32,7 +32,7 @@ pub enum Error {
     },
     /// The history does not tell which step made which layer.
     #[error(
-        "the history of {image} has {steps} steps with a layer, and it has {layers} layers, so that no step can be told; name a layer with --layer"
+        "the history of {image} has {steps} steps that made a layer, but the image has {layers} layers, so steps cannot be matched to layers; name a layer with --layer"
     )]
     History {
         /// The reference.
@@ -90,7 +90,7 @@ pub enum Error {
     },
     /// A name is given by a record alone that the digest in the reference does not cover.
     #[error(
-        "{name} is named only by a record attached to {image}, which the digest that you gave does not cover; name its path ({path}){hint}"
+        "only a record attached to {image} names {name}, and the digest that you gave does not cover it; use its path ({path}){hint}"
     )]
     NotCovered {
         /// The artifact.

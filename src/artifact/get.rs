@@ -127,7 +127,7 @@ pub async fn get_from(
             Some(got) => things.push(thing_of_label(labelled, got, request.parents)),
             None => {
                 let path = labelled.record.path();
-                progress.notice(&format!("{} cannot be got by its label alone; looking for {path}", labelled.name));
+                progress.notice(&format!("cannot get {} by its label alone; looking up {path}", labelled.name));
                 by_path.push(names::ByPath::of_label(labelled));
             }
         }

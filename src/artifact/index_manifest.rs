@@ -135,7 +135,7 @@ pub async fn attached(source: &dyn Store, subject: &Digest, progress: &dyn Progr
                 error @ (SourceError::NotFound { .. } | SourceError::Protocol { .. } | SourceError::Mismatch { .. }),
             ) => {
                 if is_typed {
-                    progress.notice(&format!("a range index cannot be read, and is passed over: {error}"));
+                    progress.notice(&format!("skipping a range index that cannot be read: {error}"));
                     found.listed.push(entry.digest);
                 }
             }

@@ -97,8 +97,7 @@ impl RangeIndex {
             Ok(attached) => Ok(Self::of(attached.parts)),
             Err(SourceError::Network { what, problem }) => {
                 let problem = format!(
-                    "{problem}; so it is not known whether an artifact {word} is attached to the image; a path is typed \
-                     with a slash: /{word}"
+                    "{problem}; cannot tell whether an artifact {word} is attached to the image; to get a path, type a slash: /{word}"
                 );
                 Err(SourceError::Network { what, problem }.into())
             }

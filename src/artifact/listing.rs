@@ -71,7 +71,7 @@ pub fn check(record: &Record, entries: &[Listed]) -> Result<(), InvalidPart> {
 /// A directory, and then all that is below it: each entry in a directory that was listed before it, and names in byte order,
 /// so that none comes twice.
 fn check_order(entries: &[Listed]) -> Result<(), InvalidPart> {
-    let no_listing = |problem: &str| Err(InvalidPart::new(format!("its listing is none: {problem}")));
+    let no_listing = |problem: &str| Err(InvalidPart::new(format!("its listing is not valid: {problem}")));
     let Some((top, below)) = entries.split_first() else { return no_listing("it is empty") };
     if !top.path.is_empty() || top.kind != ListedKind::Directory {
         return no_listing("it does not begin with a directory of no name");

@@ -174,7 +174,7 @@ impl Sorted {
                     let (layers, above) = (image.layers.len(), image.layers_above(blob));
                     if above > 0 {
                         progress.notice(&format!(
-                            "the label of {name} names layer {} of {layers} alone; a layer above may have changed or deleted it",
+                            "the label of {name} names only layer {} of {layers}; a layer above may have changed or deleted it",
                             layers - above
                         ));
                     }
@@ -257,7 +257,7 @@ pub(super) fn no_such_artifact(image: String, word: &str, mut names: Vec<&str>) 
         more => format!(" and {more} more"),
     };
     names.truncate(MOST_NAMES);
-    let hint = format!("; it has {}{more}; a path is typed with a slash: /{word}", names.join(", "));
+    let hint = format!("; it has {}{more}; for a path, type a slash: /{word}", names.join(", "));
     Error::NotFound { image, path: format!("artifact {word}"), hint }
 }
 

@@ -102,7 +102,7 @@ fn not_found(look_up: &LookUp<'_>, layers: &[LayerPosition], asked: &ByPath) -> 
     match layers {
         [layer] => {
             let image = format!("{} of {}", named(look_up, *layer), look_up.name);
-            Error::NotFound { image, path, hint: "; only what that layer itself has is looked at".to_owned() }
+            Error::NotFound { image, path, hint: "; only that layer itself was searched".to_owned() }
         }
         layers => {
             let path = format!("{path} in any of the {} layers that are meant", layers.len());

@@ -206,7 +206,7 @@ impl TryFrom<CheckpointFields> for StoredCheckpoint {
 
 /// Why a range index cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("its range index is of no use: {0}")]
+#[error("its range index cannot be used: {0}")]
 pub struct InvalidPart(String);
 
 impl InvalidPart {
@@ -273,7 +273,7 @@ impl StoredExtent {
             StoredCheckpoint::Zstd => Checkpoint::ZstdFrame,
             StoredCheckpoint::Gzip { skipped_bits, window } => {
                 if window.len() > MAX_WINDOW_BYTES * 2 || *skipped_bits > 7 {
-                    return Err(InvalidPart("a checkpoint is none that deflate can have".to_owned()));
+                    return Err(InvalidPart("a checkpoint is not possible in deflate".to_owned()));
                 }
                 let window = STANDARD.decode(window).map_err(|error| InvalidPart(error.to_string()))?;
                 if window.len() > MAX_WINDOW_BYTES {

@@ -41,7 +41,7 @@ impl Request {
         PublishOptions { preserve: self.preserve, ..PublishOptions::default() }.check(&self.destination)?;
         match &self.destination {
             Destination::File(path) if self.parents => Err(Error::Usage(format!(
-                "--parents needs a directory to write to, and {} is none; end it with /",
+                "--parents needs a directory to write to, and {} is not one; end it with /",
                 path.display()
             ))),
             _ => Ok(()),

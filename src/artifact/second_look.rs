@@ -65,7 +65,7 @@ impl<C: Collect> SecondLook<'_, C> {
                     contents.extend(part);
                 }
                 Err(error) if gives_no_parts(&error) => {
-                    self.progress.notice(&format!("{} is read a second time, all of it: {error}", self.layer.name));
+                    self.progress.notice(&format!("reading all of {} a second time: {error}", self.layer.name));
                     break;
                 }
                 Err(error) => return Err(error),

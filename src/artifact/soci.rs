@@ -183,7 +183,7 @@ async fn named_index(store: &dyn Store, named: &str) -> Result<Listed, Error> {
     let malformed = |problem: String| SourceError::Protocol { what: store.name(), problem };
     let digest: Digest = named.parse().map_err(|error| malformed(format!("the manifest names it wrongly: {error}")))?;
     let raw = store.manifest(Some(&digest)).await?;
-    let ztocs = ztocs(&raw.bytes, TYPE_2, None).ok_or_else(|| malformed(format!("{digest} is none")))?;
+    let ztocs = ztocs(&raw.bytes, TYPE_2, None).ok_or_else(|| malformed(format!("{digest} is not one")))?;
     Ok(Listed { ztocs })
 }
 

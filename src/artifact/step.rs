@@ -38,7 +38,7 @@ fn by_place(text: &str, image: &Image, name: &str) -> Result<Vec<LayerPosition>,
         && text.len() < MIN_DIGITS
     {
         let index = number.checked_sub(1).filter(|index| *index < count);
-        let hint = || format!("; it has {count}, the lowest of which is 1; see docker artifact ls --layers");
+        let hint = || format!("; it has {count}, and 1 is the lowest; see docker artifact ls --layers");
         return index.map(|index| vec![LayerPosition(index)]).ok_or_else(|| missing(hint()));
     }
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
@@ -81,7 +81,7 @@ fn by_step(text: &str, image: &Image, name: &str) -> Result<Vec<LayerPosition>, 
     if found.is_empty() {
         let is_empty_step = image.config.history.iter().any(|step| step.empty_layer && step.created_by.contains(text));
         let hint = match is_empty_step {
-            true => "; a step that made no layer has it",
+            true => "; only a step that made no layer has this text",
             false => "; see docker artifact ls --layers --no-trunc",
         };
         let path = format!("layer whose step has \"{}\" in it", text.escape_debug());
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(of("base").unwrap(), [LayerPosition(0)]);
         assert_eq!(of("make").unwrap(), [LayerPosition(2), LayerPosition(1)]);
         assert_eq!(of("-o x").unwrap(), [LayerPosition(2)]);
-        assert!(of("ENV").unwrap_err().to_string().ends_with("a step that made no layer has it"));
+        assert!(of("ENV").unwrap_err().to_string().ends_with("only a step that made no layer has this text"));
         assert!(matches!(of("nothing"), Err(Error::NotFound { .. })));
     }
 

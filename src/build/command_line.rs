@@ -262,7 +262,7 @@ impl CommandLine {
             "tag" => self.tags.push(text()?),
             "target" => self.target = Some(text()?).filter(|target| !target.is_empty()),
             // It may allow one image and no other.
-            "policy" => return Err(NotUnderstood("a --policy decides which images it may use".to_owned())),
+            "policy" => return Err(NotUnderstood("a --policy decides which images the build may use".to_owned())),
             "debug" => self.debug = on()?,
             "load" => self.load = on()?,
             "pull" => self.pull = on()?,

@@ -127,7 +127,7 @@ pub fn parse(text: &str) -> Result<Dockerfile, NotUnderstood> {
     let mut names: Vec<&str> = dockerfile.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
     names.sort_unstable();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(NotUnderstood("two stages of the Dockerfile have one name".to_owned()));
+        return Err(NotUnderstood("two stages of the Dockerfile have the same name".to_owned()));
     }
     Ok(dockerfile)
 }
@@ -196,7 +196,10 @@ impl Dockerfile {
                 None => (word, None),
             };
             if !is_name(&name) {
-                return not_understood(line.number, "names a variable otherwise than with letters, digits and \"_\"");
+                return not_understood(
+                    line.number,
+                    "names a variable with other characters than letters, digits and \"_\"",
+                );
             }
             Ok(Argument { name, default })
         });
@@ -249,7 +252,7 @@ fn mounts(line: &Line, options: &[Flag<'_>]) -> Result<Vec<Mount>, NotUnderstood
 /// BuildKit refuses what a variable, a quote or an escape would change.
 fn check_from(line: &Line, from: &str) -> Result<(), NotUnderstood> {
     if from.contains(['$', '\'', '"', '\\', '`']) {
-        return not_understood(line.number, "names what it copies from by a variable");
+        return not_understood(line.number, "copies from an image that a variable names");
     }
     Ok(())
 }

@@ -439,7 +439,7 @@ mod tests {
         drop(kept(directory.path()));
         fs::set_permissions(directory.path().join("build"), fs::Permissions::from_mode(0o777)).unwrap();
         let environment = |name: &str| (name == VARIABLE).then(|| directory.path().as_os_str().to_owned());
-        assert!(Kept::open(&environment).unwrap_err().to_string().contains("is not this user's alone"));
+        assert!(Kept::open(&environment).unwrap_err().to_string().contains("or others can write to it"));
     }
 
     #[test]

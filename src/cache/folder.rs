@@ -66,7 +66,7 @@ pub fn already_private(folder: &Path) -> io::Result<PathBuf> {
     for folder in within.into_iter().chain([folder]) {
         let metadata = fs::metadata(folder)?;
         if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
-            let problem = format!("{} is not this user's alone", folder.display());
+            let problem = format!("{} belongs to another user, or others can write to it", folder.display());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
         }
     }
@@ -119,7 +119,10 @@ mod tests {
         for other in [folder.as_path(), folder.parent().unwrap()] {
             fs::set_permissions(other, fs::Permissions::from_mode(0o770)).unwrap();
             let refused = private(&folder).unwrap_err().to_string();
-            assert!(refused.starts_with(&format!("{} is not this user's alone", other.display())), "{refused}");
+            assert!(
+                refused.starts_with(&format!("{} belongs to another user, or others can write to it", other.display())),
+                "{refused}"
+            );
             fs::set_permissions(other, fs::Permissions::from_mode(0o700)).unwrap();
         }
     }

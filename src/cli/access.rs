@@ -146,7 +146,7 @@ pub fn registry(typed: &OsStr) -> Result<String, String> {
         Location::Named(_) | Location::Missing { .. } => {
             let typed = typed.display();
             Err(format!(
-                "\"{typed}\" is no reference of an image in a registry; write one such as registry.example/app:1"
+                "\"{typed}\" is not a reference to an image in a registry; write one such as registry.example/app:1"
             ))
         }
     }
@@ -240,9 +240,9 @@ mod tests {
     fn the_registry_prefix_is_taken_off_and_what_is_not_built_yet_says_so() {
         let refused = |image: &str| location(image.as_ref()).unwrap_err();
         assert_eq!(registry("registry://a/b:c".as_ref()).unwrap(), "a/b:c");
-        assert!(registry("local://alpine".as_ref()).unwrap_err().contains("is no reference"));
-        assert!(registry("archive://image.tar".as_ref()).unwrap_err().contains("is no reference"));
-        assert!(refused("https://ghcr.io/a/b").contains("leave the scheme away"));
+        assert!(registry("local://alpine".as_ref()).unwrap_err().contains("is not a reference"));
+        assert!(registry("archive://image.tar".as_ref()).unwrap_err().contains("is not a reference"));
+        assert!(refused("https://ghcr.io/a/b").contains("leave out the scheme"));
         assert!(refused("").contains("IMAGE is empty"));
     }
 

@@ -16,7 +16,7 @@ pub enum Failure {
     #[error(transparent)]
     Artifact(#[from] artifact::Error),
     /// Standard output took no more.
-    #[error("writing to standard output: {0}")]
+    #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
     /// The work for a line of a Dockerfile failed.
     #[error("{place}: {error}")]
@@ -28,10 +28,10 @@ pub enum Failure {
         error: Box<artifact::Error>,
     },
     /// What was fetched for a build, or a file that tells of its result, cannot be written.
-    #[error("keeping what the build needs: {0}")]
+    #[error("cannot keep what the build needs: {0}")]
     Kept(#[source] io::Error),
     /// Docker cannot be run.
-    #[error("running docker: {0}")]
+    #[error("cannot run docker: {0}")]
     Docker(#[source] io::Error),
     /// What was asked of a build cannot be done.
     #[error("{0}")]
@@ -49,7 +49,7 @@ pub enum Failure {
     #[error("{0} cannot be removed from the cache; are its files yours?")]
     NotRemoved(String),
     /// Who was asked did not agree.
-    #[error("nothing was removed; to remove it without a question, add --force")]
+    #[error("nothing was removed; to remove it without being asked, add --force")]
     Declined,
     /// Docker's `config.json` was not changed.
     #[error(transparent)]

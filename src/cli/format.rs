@@ -52,7 +52,7 @@ pub enum InvalidFormat {
     #[error("--format: \"{{{{\" without its \"}}}}\" in \"{0}\"")]
     Unclosed(String),
     /// Something in `{{` and `}}` that is no field.
-    #[error("--format: \"{{{{{action}}}}}\" is not known; there is {fields}, {{{{json .}}}} and {{{{json .Field}}}}")]
+    #[error("--format: \"{{{{{action}}}}}\" is not known; use {fields}, {{{{json .}}}} or {{{{json .Field}}}}")]
     Unknown {
         /// What it is.
         action: String,

@@ -62,7 +62,7 @@ fn advise(mut error: Error, parents: bool, mistaken: Option<&str>) -> Error {
             }
         }
         Error::Dangling { is_last: true, hint, .. } => hint.push_str("; --no-dereference gets the link"),
-        Error::NotCovered { hint, .. } => hint.push_str(", or say --trust-attached"),
+        Error::NotCovered { hint, .. } => hint.push_str(", or add --trust-attached"),
         Error::Clash { hint, .. } if !parents => hint.push_str("; --parents keeps their directories apart"),
         _ => {}
     }
@@ -131,8 +131,8 @@ fn why_not(unverified: &Unverified, can_verify: bool) -> String {
     match unverified {
         Unverified { was_asked: true, .. } => "not verified".to_owned(),
         Unverified { by_engine: true, .. } => {
-            let hint = if can_verify { "; --verify checks the image's layers, and reads all of it" } else { "" };
-            format!("not checked: it is the engine's word{hint}")
+            let hint = if can_verify { "; --verify checks the image's layers, and reads all of them" } else { "" };
+            format!("not checked: this is what the engine gave{hint}")
         }
         Unverified { has_no_digest: true, .. } => {
             "not verified: the image has no digests of its layers to check them against".to_owned()
@@ -239,7 +239,7 @@ mod tests {
         let engine = line(Unverified { by_engine: true, ..Unverified::default() });
         assert_eq!(
             engine,
-            "not checked: it is the engine's word; --verify checks the image's layers, and reads all of it"
+            "not checked: this is what the engine gave; --verify checks the image's layers, and reads all of them"
         );
         let none = line(Unverified { has_no_digest: true, ..one });
         assert_eq!(none, "not verified: the image has no digests of its layers to check them against");

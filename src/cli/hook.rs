@@ -60,10 +60,10 @@ pub async fn run(HookOptions { on, folder }: HookOptions) -> Result<(), Failure>
         );
     }
     let said = match (on, changed) {
-        (true, true) => "docker cp will say how to copy out of an image where it finds no container",
-        (true, false) => "docker cp says so already",
-        (false, true) => "docker cp will say no more than it does by itself",
-        (false, false) => "docker cp says nothing of this plugin's",
+        (true, true) => "Hints are switched on: if docker cp finds no container, it shows how to get the file out of an image",
+        (true, false) => "Hints were switched on already",
+        (false, true) => "Hints are switched off",
+        (false, false) => "Hints were switched off already",
     };
     write_out(&format!("{said}\n")).map_err(Failure::Output)
 }
@@ -94,7 +94,7 @@ pub fn switch(folder: &Path, on: bool) -> Result<bool, HookError> {
             invalid(format!("not valid JSON at line {}, column {}", error.line(), error.column()))
         })?,
     };
-    let config_object = config.as_object_mut().ok_or_else(|| invalid("it is no object".to_owned()))?;
+    let config_object = config.as_object_mut().ok_or_else(|| invalid("it is not an object".to_owned()))?;
     if !set(config_object, on).map_err(invalid)? {
         return Ok(false);
     }
@@ -138,7 +138,7 @@ fn taken(from: &mut Map<String, Value>, key: &str) -> Result<Map<String, Value>,
     match from.get(key) {
         None => Ok(Map::new()),
         Some(Value::Object(object)) => Ok(object.clone()),
-        Some(_) => Err(format!("\"{key}\" is no object")),
+        Some(_) => Err(format!("\"{key}\" is not an object")),
     }
 }
 

@@ -86,7 +86,7 @@ fn summary(indexed: &Indexed, image: &str, dry_run: bool) -> String {
         images => format!(" for {images} platforms"),
     };
     if layers().all(|layer| layer.table == Table::Short) {
-        return format!("{image} needs no tables{platforms}: its layers are so short that they are read");
+        return format!("{image} needs no tables{platforms}: its layers are so short that they are read whole");
     }
     if indexed.images.iter().all(|image| image.was_indexed) {
         return format!("{image} is indexed already{platforms}: {}", counted(kept, "layer"));
@@ -154,6 +154,9 @@ mod tests {
         let again = indexed(vec![(true, vec![shared(), shared()])]);
         assert_eq!(summary(&again, "a:1", false), "a:1 is indexed already: 1 layer");
         let short = indexed(vec![(true, vec![layer(b"a", Table::Short)])]);
-        assert_eq!(summary(&short, "a:1", false), "a:1 needs no tables: its layers are so short that they are read");
+        assert_eq!(
+            summary(&short, "a:1", false),
+            "a:1 needs no tables: its layers are so short that they are read whole"
+        );
     }
 }

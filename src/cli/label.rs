@@ -133,8 +133,8 @@ fn arguments(labelled: &Labelled) -> Result<String, Error> {
     let mut images = labelled.images.iter();
     let first = images.next().map(|image| image.artifacts.as_slice()).unwrap_or_default();
     if images.any(|image| image.artifacts != first) {
-        let problem = "--print-args: the platforms have different labels, and one build gives all of them the same; \
-                       label the image that is pushed instead";
+        let problem = "--print-args: the platforms have different labels, but one build gives all of them the same; \
+                       label the pushed image instead";
         return Err(Error::Usage(problem.to_owned()));
     }
     let argument = |(name, record): &(ArtifactName, Record)| {
@@ -161,7 +161,7 @@ fn summary(labelled: &Labelled, Images { before, after, how }: &Images, dry_run:
     let (old, new) = (shown(before, &labelled.old), shown(after, &labelled.new));
     let is_same = if *how == How::Copied { labelled.old == labelled.new } else { old == new };
     match (dry_run, labelled.pushed, is_same) {
-        (false, true, true) if *how == How::Copied => format!("nothing changed: {new} is as {old}"),
+        (false, true, true) if *how == How::Copied => format!("nothing changed: {new} is the same as {old}"),
         (true, _, true) => format!("{old} would stay as it is"),
         (true, _, false) => format!("{old} would become {new}"),
         (false, false, _) => format!("nothing changed: {new}"),
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(summary(&labelled, &images(&old, &old, How::Pushed), true), format!("{old} would stay as it is"));
         assert_eq!(
             summary(&labelled, &images("x.tar", "y.tar", How::Copied), false),
-            "nothing changed: y.tar is as x.tar"
+            "nothing changed: y.tar is the same as x.tar"
         );
         labelled.pushed = false;
         assert_eq!(summary(&labelled, &images(&old, &old, How::Pushed), false), format!("nothing changed: {old}"));

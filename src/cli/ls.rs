@@ -67,7 +67,7 @@ pub async fn run(options: LsOptions, display: Arc<Display>) -> Result<(), Failur
                 if let (Some(path), Some(name)) = (path, words.iter().find(|word| may_be_name(word))) {
                     let (path, name) = (shown(path), shown(name));
                     return Err(Error::Usage(format!(
-                        "{name} is an artifact's name and {path} a path, which are not listed together; \
+                        "{name} is an artifact's name and {path} is a path, and they cannot be listed together; \
                          list one at a time, or write /{name} for a path"
                     ))
                     .into());

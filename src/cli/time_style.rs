@@ -54,7 +54,7 @@ impl TimeStyle {
                     Some((old, recent)) => formats(recent, old),
                     None => formats(format, format),
                 },
-                None => Err(format!("\"{}\" is no time style; there is {STYLES}", typed.escape_debug())),
+                None => Err(format!("\"{}\" is not a time style; use {STYLES}", typed.escape_debug())),
             },
         }
     }
@@ -85,7 +85,7 @@ fn pieces(format: &str) -> Result<Vec<Piece>, String> {
         let letter = after.chars().next().filter(|letter| "YyCmdejHIMSpsaAbBhFTDRZznt%".contains(*letter));
         let letter = letter.ok_or_else(|| {
             let unknown: String = after.chars().take(1).collect();
-            format!("\"%{}\" is not known in a time style; there is strftime(3)'s %Y, %m, %d, %H, %M, %S, %s, %F, %T, %b, %e and others", unknown.escape_debug())
+            format!("\"%{}\" is not known in a time style; use strftime(3)'s %Y, %m, %d, %H, %M, %S, %s, %F, %T, %b, %e and others", unknown.escape_debug())
         })?;
         pieces.push(Piece::Field(letter));
         rest = &after[letter.len_utf8()..];

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
     /// The destination is an empty name, or one that names nothing (`missing/..`).
-    #[error("\"{}\" names no place to write to; give -o a file, a directory or - for standard output", Shown(.path))]
+    #[error("\"{}\" does not name a place to write to; give -o a file, a directory or - for standard output", Shown(.path))]
     InvalidDestination {
         /// What was given.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum ExtractError {
         path: PathBuf,
     },
     /// Several things are to be written under one name.
-    #[error("several things cannot be written to the one name {}; end it with / for a directory", Shown(.path))]
+    #[error("cannot write several things to one file, {}; to write them to a directory, end it with /", Shown(.path))]
     SeveralThings {
         /// The destination.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum ExtractError {
         path: PathBuf,
     },
     /// A name from the image would lead out of its directory.
-    #[error("the image names an entry \"{}\", which is no file name; nothing was written", ShownBytes(.name))]
+    #[error("the image names an entry \"{}\", which is not a file name; nothing was written", ShownBytes(.name))]
     UnsafeName {
         /// The name.
         name: Vec<u8>,
@@ -71,13 +71,13 @@ pub enum ExtractError {
         path: PathBuf,
     },
     /// A directory exists where a file should be written.
-    #[error("{} is an existing directory, which a file or a link does not replace; remove it or choose another destination", Shown(.path))]
+    #[error("{} is an existing directory, and is not replaced by a file or a link; remove it or choose another destination", Shown(.path))]
     DirectoryInTheWay {
         /// The directory.
         path: PathBuf,
     },
     /// A file exists where a directory should be written.
-    #[error("{} is an existing file, which a directory does not replace; remove it or choose another destination", Shown(.path))]
+    #[error("{} is an existing file, and is not replaced by a directory; remove it or choose another destination", Shown(.path))]
     FileInTheWay {
         /// The file.
         path: PathBuf,
@@ -140,7 +140,7 @@ pub enum ExtractError {
         limit: u64,
     },
     /// [`discard_all`](super::discard_all) was called while this was being written.
-    #[error("interrupted; what was not yet complete was removed, run it again")]
+    #[error("interrupted; incomplete files were removed; run it again")]
     Interrupted,
 }
 
@@ -225,7 +225,7 @@ mod tests {
         let error = ExtractError::UnsafeName { name: b"a\x1b[31m\xff/\n".to_vec() };
         assert_eq!(
             error.to_string(),
-            "the image names an entry \"a\\u{1b}[31m\\xff/\\n\", which is no file name; nothing was written"
+            "the image names an entry \"a\\u{1b}[31m\\xff/\\n\", which is not a file name; nothing was written"
         );
     }
 

@@ -134,7 +134,7 @@ pub fn set_members(
     match missing.split_first() {
         Some((Step::Key(first), rest)) if inside != "null" => {
             if !inside.starts_with('{') {
-                return Err(EditError(format!("what should hold {first} is no object")));
+                return Err(EditError(format!("what should hold {first} is not an object")));
             }
             let comma = if inside[1..].trim_start().starts_with('}') { "" } else { "," };
             let member = format!("{}:{}{comma}", quoted(first)?, nested(rest, object)?);

@@ -296,7 +296,7 @@ fn parse(value: &str) -> Label {
     }
     match serde_json::from_str::<Record>(value) {
         Ok(record) if !record.digest().as_str().starts_with("sha256:") => {
-            Label::Malformed { problem: "its digest is no SHA-256".to_owned() }
+            Label::Malformed { problem: "its digest is not a SHA-256 digest".to_owned() }
         }
         Ok(record) if record.path().starts_with('/') && record.real_path().starts_with('/') => Label::Resolved(record),
         Ok(_) => Label::Malformed { problem: "its path is not absolute".to_owned() },

@@ -24,7 +24,7 @@ pub enum SourceError {
         detail: String,
     },
     /// Several images are there that could be meant.
-    #[error("{place} holds {images} images that fit ({choices}); name one, as in {example}")]
+    #[error("{place} has {images} images that match ({choices}); name one, as in {example}")]
     Ambiguous {
         /// The archive or the layout.
         place: String,

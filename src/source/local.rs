@@ -68,7 +68,7 @@ impl LocalLayer {
 pub(super) fn not_held(files: &dyn Files, what: &str) -> SourceError {
     SourceError::NotFound {
         what: format!("{what} in {}", files.place()),
-        detail: "it names this blob and does not hold it; was it saved for another platform?".to_owned(),
+        detail: "it lists this blob, but does not have it; was it saved for another platform?".to_owned(),
     }
 }
 

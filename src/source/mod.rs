@@ -275,7 +275,7 @@ pub async fn resolve(source: &dyn Store, choice: &Choice, progress: &dyn Progres
                 }
             }
             Manifest::Index(_) => {
-                return Err(malformed(format!("image indexes lie more than {MAX_NESTED_INDEXES} deep in one another")));
+                return Err(malformed(format!("image indexes are nested more than {MAX_NESTED_INDEXES} deep")));
             }
         }
     }

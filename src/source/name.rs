@@ -93,12 +93,12 @@ fn parse(text: &str, stat: &dyn Fn(&Path) -> Option<Kind>) -> Result<Name, Sourc
             (directory, image) => Ok(Name::Layout { directory: directory.into(), image }),
         },
         // The prefixes of other programs, and URLs.
-        Some(("http" | "https" | "docker", _)) => invalid("leave the scheme away, as in registry.example.com/app:1"),
+        Some(("http" | "https" | "docker", _)) => invalid("leave out the scheme, as in registry.example.com/app:1"),
         Some(("oci" | "oci-layout", _)) => invalid("write oci-dir://DIR for an OCI layout"),
         Some(("docker-archive" | "oci-archive" | "file", _)) => invalid("write archive://FILE for an archive"),
         Some(("docker-daemon", _)) => invalid("write local://REFERENCE for an image of the Docker engine"),
         Some((prefix, _)) if prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
-            invalid("no such prefix; there are registry://, local://, archive:// and oci-dir://")
+            invalid("unknown prefix; use registry://, local://, archive:// or oci-dir://")
         }
         _ => without_prefix(text, stat),
     }
@@ -302,12 +302,12 @@ mod tests {
             ("-#app:1", "write archive://-#app:1 for"),
             ("oci-dir://", "oci-dir://DIR"),
             ("oci-dir://:tag", "oci-dir://DIR"),
-            ("https://ghcr.io/o/app", "leave the scheme away"),
-            ("docker://app", "leave the scheme away"),
+            ("https://ghcr.io/o/app", "leave out the scheme"),
+            ("docker://app", "leave out the scheme"),
             ("oci://layout", "oci-dir://DIR"),
             ("docker-archive://x.tar", "archive://FILE"),
             ("docker-daemon://app", "local://REFERENCE"),
-            ("podman://app", "registry://, local://, archive:// and oci-dir://"),
+            ("podman://app", "registry://, local://, archive:// or oci-dir://"),
         ] {
             let error = read(text).unwrap_err();
             assert!(matches!(error, SourceError::InvalidReference { .. }), "{text}");

@@ -19,7 +19,7 @@ impl NewName {
         let invalid = |problem: String| SourceError::InvalidReference { text: text.to_owned(), problem };
         let reference: Reference = text.parse().map_err(|error| invalid(format!("{error}")))?;
         if reference.digest().is_some() {
-            return Err(invalid("a digest is what an image has, and no name; leave it away".to_owned()));
+            return Err(invalid("a digest cannot be part of a name; leave it out".to_owned()));
         }
         let has_tag = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
         let short = if has_tag { text.to_owned() } else { format!("{text}:latest") };

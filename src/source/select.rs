@@ -209,7 +209,7 @@ mod tests {
         let candidates = images(&[&["app:1"], &["app:2"], &["\x1b[2J"]]);
         assert_eq!(
             select(&Place, &candidates, None).unwrap_err().to_string(),
-            "x.tar holds 3 images that fit (app:1, app:2, \\u{1b}[2J); name one, as in archive://x.tar#app:1"
+            "x.tar has 3 images that match (app:1, app:2, \\u{1b}[2J); name one, as in archive://x.tar#app:1"
         );
         let error = select(&Place, &candidates, Some("app")).unwrap_err();
         assert!(error.to_string().contains("(app:1, app:2);"), "{error}");

@@ -172,7 +172,10 @@ fn a_registry_that_lists_nothing_is_told_of() {
     let reference = registry.push("team/app:1", &image());
     let run = artifact(&["label", "--attach", &reference, "tool=/bin/tool"]).run().exits(1);
     run.says("does not list what was attached");
-    artifact(&["label", &reference, "tool=/bin/tool"]).run().exits(0).says("whole layers will be read");
+    artifact(&["label", &reference, "tool=/bin/tool"])
+        .run()
+        .exits(0)
+        .says("getting its artifacts will read whole layers");
     let dir = WorkDir::new();
     artifact(&["get", &reference, "tool"]).run_in(&dir).exits(0);
     assert_eq!(dir.read("tool"), noise(2, 200_000));

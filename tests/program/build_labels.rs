@@ -111,7 +111,7 @@ fn what_is_pushed_by_its_digest_alone_is_not_labelled_and_no_tag_is_looked_for()
     let dir = building(&metadata(&packed, "team/app"), "x");
     let output = format!("type=image,name={},push-by-digest=true,push=true", reference.rsplit_once(':').unwrap().0);
     let run = artifact(&["build", "-o", &output, "."]).run_in(&dir).exits(0);
-    run.says("is not labelled, as it is pushed by its digest alone; label the tag that it gets");
+    run.says("is not labelled, because it is pushed only by its digest; label it when it has a tag");
     assert_eq!(registry.log().len(), before);
 }
 

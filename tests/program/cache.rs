@@ -263,7 +263,7 @@ fn the_cache_is_listed_forgotten_and_emptied() {
     assert!(listed.ends_with("manifests \n"), "{listed}");
     assert_eq!(cache(&["ls", "-q"]).exits(0).out().lines().count(), 2);
     assert!(cache(&["ls"]).exits(0).out().starts_with("TYPE "));
-    cache(&["rm", "0000000000"]).exits(3).says("nothing of this digest is kept");
+    cache(&["rm", "0000000000"]).exits(3).says("nothing with this digest is kept");
     assert_eq!(cache(&["rm", "ffff", &other]).exits(0).out(), format!("Deleted: {other}\n"));
     cache(&["rm", &other]).exits(3);
     assert_eq!(cache(&["ls", "-q"]).exits(0).out(), format!("{digest}\n"));
@@ -413,11 +413,11 @@ fn tables_that_are_swapped_are_told_apart() {
     for (from, to) in [(one, &aside), (other, one), (&aside, other)] {
         fs::rename(from, to).unwrap();
     }
-    get().says("its cached table of contents is of no use (the table is of another layer); reading the layer instead");
+    get().says("cannot use its cached table of contents (the table is of another layer); reading the layer instead");
     for number in (0..4).chain(10..14) {
         assert!(dir.read(&format!("out/{number}")) == noise(number, 50_000), "{number}");
     }
-    get().never_says("of no use");
+    get().never_says("cannot use its");
 }
 
 #[test]

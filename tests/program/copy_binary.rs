@@ -218,5 +218,5 @@ fn what_only_an_attached_record_names_is_refused_without_a_flag_that_there_is_no
     let digest = artifact(&["label", "-q", "--attach", &reference, "/bin/tool"]).run().exits(0).out();
     let pinned = format!("--from={reference}@{}", digest.trim_end());
     let run = copy_binary(&WorkDir::new(), &[&pinned, "tool", "here"]).exits(1);
-    run.says("name its path (/bin/tool)").never_says("--trust-attached");
+    run.says("use its path (/bin/tool)").never_says("--trust-attached");
 }

@@ -52,7 +52,7 @@ fn a_path_comes_from_a_container_that_is_made_and_removed_and_the_image_is_not_e
     let engine = Engine::start(&image(), "app:1");
     let dir = WorkDir::new();
     let run = with(&engine, &["get", "local://app:1", "/bin/tool", "--format", "json"]).run_in(&dir).exits(0);
-    let run = run.says("not checked: it is the engine's word; --verify checks the image's layers");
+    let run = run.says("not checked: this is what the engine gave; --verify checks the image's layers");
     let row: Value = serde_json::from_str(&run.out()).unwrap();
     assert_eq!((&row["Proof"], &row["Verified"]), (&"engine".into(), &false.into()));
     assert_eq!((&row["Image"], &row["Path"]), (&"local://app:1".into(), &"/bin/tool".into()));
@@ -478,7 +478,7 @@ fn copy_binary_copies_out_of_the_engine() {
     std::os::unix::fs::symlink(program::binary(), &program).unwrap();
     let copy = Program::new(program).args(&["--from=local://app:1", "/bin/tool", "here/"]);
     let run = copy.env("DOCKER_HOST", engine.host()).run_in(&dir).exits(0);
-    run.says("not checked: it is the engine's word").never_says("--verify");
+    run.says("not checked: this is what the engine gave").never_says("--verify");
     assert_eq!(dir.listing(), ["here/ 755", r#"here/tool 755 "a tool""#]);
     nothing_is_left(&engine);
 }

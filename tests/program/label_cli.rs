@@ -110,7 +110,7 @@ fn attached_records_leave_the_image_as_it_is() {
         assert_eq!(content(&reference, "tool"), "hello");
         let pinned = format!("{reference}@{}", image.digest());
         let run = artifact(&["get", &pinned, "tool", "-o", "-"]).run().exits(1);
-        run.says("named only by a record attached to").says("name its path (/bin/tool), or say --trust-attached");
+        run.says("only a record attached to").says("use its path (/bin/tool), or add --trust-attached");
         let run = artifact(&["get", "--trust-attached", &pinned, "tool", "-o", "-"]).run().exits(0);
         assert_eq!(run.out(), "hello");
     }

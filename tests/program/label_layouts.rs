@@ -53,12 +53,12 @@ fn a_layout_is_copied_into_a_new_folder() {
         }
     }
     for (output, problem) in [
-        ("layout", "is a folder with something in it"),
-        ("new", "is a folder with something in it"),
+        ("layout", "is a folder that is not empty"),
+        ("new", "is a folder that is not empty"),
         ("file", "is a file; a copy of a layout is a folder"),
-        ("layout/new", "lies in the layout that is read"),
-        ("link/blobs/new/", "lies in the layout that is read"),
-        ("-", "a layout is a folder, and does not go to standard output"),
+        ("layout/new", "is inside the layout that is read"),
+        ("link/blobs/new/", "is inside the layout that is read"),
+        ("-", "a layout is a folder, and cannot be written to standard output"),
     ] {
         artifact(&["label", "./layout", "/bin/tool", "-o", output]).run_in(&dir).exits(2).says(problem);
     }
@@ -93,7 +93,7 @@ fn every_platform_that_is_there_is_labelled_and_one_that_is_not_stays_as_it_is()
             run.exits(3);
             continue;
         }
-        run.exits(0).says("for linux/arm64 is listed and not held, and stays as it is");
+        run.exits(0).says("for linux/arm64 is listed, but its content is not there; it stays as it is");
         assert_eq!(listed("linux/amd64"), "tool\n");
         let asked = artifact(&["label", "x.tar", "/bin/tool", "-o", "y.tar", "--platform", "linux/arm64"]);
         asked.run_in(&dir).exits(3).says("does not hold it");

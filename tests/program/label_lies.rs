@@ -13,7 +13,7 @@ fn a_label_that_lies_never_yields_a_wrong_file() {
     let record = config["config"]["Labels"]["org.docker-artifact.tool"].as_str().unwrap().to_owned();
     let parsed: Value = serde_json::from_str(&record).unwrap();
     let other_digest = format!("sha256:{}", "0".repeat(64));
-    const SLOWLY: (i32, &str) = (0, "tool cannot be got by its label alone; looking for /bin/tool");
+    const SLOWLY: (i32, &str) = (0, "cannot get tool by its label alone; looking up /bin/tool");
     const AS_IT_IS: (i32, &str) = (0, "(200.00 kB) from ");
     const UNREADABLE: (i32, &str) = (1, "tool in HOST/team/app:lie has a label that cannot be read: ");
     let lies: Vec<(&str, Value, (i32, &str))> = vec![

@@ -245,7 +245,7 @@ fn the_image_in_a_copy_gets_another_name() {
             assert_eq!(manifest[0]["RepoTags"], json!(["team/new:3"]));
         }
         label("team/second:2").says("it holds another image of the name team/second:2");
-        label(&format!("team/x@sha256:{}", "0".repeat(64))).says("a digest is what an image has");
+        label(&format!("team/x@sha256:{}", "0".repeat(64))).says("a digest cannot be part of a name");
     }
 }
 

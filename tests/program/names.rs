@@ -27,9 +27,9 @@ fn a_word_is_no_path_where_what_is_attached_cannot_be_asked() {
     registry.requests_for("/referrers/").fail(Fault::Redirect("http://127.0.0.1:1/".to_owned()));
     let dir = WorkDir::new();
     let run = artifact(&["get", &reference, "tool"]).run_in(&dir).exits(1);
-    run.says("connection refused").says("a path is typed with a slash: /tool");
+    run.says("connection refused").says("type a slash: /tool");
     let run = artifact(&["ls", &reference, "tool"]).run().exits(1);
-    run.says("connection refused").says("a path is typed with a slash: /tool");
+    run.says("connection refused").says("type a slash: /tool");
     artifact(&["get", &reference, "/tool"]).run_in(&dir).exits(0);
     assert_eq!(dir.read("tool"), b"another file");
     assert_eq!(artifact(&["ls", "-q", &reference, "/tool"]).run().exits(0).out(), "/tool\n");
@@ -41,7 +41,7 @@ fn a_mistyped_name_says_which_names_there_are_before_any_layer_is_read() {
     artifact(&["get", &reference, "tol"])
         .run()
         .exits(3)
-        .says("has no artifact tol; it has tool, cli; a path is typed with a slash: /tol");
+        .says("has no artifact tol; it has tool, cli; for a path, type a slash: /tol");
     artifact(&["get", &reference, "tool", "zzz"]).run().exits(3).says("it has cli, tool;");
     assert_eq!(registry.count("GET", &image.layers[0].digest()), 0);
 }

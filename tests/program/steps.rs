@@ -102,7 +102,7 @@ fn what_the_layer_itself_has_not_is_not_found() {
         artifact(&["get", image, "/x", "--created-by", "TRACE"])
             .run()
             .exits(3)
-            .says("a step that made no layer has it");
+            .says("only a step that made no layer has this text");
         artifact(&["get", image, "/x", "--created-by", "a", "--layer", "1"]).run().exits(2).says("use one of them");
     });
 }

@@ -167,7 +167,7 @@ fn names_that_no_layer_can_have_make_a_table_one_of_no_use() {
                     entries.last_mut().unwrap()[key] = json!(name);
                 });
                 let run = artifact(&["get", &reference, "/tool", "-o", "-"]).run().exits(0);
-                run.says("is of no use").says("reading the layer instead").never_says("own table");
+                run.says("cannot use its").says("reading the layer instead").never_says("own table");
             }
         }
     }

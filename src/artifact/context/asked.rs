@@ -52,10 +52,10 @@ impl Asked {
             return Err(Unfit::Whole);
         }
         if below.is_empty() {
-            return Err(unread("has nothing behind /./"));
+            return Err(unread("has nothing after /./"));
         }
         if text.contains('\\') {
-            return Err(unread("has a backslash, which is not read alike everywhere"));
+            return Err(unread("has a backslash, which BuildKit does not read the same everywhere"));
         }
         // Behind /./ is a pattern of its own.
         if [&names, &below].into_iter().any(|names| is_no_name(names)) {
@@ -63,10 +63,10 @@ impl Asked {
         }
         let literals = names.iter().position(|name| is_wild(name)).unwrap_or(names.len());
         if literals < names.len() && !path.is_pattern {
-            return Err(unread("has characters of a pattern, and is none"));
+            return Err(unread("has wildcard characters, but is not a pattern here"));
         }
         if literals < above.len() {
-            return Err(unread("has a pattern in front of /./"));
+            return Err(unread("has a pattern before /./"));
         }
         let parts = names.iter().map(|name| Part::parse(name, wanted.with_parents).map_err(unread));
         let parts = parts.collect::<Result<Vec<_>, _>>()?;

@@ -69,7 +69,7 @@ impl Form {
             Node::Symlink(_) => Ok(()),
             Node::Directory(_) => self.check_mode(mode, path, LISTABLE),
             Node::File(_) if self == Form::Folder && mode & SET_ID != 0 => {
-                let problem = "it would lose setuid and setgid where the builder is not root";
+                let problem = "it would lose setuid and setgid unless the builder runs as root";
                 Err(Unfit::Mode { path: show_path(path), mode, problem })
             }
             Node::File(_) => self.check_mode(mode, path, READABLE),
@@ -80,7 +80,7 @@ impl Form {
         if self == Form::Layout || mode & needed == needed {
             return Ok(());
         }
-        Err(Unfit::Mode { path: show_path(path), mode, problem: "root alone could send it" })
+        Err(Unfit::Mode { path: show_path(path), mode, problem: "only root could send it" })
     }
 }
 

@@ -7,7 +7,7 @@ const CAPABILITY: &str = "security.capability";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
     /// Something that keeps its owner has another one than a local context gives it.
-    #[error("{path} belongs to {uid}:{gid}, and what comes out of a folder belongs to 0:0")]
+    #[error("{path} belongs to {uid}:{gid}, but files from a folder belong to 0:0")]
     Owner {
         /// The path in the image.
         path: String,
@@ -47,7 +47,7 @@ pub enum Unfit {
         path: String,
     },
     /// The folder would have a `.dockerignore`, which BuildKit obeys there and not in an image.
-    #[error("its /.dockerignore would be obeyed in a folder")]
+    #[error("in a folder, BuildKit would obey its /.dockerignore")]
     Dockerignore,
     /// The image's config has instructions for stages that begin with it.
     #[error("it has ONBUILD triggers")]
@@ -112,7 +112,7 @@ pub enum Unfit {
         path: String,
     },
     /// Beside what else is copied, something would be found in the folder that is not found in the image, or something else.
-    #[error("a folder with all that is copied would not have the same at {text}")]
+    #[error("in one folder with everything that is copied, {text} would be something else")]
     Tangled {
         /// The path or pattern, as the Dockerfile has it.
         text: String,

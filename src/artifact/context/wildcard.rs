@@ -48,9 +48,9 @@ impl Part {
         match name {
             "**" if is_deep => Ok(Part::AnyDepth),
             "**" => Ok(Part::Wild(Wildcard(vec![Token::Any]))),
-            _ if name.contains("**") => Err("has ** in a name, which is not read alike everywhere"),
+            _ if name.contains("**") => Err("has ** within a name, which BuildKit does not read the same everywhere"),
             _ if is_wild(name) => Wildcard::parse(name).map(Part::Wild),
-            _ if name.contains([']', '^']) => Err("has characters of a pattern outside of one"),
+            _ if name.contains([']', '^']) => Err("has characters of a pattern outside a pattern"),
             _ => Ok(Part::Literal(name.to_owned())),
         }
     }
@@ -97,11 +97,11 @@ impl Wildcard {
                 '[' => {
                     let class = class(&mut rest)?;
                     if !tokens.is_empty() && class.takes('/') {
-                        return Err("has a class that matches a slash, too");
+                        return Err("has a class that also matches a slash");
                     }
                     class
                 }
-                ']' | '^' => return Err("has characters of a class outside of one"),
+                ']' | '^' => return Err("has characters of a class outside a class"),
                 char => Token::Char(char),
             });
         }
@@ -145,7 +145,7 @@ impl Token {
 
 /// What is behind a `[`, up to its `]`.
 fn class(rest: &mut std::str::Chars<'_>) -> Result<Token, &'static str> {
-    const MALFORMED: &str = "has a class that is not closed, or is none";
+    const MALFORMED: &str = "has a class that is not closed or not valid";
     let negated = rest.as_str().starts_with('^');
     if negated {
         rest.next();
@@ -154,7 +154,9 @@ fn class(rest: &mut std::str::Chars<'_>) -> Result<Token, &'static str> {
     loop {
         let first = match rest.next() {
             Some(']') if !ranges.is_empty() => return Ok(Token::Class { negated, ranges }),
-            Some('[' | '\\') => return Err("has a class with [ or \\ in it, which is not read alike everywhere"),
+            Some('[' | '\\') => {
+                return Err("has a class with [ or \\ in it, which BuildKit does not read the same everywhere");
+            }
             None | Some('-' | ']') => return Err(MALFORMED),
             Some(first) => first,
         };

@@ -43,7 +43,9 @@ pub async fn label_copy(
     let destination = match &output {
         Some(output) => Some(destination(&from, output)?),
         None if request.dry_run => None,
-        None => return Err(Error::Usage("where does the labelled copy go? say with -o".to_owned())),
+        None => {
+            return Err(Error::Usage("where should the labelled copy go? name a file or a folder with -o".to_owned()));
+        }
     };
     let prepared = prepare_local(&from, &request, &progress).await?;
     let Some(destination) = destination.filter(|_| !request.dry_run) else { return Ok(prepared.outcome(false)) };
@@ -110,18 +112,18 @@ fn destination(from: &LocalSource, output: &OsStr) -> Result<Destination, Error>
         && from.is_folder()
         && from.identity()?.is_some_and(|identity| identity.is_above(path))
     {
-        return usage(format!("{shown} lies in the layout that is read; name a new folder elsewhere with -o"));
+        return usage(format!("{shown} is inside the layout that is read; name a new folder elsewhere with -o"));
     }
     match &destination {
-        Destination::Stdout if from.is_folder() => {
-            usage("a layout is a folder, and does not go to standard output; name a new folder with -o".to_owned())
-        }
+        Destination::Stdout if from.is_folder() => usage(
+            "a layout is a folder, and cannot be written to standard output; name a new folder with -o".to_owned(),
+        ),
         Destination::Stdout => Ok(destination),
         Destination::Directory(path) if from.is_folder() => {
             let is_empty = fs::read_dir(path).map(|mut entries| entries.next().is_none());
             match is_empty.map_err(|error| SourceError::Io { what: format!("reading {shown}"), error })? {
                 true => Ok(destination),
-                false => usage(format!("{shown} is a folder with something in it; name a new one with -o")),
+                false => usage(format!("{shown} is a folder that is not empty; name a new one with -o")),
             }
         }
         Destination::Directory(_) => {

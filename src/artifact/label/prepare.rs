@@ -113,8 +113,8 @@ async fn relabel_all(
         if !work.iter().any(|(_, wanted)| wanted.removed.contains(name)) {
             let labelled = request.attach && work.iter().any(|(_, wanted)| wanted.labelled.contains(name));
             let hint = match labelled {
-                true => "; it is a label of the image, which --attach leaves as it is",
-                false => "; docker artifact ls IMAGE lists those that there are",
+                true => "; it is a label of the image, and --attach does not change the image",
+                false => "; to list its artifacts: docker artifact ls IMAGE",
             };
             let (path, hint) = (format!("artifact {name}"), hint.to_owned());
             return Err(Error::NotFound { image: from.name(), path, hint });
@@ -145,7 +145,7 @@ async fn relabel_all(
         return Err(absent.swap_remove(0).1);
     }
     for (image, _) in absent {
-        progress.notice(&format!("{image} is listed and not held, and stays as it is"));
+        progress.notice(&format!("{image} is listed, but its content is not there; it stays as it is"));
     }
     // What nobody asked for by its path stays as it is, unless that is all there is to do.
     if request.remove.is_empty()

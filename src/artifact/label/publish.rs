@@ -64,12 +64,11 @@ pub async fn publish(
     let manifest = manifest(&parts, list, (own, document), &subject, &earlier);
     let sent = attach(to, (&subject, ARTIFACT_TYPE), &earlier.listed, manifest.to_string()).await?;
     if !sent.is_listed {
-        let problem =
-            "the registry does not list what was attached to the image, so that nobody can find it".to_owned();
+        let problem = "the registry does not list what was attached to the image, so nobody can find it".to_owned();
         if request.attach {
             return Err(Error::Source(SourceError::Protocol { what: to.name(), problem }));
         }
-        progress.notice(&format!("{}: {problem}; whole layers will be read for its artifacts", to.name()));
+        progress.notice(&format!("{}: {problem}; getting its artifacts will read whole layers", to.name()));
     }
     Ok(true)
 }

@@ -223,7 +223,7 @@ fn named(error: Error, name: &Name) -> Error {
 fn hint_at_platforms(error: Error, candidate: &Candidate, from: &dyn Source) -> Error {
     let more = match candidate.name == from.name() {
         true => "",
-        false => "; to label other platforms alone, name them with --platform",
+        false => "; to label only other platforms, name them with --platform",
     };
     match error {
         Error::NotFound { image, path, hint } => Error::NotFound { image, path, hint: hint + more },
@@ -271,7 +271,7 @@ impl IndexedPart {
             data: None,
         });
         if listed.is_none() {
-            progress.notice(&format!("{name} has too many files for a range index; whole layers will be read for it"));
+            progress.notice(&format!("{name} has too many files for a range index; getting it will read whole layers"));
         }
         IndexedPart { name: name.clone(), record: record.clone(), listed, content: bytes.map(Bytes::from) }
     }

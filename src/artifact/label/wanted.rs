@@ -105,7 +105,7 @@ impl Wanted {
             for name in attached_names.iter().filter(|name| !request.add.iter().any(|(added, _)| added == *name)) {
                 known.remove(name);
                 progress.notice(&format!(
-                    "{name} is only attached to {}, whose digest does not cover it, and is not carried over",
+                    "{name} is only attached to {}, not covered by its digest, and is not carried over",
                     candidate.name
                 ));
             }

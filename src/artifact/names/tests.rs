@@ -124,7 +124,7 @@ fn what_is_attached_serves_a_name_only_where_it_may_be_trusted() {
         ("inherited", record("/somewhere/else", None, &image)),
     ];
     for (typed, trusted, otherwise) in [
-        ("extra", "0: record /opt/extra as extra", Err("does not cover; name its path (/opt/extra)")),
+        ("extra", "0: record /opt/extra as extra", Err("does not cover it; use its path (/opt/extra)")),
         ("declared", "0: record /opt/new as declared", Ok("0: path /opt/new as declared")),
         // What is attached is of another path than the label.
         ("inherited", "0: path /opt/old as inherited", Ok("0: path /opt/old as inherited")),

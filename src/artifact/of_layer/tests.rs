@@ -116,7 +116,7 @@ async fn a_layer_gives_its_own_copy_and_others_are_not_opened_where_it_has_the_p
     assert_eq!(of_layers(&[1], &["tool"]).await, (are(&["/usr/bin/tool of 1"]), vec![1]));
     let (things, opened) = of_layers(&[1], &["/bin/tool"]).await;
     assert_eq!((things, opened.contains(&0)), (are(&["/bin/tool of 1"]), true), "the link lies below");
-    assert!(of_layers(&[1], &["/bin/cc"]).await.0.unwrap_err().contains("only what that layer itself has"));
+    assert!(of_layers(&[1], &["/bin/cc"]).await.0.unwrap_err().contains("only that layer itself was searched"));
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ impl<C: Collect> Survey<C> {
             (NotTold::Unusable(unusable), Some(origin)) => {
                 self.origins.doubt(&layer.layer, origin, true);
                 self.progress
-                    .notice(&format!("{name}: its {origin} is of no use ({unusable}); reading the layer instead"));
+                    .notice(&format!("{name}: cannot use its {origin} ({unusable}); reading the layer instead"));
                 Ok(())
             }
             // As where there is no table.
@@ -85,7 +85,7 @@ impl<C: Collect> Survey<C> {
             }
             (NotTold::NoParts(error), _) => {
                 if self.origins.give_none() {
-                    let notice = format!("cannot read by tables of contents ({error}); reading whole layers instead");
+                    let notice = format!("cannot use tables of contents ({error}); reading whole layers instead");
                     self.progress.notice(&notice);
                 }
                 Ok(())
@@ -112,7 +112,7 @@ impl<C: Collect> Survey<C> {
                 let what = self.describe(depth).unwrap_or_default();
                 let told = self.layer(depth).zip(self.told.get(depth.0).and_then(Option::as_ref));
                 told.inspect(|(layer, told)| self.origins.doubt(layer, told.origin, true));
-                SourceError::Protocol { what, problem: format!("its table of contents is of no use: {unusable}") }
+                SourceError::Protocol { what, problem: format!("its table of contents cannot be used: {unusable}") }
                     .into()
             }
         }

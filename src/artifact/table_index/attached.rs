@@ -44,7 +44,7 @@ pub async fn attached(source: &dyn Store, subject: &Digest, progress: &dyn Progr
                 }
                 // It is about something else, or of another type.
                 None if !is_typed => continue,
-                None => "it is none".to_owned(),
+                None => "it is not a table index".to_owned(),
             },
             Err(
                 error @ (SourceError::NotFound { .. } | SourceError::Protocol { .. } | SourceError::Mismatch { .. }),
@@ -52,7 +52,7 @@ pub async fn attached(source: &dyn Store, subject: &Digest, progress: &dyn Progr
             Err(error) => return Err(error),
         };
         if is_typed {
-            progress.notice(&format!("a table index cannot be read, and is passed over: {problem}"));
+            progress.notice(&format!("skipping a table index that cannot be read: {problem}"));
             found.listed.push(entry.digest);
         }
     }

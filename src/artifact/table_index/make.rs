@@ -66,7 +66,9 @@ impl Workshop {
                     let made = new(from, layer, image.layers.len()).await?;
                     if let Made::Untold(why) = &made {
                         let layer = describe(layer, image.layers.len());
-                        progress.notice(&format!("{name}, {layer}: there is no table of it ({why}); it will be read"));
+                        progress.notice(&format!(
+                            "{name}, {layer}: no table can be made ({why}); getting a file of it will read the layer"
+                        ));
                     }
                     made
                 }

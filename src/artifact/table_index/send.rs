@@ -73,7 +73,7 @@ pub async fn attach_tables(
     if sent.is_listed {
         return Ok(());
     }
-    let problem = "the registry does not list what was attached to the image, so that nobody can find it".to_owned();
+    let problem = "the registry does not list what was attached to the image, so nobody can find it".to_owned();
     Err(Error::Source(SourceError::Protocol { what: to.name(), problem }))
 }
 

@@ -43,7 +43,7 @@ pub(in crate::artifact) trait Parts: fmt::Debug + Send + Sync {
 fn length(part: &Part) -> Result<usize, NotTold> {
     let length = part.range.1.checked_sub(part.range.0).filter(|length| *length <= MAX_PART);
     let length = length.and_then(|length| usize::try_from(length).ok());
-    length.ok_or_else(|| NotTold::Unusable(Unusable::new("it names a part of itself that is none")))
+    length.ok_or_else(|| NotTold::Unusable(Unusable::new("it names a part of itself that is not there")))
 }
 
 impl Parts for File {

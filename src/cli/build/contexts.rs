@@ -132,7 +132,7 @@ impl Contexts<'_> {
         if images.len() > 1 && !self.by_platform {
             let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
             return Err(format!(
-                "it has other files for each of the platforms {}; --print=bake can name them",
+                "its files differ between the platforms {}; only --print=bake can name them",
                 platforms.join(", ")
             ));
         }
@@ -161,7 +161,7 @@ impl Contexts<'_> {
         let new_folder = place.new_folder();
         if self.form == Form::Layout && new_folder.to_string_lossy().contains([':', '@']) {
             // buildx takes what follows them for a tag, or a digest (docker/buildx, `build/opt.go`).
-            let problem = format!("the path of a layout, {}, may have no : or @", new_folder.display());
+            let problem = format!("the path of a layout, {}, may not contain : or @", new_folder.display());
             return Ok(Err(problem));
         }
         let earlier = if self.afresh { None } else { self.kept.get(&place) };

@@ -57,7 +57,9 @@ pub async fn look(
     let read = read(&line, stdin)?;
     let (version, builder) = tokio::join!(docker.buildx_version(), docker.builder(line.builder.as_deref()));
     let version = version.ok_or_else(|| {
-        NotUnderstood("there is no docker buildx; with it, files could be copied without their images".to_owned())
+        NotUnderstood(
+            "docker buildx is not installed; with it, files could be copied without pulling their images".to_owned(),
+        )
     })?;
     let request = request(&line, own, builder.as_ref())?;
     let mut plan = plan(&dockerfile::parse(&read.text)?, &request)?;
@@ -73,7 +75,7 @@ fn too_old(buildx: (u32, u32), builder: Option<&Builder>) -> Option<String> {
         true => (format!("buildx {}.{}", buildx.0, buildx.1), "0.8"),
         false => builder?.too_old()?,
     };
-    Some(format!("{what} takes no folder in place of an image; {needed} does"))
+    Some(format!("{what} cannot use a folder in place of an image; {needed} can"))
 }
 
 /// Reads the Dockerfile from where buildx reads it: the file named, or `Dockerfile` in the context, or `dockerfile`.

@@ -65,7 +65,7 @@ struct Build {
 impl Build {
     /// Builds without looking into it.
     async fn as_it_is(&self, why: &NotUnderstood, stdin: Option<Vec<u8>>) -> Result<Exit, Failure> {
-        self.display.notice(&format!("the build is passed on as it is: {why}"));
+        self.display.notice(&format!("passing the build on unchanged: {why}"));
         match self.own.print {
             Some(_) => self.print("", &[], &[]),
             None => {
@@ -81,7 +81,7 @@ impl Build {
         let Plan { contexts, mut left, declared } = plan;
         let is_engine = builder.as_ref().is_some_and(Builder::is_engine);
         if self.own.keep_owners && !contexts.is_empty() && !self.docker.takes_layouts(builder.as_ref()).await {
-            let problem = "--keep-owners needs a builder that takes OCI layouts, and this engine's does not, as it keeps no images with \
+            let problem = "--keep-owners needs a builder that takes OCI layouts; this engine's does not, because it does not keep images with \
                            containerd; choose another with --builder";
             return Err(Failure::Build(problem.to_owned()));
         }
@@ -113,8 +113,9 @@ impl Build {
         let declares = !declared.is_empty() || labels::declare(&line.labels);
         let destination = labels::destination(&line, is_engine).filter(|_| declares && !self.own.no_label);
         if destination.is_some() && labels::is_pushed_by_digest(&line) {
-            self.display
-                .notice("the image is not labelled, as it is pushed by its digest alone; label the tag that it gets");
+            self.display.notice(
+                "the image is not labelled, because it is pushed only by its digest; label it when it has a tag",
+            );
             return Ok(self.build(&ready, Vec::new(), stdin, false).await?.0);
         }
         match destination {
@@ -132,7 +133,7 @@ impl Build {
         let kept = kept.map_err(Failure::Kept)?;
         if is_needed && self.own.print.is_some() && !kept.is_lasting() {
             let problem =
-                "--print needs a place for what it fetches; unset DOCKER_ARTIFACT_CACHE, or have it name a folder";
+                "--print needs a place for what it fetches; unset DOCKER_ARTIFACT_CACHE, or set it to a folder";
             return Err(Failure::Build(problem.to_owned()));
         }
         Ok(kept)
@@ -194,7 +195,7 @@ impl Build {
         let names = labels::names(&metadata, line);
         if names.is_empty() {
             self.display.notice(
-                "the artifacts that the image declares are not labelled, as it has no name; give it one with --tag",
+                "the artifacts that the image declares are not labelled, because it has no name; give it one with --tag",
             );
             return Ok(Moved::new());
         }

@@ -57,10 +57,10 @@ fn remove(held: &Held, typed: &[String]) -> Result<String, Failure> {
             (Some(digest), None) if wanted.contains(&digest) => {}
             (Some(digest), None) => wanted.push(digest),
             (Some(_), Some(_)) => {
-                return Err(Error::Usage(format!("several digests begin with {text}; write more of it")).into());
+                return Err(Error::Usage(format!("several digests begin with {text}; type more digits")).into());
             }
             (None, _) => {
-                let detail = "nothing of this digest is kept; docker artifact cache ls shows what is".to_owned();
+                let detail = "nothing with this digest is kept; to see what is: docker artifact cache ls".to_owned();
                 return Err(Error::from(SourceError::NotFound { what: text.clone(), detail }).into());
             }
         }
@@ -79,7 +79,7 @@ fn remove(held: &Held, typed: &[String]) -> Result<String, Failure> {
 }
 
 fn prune(held: &Held, all: bool, force: bool) -> Result<String, Failure> {
-    let what = if all { "all that this machine keeps of images" } else { "what was not used for two weeks" };
+    let what = if all { "everything that this machine keeps of images" } else { "what was not used for two weeks" };
     if !force {
         complain(&format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] "));
         let mut answer = String::new();

@@ -32,7 +32,7 @@ impl CacheOptions {
     pub(super) fn new(typed: CacheCommand) -> Result<Self, Problem> {
         match typed {
             CacheCommand::Ls(CacheLsArguments { quiet: true, format: Some(_), .. }) => {
-                Err(Problem::Other("--quiet prints digests and nothing else; leave out --format".to_owned()))
+                Err(Problem::Other("--quiet prints only digests; leave out --format".to_owned()))
             }
             CacheCommand::Ls(CacheLsArguments { quiet, no_trunc, format: typed }) => {
                 let (columns, digest) = CACHED;

@@ -59,8 +59,8 @@ impl GetOptions {
         if let Some(path) = paths.iter().find(|path| paths.len() > 1 && is_destination(path)) {
             let path = path.escape_ascii();
             return Err(Problem::Other(format!(
-                "\"{path}\" would be a path in the image, and all of it; use -o {path} to say where the others go, or / for \
-                 all of the image"
+                "\"{path}\" would mean the whole image here; to write the others there, use -o {path}; to get the whole image, \
+                 write /"
             )));
         }
         let output = typed.output.or(destination);
@@ -68,7 +68,7 @@ impl GetOptions {
             return Err(Problem::Other("a PATH is empty; write / for the whole image".to_owned()));
         }
         if is_stdout(output.as_deref()) && typed.format.is_some() {
-            let problem = "--format prints to standard output, which --output - gives to the content; use one of them";
+            let problem = "--format and --output - both use standard output; use one of them";
             return Err(Problem::Other(problem.to_owned()));
         }
         if output.as_ref().is_some_and(|output| output.is_empty()) {
@@ -233,7 +233,7 @@ mod tests {
     fn a_dot_after_the_paths_is_a_destination_and_not_the_whole_image() {
         for place in [".", "./", "..", "../.."] {
             let problem = message(&format!("get alpine /bin/sh {place}"));
-            assert!(problem.contains(&format!("use -o {place} to say where the others go")), "{problem}");
+            assert!(problem.contains(&format!("to write the others there, use -o {place};")), "{problem}");
             assert_eq!(options(&[b"alpine", place.as_bytes()]).paths, [place.as_bytes()]);
         }
         for path in ["/", "/.", "./tool", "..."] {

@@ -47,13 +47,13 @@ impl IndexOptions {
             Location::Named(Place::Registry { reference, .. }) => reference,
             Location::Named(Place::Engine { .. }) => {
                 return Err(elsewhere(
-                    "the engine keeps nothing beside an image; push it, and index it in the registry",
+                    "the engine cannot keep tables beside an image; push it, and index it in the registry",
                 ));
             }
             Location::Named(Place::Archive { .. } | Place::Stdin { .. } | Place::Layout { .. })
             | Location::Missing { .. } => {
                 return Err(elsewhere(
-                    "IMAGE is a file, beside which nothing is kept; push the image, and index it in the registry",
+                    "IMAGE is a file, and tables cannot be kept beside a file; push the image, and index it in the registry",
                 ));
             }
         };

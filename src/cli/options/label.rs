@@ -70,12 +70,12 @@ impl LabelOptions {
         let remove = typed.remove.iter().map(|name| name.parse().map_err(|error| format!("--remove: {error}")));
         let remove = remove.collect::<Result<Vec<Name>, _>>()?;
         if let Some(name) = remove.iter().find(|name| names.contains(name)) {
-            return Err(Problem::Other(format!("{name} is to be removed and to be labelled; do one of them")));
+            return Err(Problem::Other(format!("{name} cannot be labelled and removed at once; do one of them")));
         }
         let format = typed.format.as_deref().map(|typed| format(typed, &LABELLED)).transpose()?;
         let output = match (typed.print_args, format, typed.quiet) {
             (true, Some(_), _) | (true, _, true) => {
-                let problem = "--print-args prints arguments and nothing else; leave out --format and --quiet";
+                let problem = "--print-args prints only arguments; leave out --format and --quiet";
                 return Err(Problem::Other(problem.to_owned()));
             }
             (true, ..) => Output::Arguments,
@@ -93,9 +93,9 @@ impl LabelOptions {
         if typed.all && (typed.attach || typed.print_args) {
             let problem = match typed.attach {
                 true => {
-                    "--all writes into IMAGE what --attach leaves alone; to attach tables of all files: docker artifact index"
+                    "--all changes IMAGE, and --attach leaves it as it is; to attach tables of all files: docker artifact index"
                 }
-                false => "--all attaches tables, which no argument of a build does; leave out --print-args",
+                false => "--all attaches tables, which arguments of a build cannot do; leave out --print-args",
             };
             return Err(Problem::Other(problem.to_owned()));
         }
@@ -160,7 +160,7 @@ impl Goes {
                 "--all needs a registry, which keeps tables beside an image; leave it out, or push the image first"
             }
             (Goes::IntoCopy, None) if !dry_run => {
-                "IMAGE is not written to; say with --output where the labelled copy goes, as in -o labelled.tar"
+                "IMAGE itself is never changed; name the labelled copy with --output, as in -o labelled.tar"
             }
             (Goes::IntoCopy, Some(b"")) => "--output is empty; name a file, as in -o labelled.tar",
             (Goes::IntoCopy, Some(b"-")) if !dry_run && *output != Output::Table => {
@@ -189,9 +189,11 @@ fn artifact(typed: OsString) -> Result<(Name, Vec<u8>), Problem> {
         Some(name) => Ok((name, bytes)),
         None => {
             let is_glob = base.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
-            let no_globs = if is_glob { ", where no character of PATH is a wildcard" } else { "" };
+            let no_globs = if is_glob { " (in PATH, no character is a wildcard)" } else { "" };
             let path = bytes.escape_ascii();
-            Err(Problem::Other(format!("the base name of \"{path}\" is no artifact's name; write NAME=PATH{no_globs}")))
+            Err(Problem::Other(format!(
+                "the base name of \"{path}\" cannot be an artifact's name; write NAME=PATH{no_globs}"
+            )))
         }
     }
 }
@@ -254,7 +256,7 @@ mod tests {
         for path in ["/", "/opt/..", "/opt/a+b", "", "x="] {
             assert!(message(&format!("label alpine {path}")).contains("write NAME=PATH"), "{path}");
         }
-        assert!(message("label alpine /opt/*").ends_with("write NAME=PATH, where no character of PATH is a wildcard"));
+        assert!(message("label alpine /opt/*").ends_with("write NAME=PATH (in PATH, no character is a wildcard)"));
         assert!(message("label alpine /a/tool /b/tool").contains("two PATHs would be named tool"));
         assert!(message("label alpine --remove a/b").contains("--remove: "));
         assert!(message("label alpine tool=/x --remove tool").contains("do one of them"));

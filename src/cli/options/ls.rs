@@ -106,7 +106,7 @@ impl LsOptions {
         };
         let format = match (typed.quiet, typed.format) {
             (true, Some(_)) => {
-                return Err(Problem::Other("--quiet prints names and nothing else; leave out --format".to_owned()));
+                return Err(Problem::Other("--quiet prints only names; leave out --format".to_owned()));
             }
             (true, None) => TypedFormat::Names,
             (false, template) => TypedFormat::Template(template.unwrap_or_else(|| "table".to_owned())),

@@ -161,7 +161,7 @@ fn check_start(start: &[u8], place: &str, compression: Compression) -> Result<()
         (None, _) => return Err(malformed(place, short(start.len()))),
         (Some(block), _) if Header(block).is_zero() || Header(block).check().is_ok() => return Ok(()),
         (Some(_), Compression::None) => "it does not begin with a tar header".to_owned(),
-        (Some(_), compression) => format!("what is {compression}-compressed in it is not a tar"),
+        (Some(_), compression) => format!("its {compression}-compressed content is not a tar"),
     };
     Err(malformed(place, format!("it is not an archive: {what}")))
 }

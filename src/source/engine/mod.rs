@@ -97,7 +97,7 @@ impl Engine {
             return Ok(());
         }
         let problem =
-            format!("it names {now} by now, not {}; label what it names, or name the result with --tag", image.id);
+            format!("it names {now} now, not {}; label what it names, or name the result with --tag", image.id);
         Err(SourceError::Protocol { what: self.name(), problem })
     }
 
@@ -108,7 +108,7 @@ impl Engine {
         if now.root_fs.layers == image.root_fs.layers {
             return Ok(now.id);
         }
-        let problem = format!("{name} is {} now, which has other layers", now.id);
+        let problem = format!("{name} now names {}, which has other layers", now.id);
         Err(SourceError::Protocol { what: self.name(), problem })
     }
 
@@ -263,7 +263,7 @@ fn check(reference: &str) -> Result<(), SourceError> {
     };
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
     if !reference.bytes().all(is_allowed) || reference.len() > MAX_REFERENCE {
-        return Err(invalid("a reference has letters, digits, and the signs . _ - / : @ alone"));
+        return Err(invalid("a reference may only contain letters, digits and . _ - / : @"));
     }
     if reference.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(invalid("a part between its slashes is missing"));

@@ -58,7 +58,7 @@ pub fn distrust(error: &CertificateError) -> Distrust {
         }
         Reason::UnsupportedSignatureAlgorithmContext { .. }
         | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            ("it is signed by an algorithm that is not supported".to_owned(), Remedy::Other)
+            ("it is signed with an algorithm that is not supported".to_owned(), Remedy::Other)
         }
         Reason::Other(inner) => of_webpki(&inner.to_string()),
         other => (in_words(&format!("{other:?}")), Remedy::Other),
@@ -95,7 +95,7 @@ pub fn problem(error: &Error) -> String {
 pub fn handshake_problem(error: &Error) -> String {
     match error {
         Error::AlertReceived(AlertDescription::CertificateRequired) => "it asks for a client certificate".to_owned(),
-        Error::AlertReceived(AlertDescription::ProtocolVersion) => "it speaks no TLS version from 1.2 on".to_owned(),
+        Error::AlertReceived(AlertDescription::ProtocolVersion) => "it does not support TLS 1.2 or later".to_owned(),
         Error::AlertReceived(
             alert @ (AlertDescription::BadCertificate
             | AlertDescription::UnsupportedCertificate

@@ -23,7 +23,7 @@ impl HostNames {
             return Ok(resolver);
         }
         let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
-            tracing::debug!(%error, "the system names no name servers; only its hosts file counts");
+            tracing::debug!(%error, "the system has no name servers; only its hosts file is used");
             let nobody = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
             TokioResolver::builder_with_config(nobody, TokioRuntimeProvider::default())
         });

@@ -35,8 +35,7 @@ impl Layout {
         let mut index = moved.index(&index).map_err(unreadable)?;
         if let Some(name) = name {
             if *top == self.index.digest {
-                let problem =
-                    format!("all that its {INDEX} lists is one image, which can have no name; leave out --tag");
+                let problem = format!("its {INDEX} is one image itself, and cannot give it a name; leave out --tag");
                 return Err(malformed(self.files.place(), problem));
             }
             let has_name = |image: &Listed| image.names.iter().any(|other| name.is(other));

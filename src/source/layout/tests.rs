@@ -87,7 +87,7 @@ fn tags_and_whole_references_are_names() {
     }
     let error = layout.select(None).unwrap_err().to_string();
     assert!(
-        error.contains("holds 2 images that fit (docker.io/library/tool:2, 1.0); name one, as in oci-dir://"),
+        error.contains("has 2 images that match (docker.io/library/tool:2, 1.0); name one, as in oci-dir://"),
         "{error}"
     );
     let error = layout.select(Some("tool:4")).unwrap_err();

@@ -123,12 +123,9 @@ impl Authenticator {
     fn token_server(&self, realm: &str, registry_url: &Url) -> Result<Url, SourceError> {
         let unusable = |problem: String| SourceError::Protocol { what: format!("registry {}", self.registry), problem };
         let url = Url::parse(realm).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let url = url.ok_or_else(|| unusable(format!("its token server \"{}\" is no URL", printable(realm))))?;
+        let url = url.ok_or_else(|| unusable(format!("its token server \"{}\" is not a URL", printable(realm))))?;
         if url.scheme() == "http" && registry_url.scheme() == "https" && !is_loopback(&url) {
-            return Err(unusable(format!(
-                "its token server {} is not reached by https, which is refused",
-                authority(&url)
-            )));
+            return Err(unusable(format!("its token server {} does not use https, which is refused", authority(&url))));
         }
         Ok(url)
     }

@@ -130,15 +130,15 @@ impl Fault {
             (FaultKind::Handshake(_), _) => {
                 let folders = self.certificate_files("").join(" or ");
                 format!(
-                    "{host}: {brief}; a registry without TLS needs --plain-http, one that asks for client certificates \
-                     finds them in {folders}"
+                    "{host}: {brief}; a registry without TLS needs --plain-http; for one that asks for a client certificate, put it \
+                     into {folders}"
                 )
             }
             (FaultKind::Local(_), _) => {
                 format!("cannot connect to {host}: {brief}; this machine's limit, not the network's")
             }
             _ => match &self.way.proxy {
-                Some(proxy) => format!("{host} (by the proxy {proxy}): {brief}"),
+                Some(proxy) => format!("{host} (through the proxy {proxy}): {brief}"),
                 None => format!("{host}: {brief}"),
             },
         }

@@ -443,7 +443,7 @@ mod tests {
         for (code, expected) in [
             ("NAME_UNKNOWN", "there is no repository app at 127.0.0.1"),
             ("MANIFEST_UNKNOWN", "has no tag 1"),
-            ("", "as no registry would"),
+            ("", "not as a registry does"),
         ] {
             let server = Server::start(move |_, _| match code {
                 "" => Reply::new(404, &[], "<html>not here</html>"),

@@ -129,7 +129,7 @@ impl Registry {
         let mut request = self.request(Method::PUT, target, Asked::Manifest(name.to_owned()));
         let content_type = HeaderValue::from_str(media_type).map_err(|_| SourceError::Protocol {
             what: self.transport.name_of(&request.asked),
-            problem: format!("\"{}\" is no media type", media_type.escape_debug()),
+            problem: format!("\"{}\" is not a media type", media_type.escape_debug()),
         })?;
         request.headers.insert(CONTENT_TYPE, content_type);
         request.body = Some(Body::Bytes(bytes));
@@ -358,7 +358,7 @@ impl Registry {
     fn digest_of(&self, descriptor: &Descriptor) -> Result<Digest, SourceError> {
         descriptor.digest.parse().map_err(|_| SourceError::Protocol {
             what: self.name(),
-            problem: format!("\"{}\" is no digest", descriptor.digest.escape_debug()),
+            problem: format!("\"{}\" is not a digest", descriptor.digest.escape_debug()),
         })
     }
 }

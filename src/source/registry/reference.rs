@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str) -> Result<(Reference, Option<Digest>), SourceErr
                 "it is empty; a reference looks like debian:12 or registry.example.com/app:1".into()
             }
             ParseError::ReferenceInvalidFormat if text.contains("://") => {
-                "it is a URL; leave the scheme away, as in registry.example.com/app:1".into()
+                "it is a URL; leave out the scheme, as in registry.example.com/app:1".into()
             }
             ParseError::ReferenceInvalidFormat if repository.contains(char::is_uppercase) => LOWER_CASE.into(),
             ParseError::ReferenceInvalidFormat => "it is not of the form [HOST[:PORT]/]NAME[:TAG][@DIGEST]".into(),
@@ -99,7 +99,7 @@ mod tests {
         for capital in ["registry.test/App:1", "App", "Team/app", "UPPER/case"] {
             assert!(error_of(capital).contains("lower case"), "{capital}");
         }
-        assert!(error_of("https://registry.test/app").contains("leave the scheme away"));
+        assert!(error_of("https://registry.test/app").contains("leave out the scheme"));
         assert!(error_of("app:").contains("[HOST[:PORT]/]NAME[:TAG][@DIGEST]"));
         for (digest, expected) in [
             ("sha256:abc".to_owned(), "a sha256 digest has 64 hexadecimal digits, and this one has 3"),

@@ -271,7 +271,7 @@ mod tests {
         setup.open(&server).manifest(None).await.unwrap();
         let (server, setup) = tls_registry(true, write_root);
         let error = setup.open(&server).manifest(None).await.unwrap_err();
-        assert!(error.to_string().contains("client certificates"), "{error}");
+        assert!(error.to_string().contains("a client certificate, put it"), "{error}");
     }
 
     #[tokio::test]

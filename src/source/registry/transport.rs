@@ -353,7 +353,7 @@ impl Transport {
             Asked::Upload(_) => format!("{host} takes no uploads there; check the repository's name"),
             Asked::Blob(_) => format!("{host} does not have it, although the image needs it; push the image again"),
             Asked::Manifest(_) if codes.is_empty() => {
-                format!("{host} answered 404 as no registry would; check that there is a registry at {registry}")
+                format!("{host} answered 404, but not as a registry does; check that there is a registry at {registry}")
             }
             Asked::Manifest(digest) if digest.contains(':') => {
                 format!(

@@ -45,14 +45,14 @@ async fn what_a_folder_loses_leaves_the_image_alone_whatever_becomes_of_owners()
         ("/capable", "/capable has file capabilities, which a folder would lose"),
         (
             "/setuid",
-            "/setuid has the mode 4755, with which it would lose setuid and setgid where the builder is not root",
+            "/setuid has the mode 4755, with which it would lose setuid and setgid unless the builder runs as root",
         ),
         ("/d", "/d/pipe is a device node or a FIFO, which is never created"),
         ("/d/pipe", "/d/pipe is a device node or a FIFO, which is never created"),
         ("/d/p*", "/d/pipe is a device node or a FIFO, which is never created"),
-        ("/.dockerignore", "its /.dockerignore would be obeyed in a folder"),
-        ("/.d*", "its /.dockerignore would be obeyed in a folder"),
-        ("/shut", "/shut has the mode 0000, with which root alone could send it"),
+        ("/.dockerignore", "in a folder, BuildKit would obey its /.dockerignore"),
+        ("/.d*", "in a folder, BuildKit would obey its /.dockerignore"),
+        ("/shut", "/shut has the mode 0000, with which only root could send it"),
         ("/", "all of it is copied"),
     ] {
         let unfit = unfit(vec![layer(&members)], with_owner(false, &[path])).await;

@@ -421,7 +421,7 @@ fn a_variable_for_the_image_is_refused_as_buildkit_does() {
     refuses(
         &request(),
         "FROM alpine\nARG S6=v3.2\nCOPY --from=ghcr.io/just-containers/s6-overlay:${S6} /x /x\n",
-        "line 3 of the Dockerfile names what it copies from by a variable",
+        "line 3 of the Dockerfile copies from an image that a variable names",
     );
 }
 

@@ -84,7 +84,7 @@ fn one_of_several_images_is_named() {
     assert!(matches!(error, SourceError::Ambiguous { .. }));
     assert_eq!(
         error.to_string(),
-        "x.tar holds 3 images that fit (app:1, registry.test/app:1, one without a name); \
+        "x.tar has 3 images that match (app:1, registry.test/app:1, one without a name); \
          name one, as in archive://x.tar#app:1"
     );
 }

@@ -145,7 +145,7 @@ fn what_is_no_tar_is_not_copied() {
     assert!(error.contains("it does not begin with a tar header"), "{error}");
     assert!(endless.0 <= 2 * BUFFER as u64);
     let error = copied(gzip(&[b'x'; 5000]).as_slice()).unwrap_err().to_string();
-    assert!(error.contains("what is gzip-compressed in it is not a tar"), "{error}");
+    assert!(error.contains("its gzip-compressed content is not a tar"), "{error}");
     assert!(copied(&b""[..]).unwrap_err().to_string().contains("it is empty"));
 }
 

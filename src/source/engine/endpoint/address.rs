@@ -52,9 +52,9 @@ impl Address {
             "tcp" | "http" => url(rest, over_tls).map(Address::Url),
             "https" => url(rest, true).map(Address::Url),
             "ssh" => Destination::parse(text).map(Address::Ssh),
-            "npipe" => Err("npipe:// is a pipe of Windows; use unix://, tcp:// or ssh://".to_owned()),
+            "npipe" => Err("npipe:// is a Windows pipe; use unix://, tcp:// or ssh://".to_owned()),
             "fd" => Err("fd:// is where an engine listens, not where it is reached; use unix://".to_owned()),
-            _ => Err("it is none of unix://PATH, tcp://HOST:PORT and ssh://USER@HOST".to_owned()),
+            _ => Err("write unix://PATH, tcp://HOST:PORT or ssh://USER@HOST".to_owned()),
         }
     }
 }
@@ -66,10 +66,10 @@ fn url(rest: &str, over_tls: bool) -> Result<Url, String> {
     let invalid = |problem: String| format!("it is not of the form tcp://HOST:PORT: {problem}");
     let mut url = Url::parse(&format!("{scheme}://{host}{rest}")).map_err(|error| invalid(error.to_string()))?;
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(invalid("there is a ? or a # in it".to_owned()));
+        return Err(invalid("it contains a ? or a #".to_owned()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("there is a user in it, whom no engine asks for".to_owned()));
+        return Err(invalid("it contains a user name, which an engine does not ask for".to_owned()));
     }
     // A port that is the scheme's own is left out of a URL, and may have been written all the same.
     let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
@@ -88,10 +88,10 @@ impl Destination {
         let invalid = |problem: &str| format!("it is not of the form ssh://[USER@]HOST[:PORT][/SOCKET]: {problem}");
         let url = Url::parse(text).map_err(|error| invalid(&error.to_string()))?;
         if url.password().is_some() {
-            return Err(invalid("there is a password in it; ssh asks for one, or takes a key"));
+            return Err(invalid("it contains a password; leave it out, and ssh asks for it or takes a key"));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid("there is a ? or a # in it"));
+            return Err(invalid("it contains a ? or a #"));
         }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         if host.is_empty() {
@@ -108,9 +108,7 @@ impl Destination {
             // The other side's shell reads the socket's name; `%` is ssh's, and what a URL cannot hold otherwise.
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:@+/".contains(c);
             if !word.chars().all(is_plain) {
-                return Err(invalid(&format!(
-                    "its {what} has other characters than letters, digits and - _ . : @ + /"
-                )));
+                return Err(invalid(&format!("its {what} may only contain letters, digits and - _ . : @ + /")));
             }
         }
         Ok(Destination { user, host, port: url.port(), socket })
@@ -208,21 +206,21 @@ mod tests {
     #[test]
     fn what_is_no_address_of_an_engine_is_told_why() {
         for (text, expected) in [
-            ("npipe:////./pipe/docker_engine", "a pipe of Windows"),
+            ("npipe:////./pipe/docker_engine", "a Windows pipe"),
             ("fd://", "where an engine listens"),
-            ("UNIX:///x", "none of unix://PATH"),
-            ("foo://x", "none of unix://PATH"),
+            ("UNIX:///x", "write unix://PATH"),
+            ("foo://x", "write unix://PATH"),
             ("tcp://h:99999", "tcp://HOST:PORT"),
-            ("tcp://me:secret@h:1", "there is a user in it"),
+            ("tcp://me:secret@h:1", "it contains a user name"),
             ("tcp://h:1?x", "? or a #"),
             ("ssh://", "ssh://[USER@]HOST"),
-            ("ssh://me:secret@h", "there is a password in it"),
+            ("ssh://me:secret@h", "it contains a password"),
             ("ssh://h?x=1", "? or a #"),
             ("ssh://-oProxyCommand=x", "begins with -"),
             ("ssh://-oX@h", "begins with -"),
-            ("ssh://h/run/x;reboot", "its socket has other characters"),
-            ("ssh://h/$(reboot)", "its socket has other characters"),
-            ("ssh://a%20b@h", "its user has other characters"),
+            ("ssh://h/run/x;reboot", "its socket may only contain letters"),
+            ("ssh://h/$(reboot)", "its socket may only contain letters"),
+            ("ssh://a%20b@h", "its user may only contain letters"),
         ] {
             let problem = Address::parse(text, false).unwrap_err();
             assert!(problem.contains(expected) && !problem.contains("secret"), "{text}: {problem}");

@@ -77,7 +77,10 @@ fn docker((kind, endpoint): (String, Endpoint)) -> Option<Endpoint> {
 fn read_meta(folder: &Path) -> Result<Option<Meta>, SourceError> {
     let path = folder.join("meta.json");
     let unreadable = |problem: String| SourceError::Credentials {
-        message: format!("{} cannot be read: {problem}; docker context rm and create make it anew", path.display()),
+        message: format!(
+            "{} cannot be read: {problem}; remove it with docker context rm, and create it again",
+            path.display()
+        ),
     };
     let mut text = Vec::new();
     match File::open(&path).and_then(|file| file.take(MAX_META + 1).read_to_end(&mut text)) {

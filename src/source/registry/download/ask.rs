@@ -118,7 +118,7 @@ impl Asking {
                 (answer, None) => answer,
             };
             let (what, host) = (self.what(), authority(&answer.url));
-            let line = format!("{what}: {host} does not go on at byte {position}, beginning again");
+            let line = format!("{what}: {host} does not continue at byte {position}; starting over");
             self.transport.progress.notice(&line);
             self.from_start = true;
         }

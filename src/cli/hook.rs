@@ -60,7 +60,9 @@ pub async fn run(HookOptions { on, folder }: HookOptions) -> Result<(), Failure>
         );
     }
     let said = match (on, changed) {
-        (true, true) => "Hints are switched on: if docker cp finds no container, it shows how to get the file out of an image",
+        (true, true) => {
+            "Hints are switched on: if docker cp finds no container, it shows how to get the file out of an image"
+        }
         (true, false) => "Hints were switched on already",
         (false, true) => "Hints are switched off",
         (false, false) => "Hints were switched off already",

@@ -204,7 +204,7 @@ impl Globals {
                 self.set(flag, dashed, value)?;
             }
         }
-        // As in Docker, an empty name of a context is none.
+        // As in Docker, an empty context name counts as no context.
         if self.engine.host.is_some() && self.engine.context.as_ref().is_some_and(|name| !name.is_empty()) {
             return Err(InvalidGlobal::Conflict("--host and --context both choose the engine; use one of them"));
         }

@@ -131,7 +131,7 @@ pub enum Error {
     /// What was typed contradicts itself, or makes no sense.
     #[error("{0}")]
     Usage(String),
-    /// A glob that is none.
+    /// A glob that is not valid.
     #[error(transparent)]
     Pattern(#[from] InvalidPattern),
     /// A range index that does not tell where an artifact is.

@@ -46,7 +46,7 @@ impl Pace {
         layer.size() >= WORTHWHILE && available_parallelism().is_ok_and(|processors| processors.get() > 1)
     }
 
-    /// Waits until there is room for another layer. Never comes back where there is none.
+    /// Waits until there is room for another layer. Never returns if there will be none.
     pub(super) async fn room(&self) {
         self.room.notified().await;
         if self.is_over() {

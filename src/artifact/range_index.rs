@@ -1,7 +1,7 @@
 //! The range index: what lets one artifact be read out of a compressed layer alone.
 //!
 //! It is an OCI artifact whose subject is the image manifest, with one layer per artifact: a [`Part`] in JSON, compressed with
-//! gzip, so that who wants one artifact reads that part alone. Small parts are embedded in the descriptor. Nothing in it is
+//! gzip, so that to get one artifact, only its part is read. Small parts are embedded in the descriptor. Nothing in it is
 //! trusted: an extent's bytes must have the digest that the label (or, attached, the record) promises. Spec: `docs/formats.md`.
 
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ use crate::source::{Push, Referrer, SourceError, Store};
 /// The annotation of a manifest that counts how many others it took the place of, one after the other.
 pub const REVISION_ANNOTATION: &str = "org.docker-artifact.revision";
 
-/// How many manifests that another took the place of are deleted. More than these are of somebody who wants to keep us busy.
+/// At most this many replaced manifests are deleted. If there are more, somebody wants to keep us busy.
 pub const MAX_DELETED: usize = 16;
 
 /// The empty descriptor's content (image-spec, *Guidance for an Empty Descriptor*).

@@ -147,8 +147,8 @@ impl Kept {
         Ok(Place { directory: of_image, stem: Digest::of(asked).encoded().to_owned() })
     }
 
-    /// What an earlier build has left at `place`, which counts as used now. A record that cannot be read is none, and neither is one of
-    /// a folder that somebody has changed since, such as whoever tidies up.
+    /// What an earlier build has left at `place`, which counts as used now. A record that cannot be read does not count, nor does one of
+    /// a folder that somebody has changed since, such as someone who tidies up.
     pub fn get(&self, place: &Place) -> Option<Record> {
         let Sealed { record, seal: kept } = read(&place.record())?;
         if record.unfit.is_none() && seal(&place.folder_of(&record)).ok() != Some(kept?) {
@@ -267,7 +267,7 @@ fn is_hex(text: &str) -> bool {
 fn read(file: &Path) -> Option<Sealed> {
     let sealed: Sealed = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
     let record = &sealed.record;
-    // A name of one folder, which leads nowhere else.
+    // The name of a single folder, so that it cannot lead elsewhere.
     let is_name = !record.folder.contains('/') && !["", ".", ".."].contains(&record.folder.as_str());
     (record.version == VERSION && (is_name || record.unfit.is_some())).then_some(sealed)
 }

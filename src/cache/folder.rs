@@ -49,7 +49,7 @@ pub fn root(environment: Environment<'_>) -> Option<Root> {
 ///
 /// # Errors
 ///
-/// It cannot be made, or it, or the folder that it is in, is somebody else's or one that others may write into: who can write into the
+/// It cannot be made, or it, or the folder that it is in, is somebody else's or one that others may write into: somebody who can write into the
 /// latter can put another folder in its place.
 pub fn private(folder: &Path) -> io::Result<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;

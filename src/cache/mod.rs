@@ -4,7 +4,7 @@
 //! It lies in a folder ([`root`]) as `KIND/ALGORITHM/HEX`, and takes part in no decision but one: whether something need be asked for.
 //! A manifest or blob is compared with its digest whenever it is read; a table's parts have digests, which its reader compares, and it
 //! drops a table that is not what it should be. So a damaged file costs what no file would. Files are renamed into place and never
-//! changed, so that several processes share a cache; who has opened a file keeps it whatever becomes of the name. What cannot be written is not kept, and
+//! changed, so that several processes share a cache; a process that has opened a file keeps it, whatever happens to its name. What cannot be written is not kept, and
 //! nobody but `--debug` hears of it.
 
 mod contents;

@@ -155,7 +155,7 @@ pub struct UsageError {
 pub fn command(program: &'static str) -> clap::Command {
     let mut command = Arguments::command();
     if program == "docker-artifact" {
-        // Read before clap by the plugin contract; listed for who has no `docker --help` to look it up in.
+        // Read before clap by the plugin contract; listed for people without `docker --help` to look it up in.
         let config = Arg::new("config").long("config").value_name("string");
         // Docker has a command of that name for its own.
         command = command.mut_subcommand("completion", |completion| completion.hide(false));

@@ -81,7 +81,7 @@ impl MetadataFile {
         let now = self.value[DESCRIPTOR]["digest"].as_str().and_then(|was| moved.get(was)).cloned();
         if let Some((now, bytes)) = now {
             match (bytes, self.value.as_object_mut()) {
-                // A descriptor without its size is none.
+                // Without its size, it is not a descriptor.
                 (None, Some(fields)) => drop(fields.shift_remove(DESCRIPTOR)),
                 _ => {
                     self.value[DESCRIPTOR]["digest"] = Value::from(now.as_str());

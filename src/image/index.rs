@@ -35,7 +35,7 @@ pub struct IndexEntry {
 }
 
 impl IndexEntry {
-    /// Whether this entry is BuildKit's attestation manifest, which sits beside images but is none.
+    /// Whether this entry is BuildKit's attestation manifest, which sits beside images but is not one.
     pub fn is_attestation(&self) -> bool {
         self.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
             || self.platform.as_ref().is_some_and(|platform| platform.os == "unknown")

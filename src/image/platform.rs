@@ -118,7 +118,7 @@ impl Platform {
         self.distance(wanted).is_some()
     }
 
-    /// How well an image for `self` serves who wants `wanted`: 0 is the same platform, more is an older variant of it
+    /// How well an image for `self` serves someone who wants `wanted`: 0 is the same platform, more is an older variant of it
     /// that still runs there, `None` does not run.
     pub(super) fn distance(&self, wanted: &Platform) -> Option<u32> {
         let (have, want) = (self.normalised(), wanted.normalised());

@@ -62,7 +62,7 @@ fn remove_below(things: &mut BTreeMap<Path, Thing>, directory: &Path) {
 }
 
 impl Layer {
-    /// Where the directory `path` is in the layer alone; as it is named where links lead nowhere.
+    /// Where the directory `path` is in the layer alone; or as it is named if a link leads to nothing.
     fn real(&self, path: &Path) -> Path {
         let mut left: Vec<String> = path.iter().rev().cloned().collect();
         let (mut real, mut links) = (Path::new(), 0);

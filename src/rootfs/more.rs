@@ -62,7 +62,7 @@ fn concerned(path: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The path of which there is something, where there is an entry of the canonical `path`: a mark says only that there is a directory.
+/// The path that is known to exist if there is an entry at the canonical `path`: a mark says only that its directory exists.
 pub(super) fn existing(path: &[u8]) -> &[u8] {
     let (parent, base) = split(path);
     if base.starts_with(b".wh.") { parent } else { path }

@@ -215,7 +215,7 @@ struct Walk<'v, 'a, 'p> {
 
 /// What a walk still has before it.
 enum Pending<'p> {
-    /// These names, of which there is one at least, except in a target that has just been put here.
+    /// These names: at least one, except in a target that has just been put here.
     Names(&'p [u8]),
     /// The end of a link's target.
     End(Open),
@@ -249,7 +249,7 @@ impl<'v, 'a: 'v, 'p> Walk<'v, 'a, 'p> {
         Directory::new(self.here.clone(), self.view.ways.borrow().spread(self.at).clone())
     }
 
-    /// Goes into the directory `name`; if it is none, gives what it is.
+    /// Goes into the directory `name`; if it is not a directory, gives what it is.
     fn look(&mut self, name: &[u8]) -> Option<Seen> {
         let known = self.view.ways.borrow().below(self.at, name);
         let below = match known {

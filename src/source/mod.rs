@@ -145,7 +145,7 @@ pub trait Store: Source {
     fn blob<'a>(&'a self, descriptor: &'a Descriptor) -> BoxFuture<'a, Result<BlobReader, SourceError>>;
 
     /// Opens the bytes `range` of a blob, counted from its start as stored. Their number is checked, their content
-    /// cannot be: who asks must verify what comes. Fails with [`SourceError::RangeIgnored`] where the source cannot
+    /// cannot be: the caller must verify what comes. Fails with [`SourceError::RangeIgnored`] where the source cannot
     /// give a part of a blob.
     fn blob_range<'a>(
         &'a self,

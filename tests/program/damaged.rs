@@ -126,7 +126,7 @@ type Outcome = (i32, &'static str);
 
 /// Nothing is wrong, or nothing is known to be.
 const GOOD: Outcome = (0, "");
-const NOT_HELD: Outcome = (3, "not found: it names this blob and does not hold it");
+const NOT_HELD: Outcome = (3, "not found: it lists this blob, but does not have it");
 const MISMATCH: Outcome = (5, "in PLACE does not match its digest: expected ");
 const OTHER_TAR: Outcome = (5, "the layer does not match its diff ID: expected ");
 const NO_DIGEST: Outcome = (1, "has no digest to check it against, as in what docker save wrote before version 1.10");

@@ -295,7 +295,7 @@ fn whatever_a_range_index_says_an_artifact_is_what_it_is_without() {
                 (path.clone(), (kind, mode, content, links.min(1), mtime))
             });
             assert_eq!(found, expected.collect(), "{name}, case {case}: {part}");
-            // What the index cost in vain, and then the layers.
+            // The index, read for nothing, and then the layers.
             assert!(cost <= 2 * layers + 200_000, "{name}, case {case}: {cost} bytes: {part}");
             if cost <= honest.1 { cheap += 1 } else { dear += 1 }
         }

@@ -96,7 +96,7 @@ fn every_platform_that_is_there_is_labelled_and_one_that_is_not_stays_as_it_is()
         run.exits(0).says("for linux/arm64 is listed, but its content is not there; it stays as it is");
         assert_eq!(listed("linux/amd64"), "tool\n");
         let asked = artifact(&["label", "x.tar", "/bin/tool", "-o", "y.tar", "--platform", "linux/arm64"]);
-        asked.run_in(&dir).exits(3).says("does not hold it");
+        asked.run_in(&dir).exits(3).says("does not have it");
     }
 }
 

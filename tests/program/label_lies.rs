@@ -195,7 +195,7 @@ fn an_index_never_makes_anyone_fetch_more_than_the_layer_is_long() {
     assert!(sent < 2 * tar + 200_000, "{sent} bytes for a layer of {tar}");
 }
 
-/// A label whose digest is right, of a listing that is none.
+/// A label whose digest is right, of a listing that is not valid.
 #[test]
 fn a_label_of_an_empty_file_with_another_digest_is_a_mismatch() {
     let registry = Registry::start();

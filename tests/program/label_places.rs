@@ -215,7 +215,7 @@ fn of_several_images_the_one_that_is_named_is_labelled_and_the_others_stay() {
         let dir = WorkDir::new();
         fs::write(dir.path("x.tar"), of_two(form)).unwrap();
         let run = artifact(&["label", "x.tar", "/bin/tool", "-o", "y.tar"]).run_in(&dir).exits(2);
-        run.says("holds 2 images");
+        run.says("has 2 images");
         artifact(&["label", "x.tar#team/app:1", "/bin/tool", "-o", "y.tar"]).run_in(&dir).exits(0);
         assert_eq!(names_in(&dir, "y.tar#team/app:1"), ["tool"]);
         assert_eq!(names_in(&dir, "y.tar#team/second:2"), [""; 0]);

@@ -153,7 +153,7 @@ fn a_history_that_does_not_add_up_is_said() {
     artifact(&["get", &reference, "x", "--created-by", "make"])
         .run()
         .exits(1)
-        .says("3 steps with a layer, and it has 4");
+        .says("3 steps that made a layer, but the image has 4 layers");
     artifact(&["get", &reference, "trace.log", "--layer", "3", "-o", "-"]).run().exits(0);
 }
 

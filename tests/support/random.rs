@@ -29,7 +29,7 @@ impl Random {
         self.below(times) == 0
     }
 
-    /// One of `all`, of which there is one at least.
+    /// One of `all`, which must not be empty.
     pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }

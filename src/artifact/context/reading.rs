@@ -99,7 +99,7 @@ fn below(
 }
 
 /// Checks the `links` in what was found of a folder, the `hits`: of what a pattern matches, `--parents` copies, or `--exclude` leaves something out of, BuildKit follows all
-/// links when it asks its cache, though it copies them as links, and fails where one leads nowhere (`cache/contenthash/checksum.go`,
+/// links when it asks its cache, though it copies them as links, and fails if one leads to nothing (`cache/contenthash/checksum.go`,
 /// `Checksum`; newer versions follow fewer). What they lead to in the image is in the folder only where it is copied with them.
 pub fn check_inside(view: &View<'_>, asked: &Asked, hits: &[Hit], links: &[Vec<u8>]) -> Result<(), Unfit> {
     if links.len() > MAX_LINKS {

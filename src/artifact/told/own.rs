@@ -91,8 +91,8 @@ impl Own {
         self.table.is_simple()
     }
 
-    /// Hands on all entries in the order of the tar, and takes note of where their contents are. It holds all of them, of which there are
-    /// not many in such a table.
+    /// Hands on all entries in the order of the tar, and takes note of where their contents are. It holds all of them in memory; such
+    /// a table has few.
     pub(super) fn entries(&self, visit: &mut dyn FnMut(&Entry) -> Result<(), Unusable>) -> Result<(), NotTold> {
         let mut entries = Vec::new();
         let everything = Wanted { paths: Vec::new(), below: vec![Vec::new()] };

@@ -45,7 +45,7 @@ pub struct Planned {
     pub name: Vec<u8>,
     /// What it is; without what is in it where that is [only listed](Lookup::lists).
     pub tree: Tree,
-    /// Where it is a link that was to be followed and leads nowhere: why.
+    /// If it is a link that should be followed but leads to nothing: why.
     pub kept: Option<KeptLink>,
 }
 

@@ -134,7 +134,7 @@ impl Registry {
         folders.push(options.system_certs);
         let certificates = Certificates::load(&folders, &registry)?;
         let url = base_url("https", &host, &repository)?;
-        // Docker takes any loopback registry for one that may lack TLS; who has put certificates there knows better.
+        // Docker takes any loopback registry for one that may lack TLS; someone who has put certificates there knows better.
         let schemes: &[&str] = match (options.plain_http, address::is_loopback(&url), certificates.present) {
             (true, ..) => &["http"],
             (_, true, false) => &["http", "https"],

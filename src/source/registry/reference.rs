@@ -1,4 +1,4 @@
-//! References as people type them, by Docker's rules for short names, and what to say where one is none.
+//! References as people type them, by Docker's rules for short names, and what to say if the text is not a reference.
 
 use oci_distribution::{ParseError, Reference};
 
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<(Reference, Option<Digest>), SourceErr
             other => other.to_string(),
         })
     })?;
-    // The parser lets capitals through in a first component that could be a host but is none, as in `Team/app`.
+    // The parser lets capitals through in a first component that could be a host but is not, as in `Team/app`.
     if reference.repository().contains(char::is_uppercase) {
         return Err(invalid(LOWER_CASE.to_owned()));
     }

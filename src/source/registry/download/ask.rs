@@ -43,7 +43,7 @@ pub(super) struct Asking {
     elsewhere: VecDeque<Url>,
     /// Whether the place did not go on in the middle, so that it is asked from the start.
     from_start: bool,
-    /// How often the place was asked in vain.
+    /// How often the place was asked and did not answer well.
     pub tries: Tries,
 }
 

@@ -128,7 +128,7 @@ fn a_rest_that_is_refused_or_is_another_one_makes_it_start_over() {
         let served = Served::new();
         served.registry.requests_for(&served.layer()).first(1).fail(Fault::CutAfter(700_000));
         served.registry.requests_for(&served.layer()).nth(2).fail(fault);
-        served.recovers().says("beginning again");
+        served.recovers().says("starting over");
         let ranges = served.ranges();
         assert!(ranges.len() == 3 && !ranges[1].is_empty() && ranges[2].is_empty(), "{ranges:?}");
     }

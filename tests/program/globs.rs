@@ -156,7 +156,7 @@ fn a_name_with_special_characters_typed_as_it_is_says_how_to_escape_them() {
         registry.push("team/app:1", &Image::new().layer([file("pages/[id].js", "page"), file("a\\b*", "x")]));
     for (typed, escaped) in [("/pages/[id].js", r"/pages/\[id\].js"), (r"a\b*", r"a\\b\*")] {
         for command in ["get", "ls"] {
-            artifact(&[command, &reference, typed]).run().exits(3).says(&format!("escape it: '{escaped}'"));
+            artifact(&[command, &reference, typed]).run().exits(3).says(&format!("escape them: '{escaped}'"));
         }
         artifact(&["get", "-o", "-", &reference, escaped]).run().exits(0);
     }

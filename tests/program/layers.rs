@@ -92,7 +92,7 @@ fn a_hard_link_to_nothing_in_a_directory_is_left_out_with_a_notice() {
     let work = WorkDir::new();
     artifact(&["get", &reference, "/d"]).run_in(&work).exits(0);
     assert_eq!(work.listing(), ["d/ 755", r#"d/x 644 "x""#]);
-    artifact(&["get", &reference, "/d/l*"]).run().exits(3).says("hard links to nothing");
+    artifact(&["get", &reference, "/d/l*"]).run().exits(3).says("is a hard link to a missing file");
 }
 
 #[test]

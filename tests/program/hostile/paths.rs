@@ -103,7 +103,7 @@ fn a_file_written_onto_a_link() {
 #[test]
 fn a_hard_link_to_a_file_of_the_host() {
     comes_out_as([hardlink("passwd", "/etc/passwd"), file("kept", "x")], &[r#"kept 644 "x""#])
-        .says("/passwd is left out: it is a hard link to /etc/passwd, which is neither before it in its layer");
+        .says("/passwd is left out: it is a hard link to /etc/passwd, which is missing: it is neither earlier");
     for target in ["../canary", "../../../../etc/passwd"] {
         is_refused([hardlink("link", target)], LEADS_OUT);
     }
@@ -116,7 +116,7 @@ fn a_hard_link_through_a_link_that_leads_out() {
         &[r#"stolen 644 "dead""#, "way -> .."],
     );
     comes_out_as([symlink("way", ".."), hardlink("stolen", "way/canary")], &["way -> .."])
-        .says("/stolen is left out: it is a hard link to /canary, which is neither before it in its layer");
+        .says("/stolen is left out: it is a hard link to /canary, which is missing: it is neither earlier");
 }
 
 #[test]

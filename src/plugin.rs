@@ -6,6 +6,7 @@
 //! Spec: docker/cli, `cli-plugins/metadata`, `cli-plugins/manager` and `cli-plugins/socket`.
 
 pub mod hook;
+pub mod hook_switch;
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -5,9 +5,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::exit::Exit;
-use super::hook::HookError;
 use crate::artifact;
 use crate::extract::ExtractError;
+use crate::plugin::hook_switch::HookError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
